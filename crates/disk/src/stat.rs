@@ -1,0 +1,143 @@
+//! What the file system says about a file, kept in our own words.
+//!
+//! Promise: two [`Stat`]s with [`Stat::same_version`] describe the same unchanged bytes, as far as a file system can
+//! tell: whoever writes to a file, or puts another one in its place, changes the change time or the inode.
+
+use std::fmt;
+
+use rustix::fs::{FileType, Statx, StatxTimestamp, makedev};
+
+/// A moment as file systems keep it: seconds since 1970, negative before, and nanoseconds.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Hash)]
+pub struct FileTime {
+    /// Whole seconds, rounded down.
+    pub secs: i64,
+    /// Nanoseconds after them, less than 1,000,000,000.
+    pub nanos: u32,
+}
+
+/// What was seen of a regular file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stat {
+    /// The device that it is on.
+    pub dev: u64,
+    /// Its number on that device.
+    pub ino: u64,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When its content changed last, or what somebody set this to.
+    pub mtime: FileTime,
+    /// When anything about it changed last; nobody can set this.
+    pub ctime: FileTime,
+    /// Its permission bits, `mode & 0o7777`.
+    pub mode: u32,
+    /// How many names it has.
+    pub nlink: u32,
+}
+
+impl Stat {
+    /// Whether both describe the same version of the same file: nothing wrote to it and nothing replaced it.
+    pub fn same_version(&self, other: &Self) -> bool {
+        self.same_apart_from_rename(other) && self.ctime == other.ctime
+    }
+
+    /// As [`Self::same_version`], for a file that was renamed in between.
+    ///
+    /// A rename changes the change time of what it moves, so that can say nothing here. What is left to go by is what
+    /// every ordinary edit changes: the modification time, the size, or the file itself.
+    pub(crate) fn same_apart_from_rename(&self, other: &Self) -> bool {
+        (self.dev, self.ino, self.size, self.mtime) == (other.dev, other.ino, other.size, other.mtime)
+    }
+}
+
+/// What a name in a folder can be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// A plain file, the only kind that is ever opened.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link, never followed.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A character or block device.
+    Device,
+    /// Something this system has and we do not know.
+    Unknown,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::File => "a file",
+            Self::Folder => "a folder",
+            Self::Symlink => "a symbolic link",
+            Self::Fifo => "a named pipe",
+            Self::Socket => "a socket",
+            Self::Device => "a device",
+            Self::Unknown => "of an unknown kind",
+        })
+    }
+}
+
+impl From<FileType> for Kind {
+    fn from(kind: FileType) -> Self {
+        match kind {
+            FileType::RegularFile => Self::File,
+            FileType::Directory => Self::Folder,
+            FileType::Symlink => Self::Symlink,
+            FileType::Fifo => Self::Fifo,
+            FileType::Socket => Self::Socket,
+            FileType::CharacterDevice | FileType::BlockDevice => Self::Device,
+            FileType::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// A look at anything that has a name: its kind, its owner, and the rest as if it were a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    pub(crate) kind: Kind,
+    pub(crate) uid: u32,
+    pub(crate) stat: Stat,
+}
+
+impl Look {
+    /// What was seen, if it is a plain file.
+    pub(crate) fn file(&self) -> Option<&Stat> {
+        (self.kind == Kind::File).then_some(&self.stat)
+    }
+
+    /// Whether this is the very same thing, by device and inode.
+    pub(crate) fn is_same_thing(&self, other: &Self) -> bool {
+        (self.stat.dev, self.stat.ino) == (other.stat.dev, other.stat.ino)
+    }
+}
+
+impl From<Statx> for Look {
+    fn from(seen: Statx) -> Self {
+        let mode = u32::from(seen.stx_mode);
+        Self {
+            kind: FileType::from_raw_mode(mode).into(),
+            uid: seen.stx_uid,
+            stat: Stat {
+                dev: makedev(seen.stx_dev_major, seen.stx_dev_minor),
+                ino: seen.stx_ino,
+                size: seen.stx_size,
+                mtime: seen.stx_mtime.into(),
+                ctime: seen.stx_ctime.into(),
+                mode: mode & 0o7777,
+                nlink: seen.stx_nlink,
+            },
+        }
+    }
+}
+
+impl From<StatxTimestamp> for FileTime {
+    fn from(time: StatxTimestamp) -> Self {
+        Self { secs: time.tv_sec, nanos: time.tv_nsec }
+    }
+}
