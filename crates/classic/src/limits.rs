@@ -130,6 +130,12 @@ pub const SOURCE_REST_MAX: Duration = Duration::from_secs(600);
 /// Most addresses whose behaviour is remembered.
 pub const SOURCES_MAX: usize = 10_000;
 
+/// How long fetching rests when the disk is full (`I20`).
+pub const NO_SPACE_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long dialling the tracker may take.
+pub const TRACKER_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Most replacements of one name within [`REPLACEMENT_WINDOW`] (`C12`).
 pub const REPLACEMENTS_MAX: u32 = 12;
 

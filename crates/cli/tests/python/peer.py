@@ -38,7 +38,7 @@ log_file = None
 
 def event(kind, **facts):
     """One line to stdout, written at once. A reader that has gone away stops nobody."""
-    line = json.dumps({"event": kind, **facts}, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+    line = json.dumps({"event": kind, **facts}, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n"
     log(line.decode().rstrip())
     with output:
         try:
@@ -105,7 +105,7 @@ class Classic:
     # ---- the tracker
 
     def sync(self):
-        self.tracker = socket.create_connection((self.args.tracker_ip, self.args.tracker_port))
+        self.tracker.connect((self.args.tracker_ip, self.args.tracker_port))
         self.tell({"port": self.port, "files": self.files()})
         known = None
         while True:
@@ -169,7 +169,8 @@ class Classic:
             if not is_plain(name):
                 raise ValueError("not a plain file name")
             ours, mtime = self.has(name), int(entry["mtime"])
-            if ours is not None and ours >= mtime:
+            points_here = (entry["ip"], entry["port"]) == (self.args.bind, self.port)
+            if points_here or ours is not None and ours >= mtime:
                 return
             content = self.fetch(name, entry["ip"], entry["port"])
             self.store(name, content, mtime)
@@ -192,7 +193,7 @@ class Classic:
 
     def receive(self, source):
         """Until the other side closes; no bytes at all are an empty file."""
-        content = b""
+        content = bytearray()
         while True:
             data = source.recv(CHUNK)
             if not data:
@@ -201,18 +202,17 @@ class Classic:
 
     # ---- serving
 
-    def listen(self):
-        """Binds Port B, remembers its number, starts the thread that serves it."""
-        self.listener = self.bind()
-        self.listener.listen()
-        threading.Thread(target=self.accept, daemon=True).start()
-
     def bind(self):
+        """A socket bound to Port B, whose number it remembers."""
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((self.args.bind, self.args.port))
         self.port = sock.getsockname()[1]
         return sock
+
+    def listen(self):
+        self.listener.listen()
+        threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
         while True:
@@ -363,10 +363,10 @@ class Port180(Classic):
 
 
 class Refused(Classic):
-    """Announces a port at which nothing listens: bound, so that nobody else gets it, but no more."""
+    """Announces a port at which nothing listens; it stays bound, so that nobody else gets it."""
 
     def listen(self):
-        self.listener = self.bind()
+        pass
 
 
 class Garbage(Classic):
@@ -403,7 +403,7 @@ class ShortRecvFile(Classic):
     """Takes a file to end with the first recv under 8,192 bytes, and closes."""
 
     def receive(self, source):
-        content = b""
+        content = bytearray()
         while True:
             data = source.recv(CHUNK)
             content += data
@@ -557,13 +557,14 @@ def main():
     if args.log:
         log_file = open(args.log, "a", encoding="utf-8", errors="backslashreplace")
     peer = BEHAVIOURS[args.dialect][args.behaviour](args)
-    peer.listen()
-    event("listening", port=peer.port)
-    try:
-        peer.sync()
-    except Exception as why:  # whatever a student's thread dies of
-        event("stuck", why="%s: %s" % (type(why).__name__, why))
-    threading.Event().wait()  # the serving thread lives on, until a signal
+    with peer.bind() as peer.listener, socket.socket() as peer.tracker:
+        peer.listen()
+        event("listening", port=peer.port)
+        try:
+            peer.sync()
+        except Exception as why:  # whatever a student's thread dies of
+            event("stuck", why="%s: %s" % (type(why).__name__, why))
+        threading.Event().wait()  # the serving thread lives on, until a signal
 
 
 if __name__ == "__main__":

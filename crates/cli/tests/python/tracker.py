@@ -38,7 +38,7 @@ output = threading.Lock()
 
 def event(kind, **facts):
     """One line to stdout, written at once. A reader that has gone away stops nobody."""
-    line = json.dumps({"event": kind, **facts}, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+    line = json.dumps({"event": kind, **facts}, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n"
     with output:
         try:
             while line:
@@ -370,8 +370,8 @@ def main():
         event("listening", port=listener.getsockname()[1])
         for number in itertools.count(1):
             conn, (ip, _) = listener.accept()
-            session = connection(args, directory, conn, ip, number)
-            threading.Thread(target=session.run, daemon=True).start()
+            handler = connection(args, directory, conn, ip, number)
+            threading.Thread(target=handler.run, daemon=True).start()
 
 
 if __name__ == "__main__":
