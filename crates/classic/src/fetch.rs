@@ -384,6 +384,9 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(10);
 
+    /// What a source sends, what of it is the file, and how it ends.
+    type FramedCase = (&'static [u8], &'static [u8], Result<Answer, FetchError>);
+
     fn at(millis: u64) -> Time {
         Time::after_start(Duration::from_millis(millis))
     }
@@ -420,7 +423,7 @@ mod tests {
 
     #[test]
     fn c7_c8_framed_answers() {
-        let cases: &[(&[u8], &[u8], Result<Answer, FetchError>)] = &[
+        let cases: &[FramedCase] = &[
             (b"Content-Length: 3\nabc", b"abc", Ok(Answer::Framed)),
             (b"Content-Length: 3\r\nabc", b"abc", Ok(Answer::Framed)),
             (b"Content-Length: 3\nabcdef", b"abc", Ok(Answer::Framed)),

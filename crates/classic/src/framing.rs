@@ -239,7 +239,7 @@ mod tests {
                     Ok(None) => break,
                     Ok(Some(Token::Object(bytes))) => found.push(String::from_utf8_lossy(bytes).into_owned()),
                     Ok(Some(Token::LineEnd { marked })) => {
-                        found.push(if marked { "TAB" } else { "NL" }.into())
+                        found.push(if marked { "TAB" } else { "NL" }.into());
                     }
                     Err(error) => {
                         found.push(error.to_string());

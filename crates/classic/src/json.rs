@@ -98,7 +98,7 @@ fn floor(number: f64) -> Option<i64> {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0; // 2^63, exact in a double
     let floored = number.floor();
     #[expect(clippy::cast_possible_truncation, reason = "in range, as the condition says")]
-    (floored >= -LIMIT && floored < LIMIT).then_some(floored as i64)
+    (-LIMIT..LIMIT).contains(&floored).then_some(floored as i64)
 }
 
 /// The fields of an entry that the protocol knows; others are ignored.

@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn i30_the_memory_is_bounded() {
         let mut sources = Sources::default();
-        for number in 0..SOURCES_MAX as u32 + 100 {
+        for number in 0..u32::try_from(SOURCES_MAX).unwrap() + 100 {
             let ip = IpAddr::from(number.to_be_bytes());
             sources.failed(SocketAddr::new(ip, 1), at(0));
         }

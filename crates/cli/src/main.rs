@@ -1,2 +1,43 @@
-//! x
-fn main() {}
+//! `shoal`, the one binary: arguments in, text and exit codes out.
+//!
+//! Each command is one file in [`commands`]; what they have in common for people is in [`ui`] and [`exit`].
+//! What is absent: the work itself, which `shoal-daemon` and `shoal-tracker` do.
+
+mod commands;
+mod exit;
+mod logging;
+mod signals;
+mod ui;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Keeps folders on several machines the same, directly between them.
+///
+/// So far Shoal speaks the course protocol (a tracker and peers, JSON over TCP): `shoal tracker` and
+/// `shoal sync` work with every program for that assignment.
+///
+/// Exit codes: 0 well (for `sync`: in sync), 1 an error, 2 wrong usage, 3 not everything is in sync.
+#[derive(Parser)]
+#[command(version, max_term_width = 100, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: commands::Command,
+
+    /// What to log on stderr: error, warn, info, debug or trace, or a filter by module
+    #[arg(long, global = true, value_name = "LEVEL", env = "SHOAL_LOG")]
+    log: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = logging::start(cli.log.as_deref(), cli.command.default_log()) {
+        return exit::usage(&error);
+    }
+    match cli.command.run() {
+        Ok(exit) => exit.into(),
+        Err(error) => exit::failed(&error),
+    }
+}

@@ -1,1 +1,47 @@
-//! (being written)
+//! The file-system layer of Shoal: one flat folder, read and written through directory handles.
+//!
+//! Promise: whoever reads a file of the folder sees its old bytes or its new ones, never a mixture, and nothing that a
+//! user wrote is lost, even if this process is killed or the power fails between any two system calls (I8, I17); no
+//! call touches anything outside the folder (I10, I11).
+//!
+//! Begin at [`Folder::open`]. A fetched file goes through [`Staging`] (written under a number in `.shoal/staging/`),
+//! then through [`Committer`] (made durable, swapped in), and what it replaced into [`History`].
+//!
+//! ```text
+//! Folder ── scan, stat, open_regular ──► what is here
+//!   ├─ staging()   ── create ─► StagedFile ── finish ─► FinishedFile ─┐
+//!   ├─ committer() ── commit ◄── Placement ◄──────────────────────────┘
+//!   └─ history()   ── list, open, prune ◄── what a commit displaced
+//! ```
+//!
+//! Deliberately absent: sockets, clocks (`prune` is told the time), threads, and any idea of what should be fetched.
+
+mod batch;
+mod commit;
+mod dir;
+mod durable;
+mod escape;
+mod fault;
+mod folder;
+mod history;
+mod name;
+mod number;
+mod recover;
+mod scan;
+mod stage;
+mod stat;
+mod swap;
+#[cfg(test)]
+mod testing;
+
+pub use commit::{
+    BATCH_BYTES_MAX, BATCH_FILES_MAX, CommitError, Committed, Committer, Deed, Outcome, Placement,
+};
+pub use escape::Escaped;
+pub use folder::{Folder, FolderOptions, OpenError, RootError};
+pub use history::{HISTORY_BYTES_MAX, HISTORY_KEEP, History, HistoryError, Kept, Pruned, Retention};
+pub use name::{NAME_BYTES_MAX, Name, NameError, STATE_NAME};
+pub use recover::{Recovered, Restored};
+pub use scan::{Found, Problem, ReadError, Scan, ScanError, Unlisted};
+pub use stage::{FinishedFile, SPACE_KEPT_FREE, StageError, StagedFile, Staging, WRITE_BYTES};
+pub use stat::{FileTime, Kind, Stat};

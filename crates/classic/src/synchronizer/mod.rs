@@ -47,6 +47,8 @@ pub struct Synchronizer {
     directory: Option<Box<Directory>>,
     queue: VecDeque<Wanted>,
     running: BTreeMap<JobId, Wanted>,
+    /// Files whose bytes came and that are being put in place.
+    placing: BTreeMap<JobId, Wanted>,
     next_job: JobId,
     /// Uncertain answers that wait for a second one like them.
     uncertain: BTreeMap<FileName, (Listed, Uncertain)>,
@@ -77,6 +79,7 @@ impl Synchronizer {
             directory: None,
             queue: VecDeque::new(),
             running: BTreeMap::new(),
+            placing: BTreeMap::new(),
             next_job: 0,
             uncertain: BTreeMap::new(),
             problems: Problems::default(),
@@ -98,9 +101,12 @@ impl Synchronizer {
             Input::TrackerConnected { tracker, local } => self.connected(tracker, local, now.time),
             Input::TrackerReceived(bytes) => self.link.received(bytes, now.time),
             Input::TrackerLost(why) => self.link.lost(why, now.time),
+            Input::Received(job) => {
+                self.placing.extend(self.running.remove(&job).map(|wanted| (job, wanted)));
+            }
             Input::Fetched(job, fetched) => self.fetched(job, fetched, now.time),
             Input::Scanned(folder) => self.scanned(folder, now.time),
-            Input::RootLost(why) => self.root_lost(why),
+            Input::RootLost(why) => self.root_lost(&why),
             Input::RootFound => self.root_is_lost = false,
             Input::Tick => self.link.tick(now.time),
         }
@@ -131,9 +137,7 @@ impl Synchronizer {
     #[must_use]
     pub fn standing(&self) -> Finish {
         let mut missing: BTreeSet<&str> = self.problems.names().collect();
-        missing.extend(self.uncertain.keys().map(FileName::as_str));
-        let open = self.queue.iter().chain(self.running.values());
-        missing.extend(open.map(|wanted| wanted.name.as_str()));
+        missing.extend(self.queue.iter().chain(self.under_way()).map(|wanted| wanted.name.as_str()));
         match missing.len() + self.problems.nameless() {
             0 => Finish::InSync,
             missing => Finish::OutOfSync(missing),
@@ -184,14 +188,14 @@ impl Synchronizer {
             directory.files.get(name).is_some_and(|now_listed| now_listed.mtime == listed.mtime)
         });
         self.replacements.forget_old(now.time);
-        let running: BTreeSet<&FileName> = self.running.values().map(|wanted| &wanted.name).collect();
-        self.queue = plan.wanted.into_iter().filter(|wanted| !running.contains(&wanted.name)).collect();
+        let under_way: BTreeSet<FileName> = self.under_way().map(|wanted| wanted.name.clone()).collect();
+        self.queue = plan.wanted.into_iter().filter(|wanted| !under_way.contains(&wanted.name)).collect();
 
-        let open = self.queue.iter().chain(self.running.values()).map(|wanted| &wanted.name);
+        let open = self.queue.iter().map(|wanted| &wanted.name).chain(&under_way);
         let news = self.problems.renew(open, &plan.refused, &directory.refusals);
         self.actions.extend(news.into_iter().map(Action::Report));
         if !self.queue.is_empty() {
-            self.report(Event::Planned { files: self.queue.len() + self.running.len() });
+            self.report(Event::Planned { files: self.queue.len() + under_way.len() });
         }
     }
 
@@ -202,22 +206,31 @@ impl Synchronizer {
             let Some(wanted) = self.queue.pop_front() else { break };
             self.start(wanted, now);
         }
-        let is_over = self.running.is_empty() && (self.queue.is_empty() || is_held);
-        if is_over && self.directory.is_some() {
+        if !self.running.is_empty() || (!self.queue.is_empty() && !is_held) {
+            return;
+        }
+        if !self.placing.is_empty() {
+            self.actions.push_back(Action::Flush);
+        } else if self.directory.is_some() {
             self.announce_fetched(now);
             self.tell_standing();
         }
+    }
+
+    /// The files that are being fetched or put in place.
+    fn under_way(&self) -> impl Iterator<Item = &Wanted> {
+        self.running.values().chain(self.placing.values())
     }
 
     fn start(&mut self, wanted: Wanted, now: Time) {
         let Wanted { name, listed } = &wanted;
         if !self.sources.may_try(listed.source, now) {
             let why = format!("{} failed several times and is left alone for a while", listed.source);
-            return self.problem(name, why, Weight::Secondary);
+            return self.problem(name, why, &Weight::Secondary);
         }
         if self.replacements.are_too_many(name, now) {
             let why = "it changes too often; the newest version is fetched in a while".to_owned();
-            return self.problem(name, why, Weight::Primary);
+            return self.problem(name, why, &Weight::Primary);
         }
         let job = Job {
             id: self.next_job,
@@ -245,7 +258,8 @@ impl Synchronizer {
     }
 
     fn fetched(&mut self, job: JobId, fetched: Fetched, now: Time) {
-        let Some(wanted) = self.running.remove(&job) else { return };
+        let ended = self.running.remove(&job).or_else(|| self.placing.remove(&job));
+        let Some(wanted) = ended else { return };
         if !matches!(fetched, Fetched::Placed { .. }) {
             self.report(Event::Dropped { job });
         }
@@ -262,12 +276,12 @@ impl Synchronizer {
             Fetched::Uncertain(uncertain, answer) => self.doubt(Wanted { name, listed }, uncertain, answer),
             Fetched::BadSource(why) => {
                 self.sources.failed(listed.source, now);
-                self.problem(&name, why, Weight::Primary);
+                self.problem(&name, why, &Weight::Primary);
             }
-            Fetched::BadHere(why) => self.problem(&name, why, Weight::Primary),
+            Fetched::BadHere(why) => self.problem(&name, why, &Weight::Primary),
             Fetched::NoSpace(why) => {
                 self.paused_until = Some(now + NO_SPACE_PAUSE);
-                self.problem(&name, why, Weight::Primary);
+                self.problem(&name, why, &Weight::Primary);
             }
         }
     }
@@ -284,10 +298,12 @@ impl Synchronizer {
     fn doubt(&mut self, wanted: Wanted, uncertain: Uncertain, answer: Answer) {
         self.sources.succeeded(wanted.listed.source, answer.shows());
         let before = self.uncertain.insert(wanted.name.clone(), (wanted.listed, uncertain));
-        if before.is_some() {
-            let why = "its source ends its answers without a sign, and they differ".to_owned();
-            self.problem(&wanted.name, why, Weight::Primary);
-        } else if self.options.once {
+        let why = match before {
+            Some(_) => "its source gave no sign of the end of the file, and another answer than before",
+            None => "its source gave no sign of the end of the file; it is fetched once more to be sure",
+        };
+        self.problem(&wanted.name, why.to_owned(), &Weight::Primary);
+        if before.is_none() && self.options.once {
             self.queue.push_back(wanted);
         }
     }
@@ -304,7 +320,7 @@ impl Synchronizer {
         }
     }
 
-    fn root_lost(&mut self, why: String) {
+    fn root_lost(&mut self, why: &str) {
         if !self.root_is_lost {
             self.root_is_lost = true;
             self.report(Event::Warning(format!("{why}; nothing is fetched until it is back")));
@@ -358,8 +374,8 @@ impl Synchronizer {
         }
     }
 
-    fn problem(&mut self, name: &FileName, why: String, weight: Weight) {
-        let event = match weight {
+    fn problem(&mut self, name: &FileName, why: String, weight: &Weight) {
+        let event = match *weight {
             Weight::Primary => self.problems.tell(name, why),
             Weight::Secondary => self.problems.tell_unless_known(name, why),
         };

@@ -56,6 +56,8 @@ pub enum Input<'a> {
     TrackerReceived(&'a [u8]),
     /// The connection to the tracker could not be made, closed, or broke.
     TrackerLost(String),
+    /// All bytes of a file came; what is left is to put it in place. Another fetch may begin.
+    Received(JobId),
     /// A fetch ended.
     Fetched(JobId, Fetched),
     /// The folder was looked at again.
@@ -82,6 +84,8 @@ pub enum Action {
     Disconnect,
     /// Fetch a file, put it in place, and say how it went.
     Fetch(Job),
+    /// No further file will come for now: put in place at once what came.
+    Flush,
     /// From now on serve exactly these files.
     Serve(Arc<Shelf>),
     /// Tell whoever watches.

@@ -1,0 +1,39 @@
+//! How the program ends.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+/// How a command that ran to its end has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Exit {
+    /// All is well; for `sync`: in sync.
+    Well,
+    /// Something is not in sync; what, has been told.
+    NotInSync,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Well => Self::SUCCESS,
+            Exit::NotInSync => Self::from(3),
+        }
+    }
+}
+
+/// Says what went wrong, with its causes, in one line.
+pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
+    say(&format!("error: {error:#}"));
+    ExitCode::FAILURE
+}
+
+/// Says what was wrong with the arguments.
+pub(crate) fn usage(error: &anyhow::Error) -> ExitCode {
+    say(&format!("error: {error:#}\n\nFor more information, try '--help'."));
+    ExitCode::from(2)
+}
+
+fn say(text: &str) {
+    // When stderr is gone, nobody is there to be told.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

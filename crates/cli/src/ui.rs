@@ -1,0 +1,284 @@
+//! What people and programs see of a synchronizer.
+//!
+//! On a terminal: a bar for each running fetch, and one for all of them. Elsewhere: a line for each file. With
+//! `--json`: an object a line. Data goes to stdout, talk to stderr. A thread of its own prints, so that a
+//! stuck terminal never holds up the work; what it has no time for is dropped, not piled up.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, anyhow};
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+use shoal_daemon::classic::{Event, JobId, Notice, Options, Teller};
+
+/// How to print.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Style {
+    /// For people.
+    Human,
+    /// For programs.
+    Json,
+}
+
+/// The printing thread.
+pub(crate) struct Ui {
+    notices: SyncSender<Notice>,
+    failed: Receiver<io::Error>,
+    thread: JoinHandle<()>,
+}
+
+/// Most notices that wait to be printed.
+const WAITING_MAX: usize = 100_000;
+
+impl Ui {
+    pub(crate) fn start(style: Style, options: &Options) -> io::Result<Self> {
+        let (notices, inbox) = sync_channel::<Notice>(WAITING_MAX);
+        let (failure, failed) = channel();
+        let printer = Printer::new(style, options);
+        let thread =
+            std::thread::Builder::new().name("ui".into()).spawn(move || printer.run(&inbox, &failure))?;
+        Ok(Self { notices, failed, thread })
+    }
+
+    /// Takes notices from the loop, without ever waiting.
+    pub(crate) fn teller(&self) -> Teller {
+        let notices = self.notices.clone();
+        Box::new(move |notice| match notices.try_send(notice) {
+            // Full: the terminal is stuck. Disconnected: it is gone, and the end will say so.
+            Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+        })
+    }
+
+    /// Prints what is waiting; an error if anything could not be printed.
+    pub(crate) fn end(self) -> anyhow::Result<()> {
+        drop(self.notices);
+        self.thread.join().map_err(|_| anyhow!("the display broke"))?;
+        match self.failed.try_recv() {
+            Ok(error) => Err(error).context("cannot write to stdout"),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+struct Printer {
+    style: Style,
+    tracker: String,
+    folder: String,
+    bars: Option<Bars>,
+    /// The sources of running fetches.
+    running: BTreeMap<JobId, String>,
+    out: io::Stdout,
+}
+
+struct Bars {
+    all: MultiProgress,
+    total: ProgressBar,
+    jobs: BTreeMap<JobId, ProgressBar>,
+    planned: u64,
+    fetched: u64,
+}
+
+impl Printer {
+    fn new(style: Style, options: &Options) -> Self {
+        let with_bars = style == Style::Human && io::stderr().is_terminal();
+        Self {
+            style,
+            tracker: options.tracker.to_string(),
+            folder: options.dir.display().to_string().escape_debug().to_string(),
+            bars: with_bars.then(Bars::new),
+            running: BTreeMap::new(),
+            out: io::stdout(),
+        }
+    }
+
+    fn run(mut self, inbox: &Receiver<Notice>, failure: &Sender<io::Error>) {
+        for notice in inbox {
+            let printed = match self.style {
+                Style::Json => as_json(&notice).map_or(Ok(()), |object| self.line(&object.to_string())),
+                Style::Human => self.human(notice),
+            };
+            if let Err(error) = printed {
+                // Nobody reads any more: the rest is dropped, and the exit code tells.
+                let _ = failure.send(error);
+                return;
+            }
+        }
+        if let Some(bars) = self.bars {
+            bars.total.finish_and_clear();
+        }
+    }
+
+    fn human(&mut self, notice: Notice) -> io::Result<()> {
+        match notice {
+            Notice::Listening(address) => self.talk(&format!(
+                "Serving {} at {address}. Whoever reaches this port can read the announced files: the course \
+                 protocol has no passwords and no encryption.",
+                self.folder
+            )),
+            Notice::Unlisted { name, why } => self.talk(&format!("not announced: {name}: {why}")),
+            Notice::Recovered(text) => self.talk(&format!("Recovered: {text}.")),
+            Notice::Progress { job, got, length } => {
+                if let Some(bars) = &mut self.bars {
+                    bars.progress(job, got, length);
+                }
+                Ok(())
+            }
+            Notice::Event(event) => self.event(event),
+        }
+    }
+
+    fn event(&mut self, event: Event) -> io::Result<()> {
+        match event {
+            Event::Connected { announced } => self.talk(&format!(
+                "Connected to the tracker at {}; {} announced.",
+                self.tracker,
+                files(announced)
+            )),
+            Event::TrackerLost { why, retry_in } => self.talk(&format!(
+                "{why}; trying again in {} s. Files are served meanwhile.",
+                retry_in.as_secs()
+            )),
+            Event::Planned { files } => {
+                if let Some(bars) = &mut self.bars {
+                    bars.planned(files as u64);
+                }
+                Ok(())
+            }
+            Event::Started { job, name, source } => {
+                if let Some(bars) = &mut self.bars {
+                    bars.started(job, name.to_string());
+                }
+                self.running.insert(job, source.to_string());
+                Ok(())
+            }
+            Event::Fetched { job, name, bytes, replaced, .. } => {
+                if let Some(bars) = &mut self.bars {
+                    bars.ended(job, 1);
+                }
+                let source = self.running.remove(&job).unwrap_or_default();
+                let kept = if replaced { "; the older version is in .shoal/history" } else { "" };
+                self.line(&format!("fetched {name} ({}) from {source}{kept}", HumanBytes(bytes)))
+            }
+            Event::Dropped { job } => {
+                if let Some(bars) = &mut self.bars {
+                    bars.ended(job, 0);
+                }
+                self.running.remove(&job);
+                Ok(())
+            }
+            Event::Problem { name, why } => self.line(&format!("not in sync: {name}: {why}")),
+            Event::Warning(text) => self.talk(&format!("Warning: {text}.")),
+            Event::InSync { files: count } => self.talk(&format!("In sync: {} listed.", files(count))),
+            Event::OutOfSync { missing } => {
+                self.talk(&format!("Not in sync: {} missing, see above; trying again.", files(missing)))
+            }
+        }
+    }
+
+    /// A line of data.
+    fn line(&mut self, text: &str) -> io::Result<()> {
+        let out = &mut self.out;
+        let mut write = || writeln!(out, "{text}").and_then(|()| out.flush());
+        match &self.bars {
+            Some(bars) => bars.all.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// A line of talk.
+    fn talk(&self, text: &str) -> io::Result<()> {
+        let write = || writeln!(io::stderr(), "{text}");
+        match &self.bars {
+            Some(bars) => bars.all.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+impl Bars {
+    fn new() -> Self {
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        let total =
+            all.add(ProgressBar::no_length().with_style(style("{msg:24!} {bar:30} {pos}/{len} files")));
+        total.set_message("all");
+        Self { all, total, jobs: BTreeMap::new(), planned: 0, fetched: 0 }
+    }
+
+    /// A directory asks for so many files, beside those that came since the last one was done.
+    fn planned(&mut self, files: u64) {
+        if self.jobs.is_empty() {
+            self.fetched = 0;
+        }
+        self.planned = self.fetched + files;
+        self.total.set_length(self.planned);
+        self.total.set_position(self.fetched);
+    }
+
+    fn started(&mut self, job: JobId, name: String) {
+        let bar = ProgressBar::no_length()
+            .with_style(style("{msg:24!} {bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec}"));
+        let bar = self.all.insert_before(&self.total, bar);
+        bar.set_message(name);
+        self.jobs.insert(job, bar);
+    }
+
+    fn progress(&mut self, job: JobId, got: u64, length: Option<u64>) {
+        if let Some(bar) = self.jobs.get(&job) {
+            if let Some(length) = length {
+                bar.set_length(length);
+            }
+            bar.set_position(got);
+        }
+    }
+
+    fn ended(&mut self, job: JobId, files: u64) {
+        self.fetched += files;
+        self.total.set_position(self.fetched);
+        if let Some(bar) = self.jobs.remove(&job) {
+            bar.finish_and_clear();
+            self.all.remove(&bar);
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn files(count: usize) -> String {
+    if count == 1 { "1 file".into() } else { format!("{count} files") }
+}
+
+/// The words of `--json`, one object for each event; a promise to programs.
+fn as_json(notice: &Notice) -> Option<Value> {
+    Some(match notice {
+        Notice::Listening(address) => json!({"event": "listening", "address": address}),
+        Notice::Unlisted { name, why } => json!({"event": "unlisted", "name": name, "why": why}),
+        Notice::Recovered(text) => json!({"event": "recovered", "text": text}),
+        Notice::Progress { job, got, length } => {
+            json!({"event": "progress", "job": job, "bytes": got, "length": length})
+        }
+        Notice::Event(event) => match event {
+            Event::Connected { announced } => json!({"event": "connected", "announced": announced}),
+            Event::TrackerLost { why, retry_in } => {
+                json!({"event": "tracker-lost", "why": why, "retry_seconds": retry_in.as_secs()})
+            }
+            Event::Planned { files } => json!({"event": "planned", "files": files}),
+            Event::Started { job, name, source } => {
+                json!({"event": "started", "job": job, "name": name.as_str(), "source": source})
+            }
+            Event::Fetched { job, name, bytes, mtime, replaced } => json!({
+                "event": "fetched", "job": job, "name": name.as_str(), "bytes": bytes, "mtime": mtime,
+                "replaced": replaced
+            }),
+            Event::Dropped { job } => json!({"event": "dropped", "job": job}),
+            Event::Problem { name, why } => json!({"event": "problem", "name": name, "why": why}),
+            Event::Warning(text) => json!({"event": "warning", "text": text}),
+            Event::InSync { files } => json!({"event": "in-sync", "files": files}),
+            Event::OutOfSync { missing } => json!({"event": "out-of-sync", "missing": missing}),
+        },
+    })
+}

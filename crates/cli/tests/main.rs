@@ -1,0 +1,8 @@
+//! End-to-end tests: the real binary, with itself and with small independent Python programs.
+//!
+//! One test binary; a file for each theme. They prove that the wiring holds; what each session does in every
+//! detail is proved beside its code in `shoal-classic`. All traffic is on loopback, every process that a test
+//! starts is ended by it, and every wait has a deadline.
+
+mod support;
+mod swarm;

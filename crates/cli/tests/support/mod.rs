@@ -1,0 +1,321 @@
+//! What the end-to-end tests share: processes that report as JSON lines, and folders that can be compared.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, FileTimes};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// Longest wait for anything that should happen soon, with room for a slow machine.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// A running program that prints a JSON object a line.
+pub(crate) struct Program {
+    name: String,
+    child: Child,
+    events: Receiver<Value>,
+    /// Everything that was printed so far, for messages.
+    seen: Vec<Value>,
+    stderr: Option<JoinHandle<String>>,
+}
+
+impl Program {
+    /// Starts a program; `name` is for messages.
+    pub(crate) fn start(name: &str, command: &mut Command) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let stdout = child.stdout.take().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let (sender, events) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                if sender.send(value).is_err() {
+                    return;
+                }
+            }
+        });
+        let stderr = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = stderr.read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        Self { name: name.into(), child, events, seen: Vec::new(), stderr: Some(stderr) }
+    }
+
+    /// Waits for the next event that `is_it` accepts; events before it are passed over.
+    pub(crate) fn wait_for(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        self.wait_within(SOON, what, is_it)
+    }
+
+    /// The same with a deadline of its own.
+    pub(crate) fn wait_within(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        is_it: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(event) => {
+                    self.seen.push(event.clone());
+                    if is_it(&event) {
+                        return event;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("{} did not report {what} within {limit:?}; it said {:#?}", self.name, self.seen)
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    let _ = self.child.kill();
+                    let stderr = self.stderr.take().map(|thread| thread.join().unwrap());
+                    panic!("{} ended without {what}; it said {:#?} and {stderr:?}", self.name, self.seen)
+                }
+            }
+        }
+    }
+
+    /// Waits for an event of that kind.
+    pub(crate) fn wait_event(&mut self, kind: &str) -> Value {
+        self.wait_for(kind, |event| event["event"] == kind)
+    }
+
+    /// Waits until a Shoal peer is in sync with so many listed files.
+    pub(crate) fn wait_in_sync(&mut self, files: usize) {
+        self.wait_for(&format!("in sync with {files} files"), |event| {
+            event["event"] == "in-sync" && event["files"] == files
+        });
+    }
+
+    /// Waits until a file was fetched.
+    pub(crate) fn wait_fetched(&mut self, file: &str) -> Value {
+        self.wait_for(&format!("fetched {file}"), |event| {
+            event["event"] == "fetched" && event["name"] == file
+        })
+    }
+
+    /// Whether an event like this was among those passed over so far.
+    pub(crate) fn has_seen(&self, is_it: impl Fn(&Value) -> bool) -> bool {
+        self.seen.iter().any(is_it)
+    }
+
+    /// The events of a kind that came so far, without waiting.
+    pub(crate) fn seen_of(&mut self, kind: &str) -> Vec<Value> {
+        self.seen.extend(self.events.try_iter());
+        self.seen.iter().filter(|event| event["event"] == kind).cloned().collect()
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Asks it to end, and waits; its exit status and what it wrote on stderr.
+    pub(crate) fn stop(self, signal: Signal) -> (ExitStatus, String) {
+        self.signal(signal);
+        self.end()
+    }
+
+    /// Waits for its end; its exit status and what it wrote on stderr.
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
+        let deadline = Instant::now() + SOON;
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "{} does not end; it said {:#?}", self.name, self.seen);
+            // The standard library has no wait with a deadline.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let status = self.child.wait().unwrap();
+        (status, self.stderr.take().unwrap().join().unwrap())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The binary under test.
+pub(crate) fn shoal() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shoal"));
+    command.env_remove("SHOAL_LOG");
+    command
+}
+
+/// A tracker of ours on a free port of loopback; its port.
+pub(crate) fn tracker(args: &[&str]) -> (Program, u16) {
+    tracker_at(0, args)
+}
+
+/// A tracker of ours on this port.
+pub(crate) fn tracker_at(port: u16, args: &[&str]) -> (Program, u16) {
+    let mut command = shoal();
+    command.args(["tracker", "127.0.0.1", &port.to_string(), "--json"]).args(args);
+    let mut tracker = Program::start("the tracker", &mut command);
+    let listening = tracker.wait_event("listening");
+    let address: std::net::SocketAddr = listening["address"].as_str().unwrap().parse().unwrap();
+    (tracker, address.port())
+}
+
+/// A peer of ours in this folder.
+pub(crate) fn sync(name: &str, tracker: u16, folder: &Folder, args: &[&str]) -> Program {
+    let mut command = shoal();
+    command.args(["sync", "127.0.0.1", &tracker.to_string(), "--json", "--bind", "127.0.0.1", "--dir"]);
+    Program::start(name, command.arg(folder.path()).args(args))
+}
+
+/// An independent Python peer in this folder, and the port it serves at.
+pub(crate) fn python_peer(
+    tracker: u16,
+    folder: &Folder,
+    dialect: &str,
+    behaviour: &str,
+    args: &[&str],
+) -> (Program, u16) {
+    let mut command = python("peer.py");
+    command.args([
+        "127.0.0.1",
+        &tracker.to_string(),
+        "--dialect",
+        dialect,
+        "--behaviour",
+        behaviour,
+        "--dir",
+    ]);
+    let mut peer =
+        Program::start(&format!("the {dialect} {behaviour} peer"), command.arg(folder.path()).args(args));
+    let listening = peer.wait_event("listening");
+    (peer, port_of(&listening))
+}
+
+/// An independent Python tracker, and its port.
+pub(crate) fn python_tracker(dialect: &str, behaviour: &str, args: &[&str]) -> (Program, u16) {
+    let mut command = python("tracker.py");
+    command.args(["0", "--dialect", dialect, "--behaviour", behaviour]).args(args);
+    let mut tracker = Program::start(&format!("the {dialect} {behaviour} tracker"), &mut command);
+    let listening = tracker.wait_event("listening");
+    (tracker, port_of(&listening))
+}
+
+fn port_of(event: &Value) -> u16 {
+    event["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap()
+}
+
+fn python(script: &str) -> Command {
+    let mut command = Command::new("python3");
+    // Nothing is left beside the scripts.
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(script));
+    command
+}
+
+/// A folder that is removed at the end of the test.
+pub(crate) struct Folder {
+    root: tempfile::TempDir,
+}
+
+/// Each plain file of a folder with its mtime in whole seconds and its bytes.
+pub(crate) type Contents = BTreeMap<String, (i64, Vec<u8>)>;
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self { root: tempfile::tempdir().unwrap() }
+    }
+
+    /// A folder with these files: name, mtime, bytes.
+    pub(crate) fn with(files: &[(&str, u64, &str)]) -> Self {
+        let folder = Self::new();
+        for (name, mtime, text) in files {
+            folder.write(name, *mtime, text.as_bytes());
+        }
+        folder
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.root.path()
+    }
+
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// Writes a file, and sets its mtime.
+    pub(crate) fn write(&self, name: &str, mtime: u64, bytes: &[u8]) {
+        let path = self.join(name);
+        fs::write(&path, bytes).unwrap();
+        set_mtime(&path, mtime);
+    }
+
+    /// The plain files, without our state.
+    pub(crate) fn contents(&self) -> Contents {
+        let entries = fs::read_dir(self.path()).unwrap().map(Result::unwrap);
+        let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+        files
+            .map(|entry| {
+                let metadata = entry.metadata().unwrap();
+                let bytes = fs::read(entry.path()).unwrap();
+                (entry.file_name().into_string().unwrap(), (seconds(metadata.modified().unwrap()), bytes))
+            })
+            .collect()
+    }
+
+    /// The bytes of the older versions that are kept.
+    pub(crate) fn history(&self) -> Vec<Vec<u8>> {
+        let Ok(entries) = fs::read_dir(self.join(".shoal/history")) else { return Vec::new() };
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let is_number =
+            |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().bytes().all(|b| b.is_ascii_digit());
+        paths.filter(is_number).map(|path| fs::read(path).unwrap()).collect()
+    }
+}
+
+/// What a folder should contain: name, mtime, text.
+pub(crate) fn contents(files: &[(&str, i64, &str)]) -> Contents {
+    files.iter().map(|(name, mtime, text)| ((*name).to_owned(), (*mtime, text.as_bytes().to_vec()))).collect()
+}
+
+/// Sets the mtime of a file, in seconds since 1970.
+pub(crate) fn set_mtime(path: &Path, mtime: u64) {
+    let times = FileTimes::new().set_modified(UNIX_EPOCH + Duration::from_secs(mtime));
+    File::options().write(true).open(path).unwrap().set_times(times).unwrap();
+}
+
+fn seconds(time: SystemTime) -> i64 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_secs()).unwrap(),
+        Err(before) => {
+            -i64::try_from((before.duration() + Duration::from_nanos(999_999_999)).as_secs()).unwrap()
+        }
+    }
+}
+
+/// Waits until something that nobody reports is so; it is looked at every few milliseconds.
+pub(crate) fn eventually(what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,246 @@
+//! Serves files to peers that ask for them.
+//!
+//! Promise: only announced, plain files of the folder are read, through their handle (`I11`, `I23`); a file that
+//! shrinks or grows meanwhile is never padded (`C10`); a requester that stops reading, or reads too slowly, is
+//! given up, and so is the oldest duty of a server: a close is always an orderly one, after what is pending was
+//! read, because a reset kills most classic clients.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use shoal_classic::limits::{HEADER_PAUSE, SERVE_RATE_MIN, SERVE_STALL};
+use shoal_classic::serve::{Decision, Serve, Shelf, Style, header};
+use shoal_classic::{FileName, Time};
+use shoal_disk::Folder;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout, timeout_at};
+
+use super::view::disk_name;
+
+/// Most requests that are served at once; further ones wait in the backlog.
+const REQUESTS_MAX: usize = 512;
+
+/// Most requests of one address that are served at once; further ones are closed.
+const REQUESTS_PER_ADDRESS_MAX: usize = 256;
+
+/// Files up to this size are sent with their header in one write, or in one write after it.
+const SMALL_BYTES: u64 = 256 << 10;
+
+/// How much of a large file one system call may send.
+const SEND_BYTES: usize = 1 << 20;
+
+/// How long a requester may take to close its side after the answer, and how much it may still say.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 256 << 10;
+
+/// Pause after the system had no handle for a further connection.
+const NO_HANDLE_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves what is offered until it is aborted or nothing is offered any more.
+pub(super) async fn serve(listener: TcpListener, folder: Folder, offered: watch::Receiver<Arc<Shelf>>) {
+    let places = Arc::new(Semaphore::new(REQUESTS_MAX));
+    let crowd = Crowd::default();
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of handles, or the connection is gone again: the next one may do.
+                tracing::debug!(%error, "request not accepted");
+                sleep(NO_HANDLE_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(seat) = crowd.enter(peer.ip()) else {
+            tracing::debug!(%peer, "request refused: too many of this address");
+            continue;
+        };
+        let requester = Requester { stream, peer, folder: folder.clone() };
+        let offered = offered.clone();
+        tokio::spawn(async move {
+            requester.serve(&offered).await;
+            drop((place, seat));
+        });
+    }
+}
+
+/// How many requests of each address are being served.
+#[derive(Clone, Debug, Default)]
+struct Crowd(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
+
+struct Seat {
+    crowd: Crowd,
+    ip: IpAddr,
+}
+
+impl Crowd {
+    fn enter(&self, ip: IpAddr) -> Option<Seat> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(ip).or_default();
+        if *count >= REQUESTS_PER_ADDRESS_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Seat { crowd: self.clone(), ip })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut counts = self.crowd.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.ip) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.ip);
+            }
+        }
+    }
+}
+
+/// One connection of one requester.
+struct Requester {
+    stream: TcpStream,
+    peer: SocketAddr,
+    folder: Folder,
+}
+
+impl Requester {
+    async fn serve(mut self, offered: &watch::Receiver<Arc<Shelf>>) {
+        let _ = self.stream.set_nodelay(true);
+        let decision = match self.decide(offered).await {
+            Ok(decision) => decision,
+            Err(error) => return tracing::debug!(peer = %self.peer, %error, "requester lost"),
+        };
+        let sent = match decision {
+            Decision::Refuse(reason) => {
+                tracing::debug!(peer = %self.peer, %reason, "request refused");
+                Ok(())
+            }
+            Decision::Answer { name, style } => self.answer(&name, style).await,
+        };
+        if let Err(error) = sent {
+            tracing::debug!(peer = %self.peer, %error, "answer not taken");
+        }
+        self.close().await;
+    }
+
+    /// Reads the request until it is decided.
+    async fn decide(&mut self, offered: &watch::Receiver<Arc<Shelf>>) -> io::Result<Decision> {
+        let began = Instant::now();
+        let now = || Time::after_start(began.elapsed());
+        let mut serve = Serve::new(now());
+        let mut buffer = [0; 1_024];
+        loop {
+            if let Some(decision) = serve.decision() {
+                return Ok(decision.clone());
+            }
+            let wake = serve.poll_timeout(now()).unwrap_or_else(now);
+            let read = timeout_at((began + wake.since_start()).into(), self.stream.read(&mut buffer)).await;
+            let shelf = offered.borrow().clone();
+            match read {
+                Err(_) => serve.tick(&shelf, now()),
+                Ok(Ok(0)) => serve.ended(&shelf),
+                Ok(Ok(count)) => serve.received(&buffer[..count], &shelf, now()),
+                Ok(Err(error)) => return Err(error),
+            }
+        }
+    }
+
+    async fn answer(&mut self, name: &FileName, style: Style) -> io::Result<()> {
+        let disk_name = disk_name(name).map_err(io::Error::other)?;
+        let opened = tokio::task::block_in_place(|| self.folder.open_regular(&disk_name));
+        let (file, stat) = opened.map_err(io::Error::other)?;
+        let mut first = if style == Style::Classic { Vec::new() } else { header(stat.size) };
+        if style == Style::FramedWithPause {
+            self.write(&first).await?;
+            first.clear();
+            sleep(HEADER_PAUSE).await;
+        }
+        if stat.size <= SMALL_BYTES {
+            tokio::task::block_in_place(|| append(&mut first, &file, stat.size))?;
+            self.write(&first).await
+        } else {
+            self.write(&first).await?;
+            self.send_file(&file, stat.size).await
+        }
+    }
+
+    /// Writes all of it; the requester must take it in time.
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        timeout(SERVE_STALL, self.stream.write_all(bytes)).await?
+    }
+
+    /// Sends exactly `length` bytes of the file, or less if it has shrunk.
+    async fn send_file(&mut self, file: &File, length: u64) -> io::Result<()> {
+        let began = Instant::now();
+        let mut offset = 0;
+        while offset < length {
+            let wanted = usize::try_from(length - offset).map_or(SEND_BYTES, |left| left.min(SEND_BYTES));
+            let stream = &self.stream;
+            let sending = stream.async_io(Interest::WRITABLE, || {
+                // A file that is not in memory is read from the disk in this call.
+                tokio::task::block_in_place(|| {
+                    Ok(rustix::fs::sendfile(stream, file, Some(&mut offset), wanted)?)
+                })
+            });
+            if timeout(SERVE_STALL, sending).await?? == 0 {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file has shrunk"));
+            }
+            let elapsed = began.elapsed();
+            if elapsed > SERVE_STALL && offset / elapsed.as_secs().max(1) < SERVE_RATE_MIN {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the requester is too slow"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes in an orderly way: our end first, then what is still to come is read and thrown away.
+    async fn close(mut self) {
+        let linger = async {
+            let mut buffer = [0; 4_096];
+            // What came before the close would turn it into a reset.
+            let mut read = 0;
+            while let Ok(count) = self.stream.try_read(&mut buffer) {
+                read += count;
+                if count == 0 || read > LINGER_BYTES {
+                    break;
+                }
+            }
+            self.stream.shutdown().await?;
+            while read <= LINGER_BYTES {
+                match self.stream.read(&mut buffer).await? {
+                    0 => break,
+                    count => read += count,
+                }
+            }
+            io::Result::Ok(())
+        };
+        // Whoever does not close in time, or keeps talking, gets a reset after all.
+        let _ = timeout(LINGER, linger).await;
+    }
+}
+
+/// Reads up to `length` bytes of a file; less if it has shrunk.
+fn append(buffer: &mut Vec<u8>, file: &File, length: u64) -> io::Result<()> {
+    let header = buffer.len();
+    let length = usize::try_from(length).map_err(io::Error::other)?;
+    buffer.resize(header + length, 0);
+    let mut read = 0;
+    while read < length {
+        match file.read_at(&mut buffer[header + read..], read as u64) {
+            Ok(0) => break,
+            Ok(count) => read += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buffer.truncate(header + read);
+    Ok(())
+}

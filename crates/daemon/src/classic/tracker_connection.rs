@@ -1,0 +1,122 @@
+//! One TCP connection to the tracker: bytes in both directions, nothing understood.
+//!
+//! Promise: nobody waits for a tracker that does not read: what it does not take in time ends the connection.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use shoal_classic::limits::{TRACKER_CONNECT_TIMEOUT, TRACKER_SILENCE_MAX};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::driver::{Report, Reports};
+
+/// What happens on the connection.
+#[derive(Debug)]
+pub(super) enum TrackerEvent {
+    /// It stands.
+    Connected { tracker: IpAddr, local: IpAddr },
+    /// Bytes came.
+    Received(Vec<u8>),
+    /// It could not be made, or ended.
+    Lost(String),
+}
+
+/// A connection, from dialling to its end.
+pub(super) struct TrackerConnection {
+    number: u64,
+    outbox: mpsc::UnboundedSender<Vec<u8>>,
+    task: JoinHandle<()>,
+}
+
+/// How much is read at a time.
+const READ_BYTES: usize = 64 << 10;
+
+impl TrackerConnection {
+    /// Dials; all that follows is reported under `number`.
+    pub(super) fn dial(number: u64, tracker: SocketAddr, reports: Reports) -> Self {
+        // Unbounded in type only: the link sends a keep-alive each five seconds, and the connection ends when
+        // the tracker has taken nothing for half a minute.
+        let (outbox, outgoing) = mpsc::unbounded_channel();
+        let task = tokio::spawn(async move {
+            let ended = converse(number, tracker, &reports, outgoing).await;
+            let why = ended.err().map_or_else(
+                || format!("the tracker at {tracker} closed the connection"),
+                |error| format!("the tracker at {tracker} cannot be reached: {}", said(&error)),
+            );
+            let _ = reports.send(Report::Tracker(number, TrackerEvent::Lost(why))).await;
+        });
+        Self { number, outbox, task }
+    }
+
+    pub(super) const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Sends a message, in one write if the socket takes it.
+    pub(super) fn send(&self, message: Vec<u8>) {
+        // A connection that has ended reports that itself.
+        let _ = self.outbox.send(message);
+    }
+
+    /// Closes the connection; nothing more that it reports counts.
+    pub(super) fn hang_up(&mut self) {
+        self.task.abort();
+    }
+
+    pub(super) fn is_hung_up(&self) -> bool {
+        self.task.is_finished()
+    }
+}
+
+impl Drop for TrackerConnection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn converse(
+    number: u64,
+    tracker: SocketAddr,
+    reports: &Reports,
+    mut outgoing: mpsc::UnboundedReceiver<Vec<u8>>,
+) -> io::Result<()> {
+    let stream = timeout(TRACKER_CONNECT_TIMEOUT, TcpStream::connect(tracker)).await??;
+    stream.set_nodelay(true)?;
+    let (local, peer) = (stream.local_addr()?.ip().to_canonical(), stream.peer_addr()?.ip().to_canonical());
+    let report = |event| reports.send(Report::Tracker(number, event));
+    let _ = report(TrackerEvent::Connected { tracker: peer, local }).await;
+
+    let (mut reader, mut writer) = stream.into_split();
+    let sending = async {
+        while let Some(message) = outgoing.recv().await {
+            timeout(TRACKER_SILENCE_MAX, writer.write_all(&message)).await??;
+        }
+        Ok(())
+    };
+    let receiving = async {
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let count = reader.read(&mut buffer).await?;
+            if count == 0 {
+                return Ok(());
+            }
+            let _ = report(TrackerEvent::Received(buffer[..count].to_vec())).await;
+        }
+    };
+    tokio::select! {
+        sent = sending => sent,
+        received = receiving => received,
+    }
+}
+
+fn said(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "nothing listens there (connection refused)".into(),
+        io::ErrorKind::TimedOut => "it does not answer (timed out)".into(),
+        _ => error.to_string(),
+    }
+}

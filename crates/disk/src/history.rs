@@ -1,0 +1,327 @@
+//! The versions that were replaced, so that what others changed can be undone.
+//!
+//! Promise: a replaced file is kept whole under its number, its name and sender in a table beside it; filing never
+//! overwrites anything. The table may lag behind or lose its last line in a crash: a numbered file without a line is
+//! still listed, and the next start gives it its name back from the list of its batch. Only [`History::prune`] removes.
+//!
+//! The table is `history/table.tsv`: one line a version, `number, filed, size, mtime seconds, nanoseconds, by, name`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::batch::{number_in, text_in};
+use crate::dir::look_through;
+use crate::escape::{Escaped, shown, unescape};
+use crate::folder::Shared;
+use crate::name::{Name, STATE_NAME};
+use crate::number::Number;
+use crate::stat::{FileTime, Kind};
+
+/// How long a replaced version is kept unless told otherwise.
+pub const HISTORY_KEEP: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How many bytes of replaced versions are kept unless told otherwise.
+pub const HISTORY_BYTES_MAX: u64 = 10 << 30;
+
+/// The replaced versions of one folder. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct History {
+    folder: Arc<Shared>,
+}
+
+/// A version that is kept.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Kept {
+    /// Under what number; later ones are larger.
+    pub number: u64,
+    /// What it was called; `None` if a crash lost that.
+    pub name: Option<Name>,
+    /// Who replaced it; empty if that is not known.
+    pub by: String,
+    /// When it was replaced, in seconds since 1970.
+    pub filed: i64,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When it was changed last.
+    pub mtime: FileTime,
+    /// A program had it open and wrote to it after it was replaced (E17).
+    pub late_edit: bool,
+}
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Retention {
+    /// Versions replaced longer ago go.
+    pub keep: Duration,
+    /// When all are larger than this, versions go until they are not: the oldest of the name that takes most, and the
+    /// last version of a name only when every name is down to one.
+    pub bytes_max: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { keep: HISTORY_KEEP, bytes_max: HISTORY_BYTES_MAX }
+    }
+}
+
+/// What a pruning removed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Pruned {
+    /// How many versions.
+    pub versions: u64,
+    /// How many bytes they had.
+    pub bytes: u64,
+}
+
+/// Why the history cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// There is no version with this number, or no longer.
+    #[error("there is no version {number} in the history; list it to see which there are")]
+    Missing {
+        /// The number asked for.
+        number: u64,
+    },
+    /// The system refuses.
+    #[error("cannot {deed} {}", shown(.path))]
+    Io {
+        /// What was being done.
+        deed: &'static str,
+        /// The folder of the history.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl History {
+    pub(crate) fn new(folder: Arc<Shared>) -> Self {
+        Self { folder }
+    }
+
+    /// All versions that are kept, in the order in which they were replaced.
+    pub fn list(&self) -> Result<Vec<Kept>, HistoryError> {
+        let _guard = self.folder.lock_table();
+        self.folder.kept().map_err(|source| self.io_error("read", source))
+    }
+
+    /// Opens a version for reading.
+    pub fn open(&self, number: u64) -> Result<File, HistoryError> {
+        let name = Number(number).file_name();
+        let open = || match self.folder.history.look(name.as_ref())? {
+            Some(seen) if seen.kind == Kind::File => self.folder.history.open_file(name.as_ref()).map(Some),
+            _ => Ok(None),
+        };
+        match open() {
+            Ok(Some(file)) => Ok(file),
+            Ok(None) => Err(HistoryError::Missing { number }),
+            Err(source) => Err(self.io_error("read", source)),
+        }
+    }
+
+    /// Removes what is too old or too much. `now` is the time by which age is counted.
+    pub fn prune(&self, now: SystemTime, retention: &Retention) -> Result<Pruned, HistoryError> {
+        let _guard = self.folder.lock_table();
+        let kept = self.folder.kept().map_err(|source| self.io_error("read", source))?;
+        let doomed = choose_doomed(&kept, seconds(now), retention);
+        let mut pruned = Pruned::default();
+        for kept in kept.iter().filter(|kept| doomed.contains(&kept.number)) {
+            let name = Number(kept.number).file_name();
+            self.folder.history.remove(name.as_ref()).map_err(|source| self.io_error("prune", source))?;
+            pruned.versions += 1;
+            pruned.bytes += kept.size;
+        }
+        if pruned.versions > 0 {
+            self.folder.rewrite_table(&doomed).map_err(|source| self.io_error("prune", source))?;
+        }
+        Ok(pruned)
+    }
+
+    fn io_error(&self, deed: &'static str, source: io::Error) -> HistoryError {
+        HistoryError::Io { deed, path: self.folder.path.join(STATE_NAME).join("history"), source }
+    }
+}
+
+/// Picks the numbers that go.
+fn choose_doomed(kept: &[Kept], now: i64, retention: &Retention) -> BTreeSet<u64> {
+    let keep = i64::try_from(retention.keep.as_secs()).unwrap_or(i64::MAX);
+    let (old, young): (Vec<_>, Vec<_>) = kept.iter().partition(|kept| kept.filed.saturating_add(keep) < now);
+    let mut doomed: BTreeSet<_> = old.iter().map(|kept| kept.number).collect();
+
+    // The versions of each name, newest first, and the names by how much they take. A file that lost its name is alone.
+    let mut names: BTreeMap<(Option<&Name>, u64), Vec<&Kept>> = BTreeMap::new();
+    for kept in young.iter().rev() {
+        let alone = if kept.name.is_some() { 0 } else { kept.number };
+        names.entry((kept.name.as_ref(), alone)).or_default().push(kept);
+    }
+    let mut total: u64 = young.iter().map(|kept| kept.size).sum();
+    let weigh = |versions: &[&Kept]| versions.iter().map(|kept| kept.size).sum::<u64>();
+    // Ordered so that the last one has several versions, if any has, and among those takes most.
+    let mut by_weight: BTreeSet<_> =
+        names.iter().map(|(name, versions)| (versions.len() > 1, weigh(versions), *name)).collect();
+    while total > retention.bytes_max
+        && let Some((_, weight, name)) = by_weight.pop_last()
+    {
+        let Some(versions) = names.get_mut(&name) else { continue };
+        let Some(oldest) = versions.pop() else { continue };
+        doomed.insert(oldest.number);
+        total -= oldest.size;
+        if !versions.is_empty() {
+            by_weight.insert((versions.len() > 1, weight - oldest.size, name));
+        }
+    }
+    doomed
+}
+
+/// A line of the table.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) number: Number,
+    pub(crate) filed: i64,
+    pub(crate) size: u64,
+    pub(crate) mtime: FileTime,
+    pub(crate) by: String,
+    pub(crate) name: Name,
+}
+
+impl Row {
+    fn encode(&self) -> String {
+        let Self { number, filed, size, mtime: FileTime { secs, nanos }, by, name } = self;
+        let by = Escaped(by.as_bytes());
+        format!("{number}\t{filed}\t{size}\t{secs}\t{nanos}\t{by}\t{name}\n")
+    }
+
+    fn decode(line: &[u8]) -> Option<Self> {
+        let mut fields = line.split(|byte| *byte == b'\t');
+        let row = Self {
+            number: Number::parse(fields.next()?)?,
+            filed: number_in(fields.next()?)?,
+            size: number_in(fields.next()?)?,
+            mtime: FileTime { secs: number_in(fields.next()?)?, nanos: number_in(fields.next()?)? },
+            by: text_in(fields.next()?)?,
+            name: Name::parse(unescape(fields.next()?)?).ok()?,
+        };
+        fields.next().is_none().then_some(row)
+    }
+}
+
+impl Shared {
+    /// Appends lines to the table and gives back its handle, to be synced; nothing at all without lines.
+    pub(crate) fn append_rows(&self, rows: &[Row]) -> io::Result<Option<File>> {
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let _guard = self.lock_table();
+        let mut table = self.history.open_append(TABLE.as_ref())?;
+        let before = look_through(&table)?.stat.size;
+        let lines: String = rows.iter().map(Row::encode).collect();
+        if let Err(error) = table.write_all(lines.as_bytes()) {
+            // Half a line would spoil the next one too. Should this fail as well, the next start repairs it.
+            let _ = table.set_len(before);
+            return Err(error);
+        }
+        Ok(Some(table))
+    }
+
+    /// The lines of the table; one that cannot be read counts as lost.
+    pub(crate) fn rows(&self) -> io::Result<BTreeMap<Number, Row>> {
+        let rows = self.table_bytes()?;
+        let rows = rows.split(|byte| *byte == b'\n').filter_map(Row::decode);
+        Ok(rows.map(|row| (row.number, row)).collect())
+    }
+
+    /// Cuts off a last line that a crash has left half written, so that the next one does not run on in it.
+    pub(crate) fn repair_table(&self) -> io::Result<()> {
+        let bytes = self.table_bytes()?;
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        if whole < bytes.len() {
+            let table = self.history.open_append(TABLE.as_ref())?;
+            table.set_len(whole as u64)?;
+            table.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// The highest number that the history uses or has used.
+    pub(crate) fn highest_kept(&self) -> io::Result<Number> {
+        let mut highest = self.rows()?.keys().next_back().copied().unwrap_or(Number(0));
+        self.history.for_each(|name, _| {
+            highest = highest.max(Number::parse(name.as_encoded_bytes()).unwrap_or(Number(0)));
+        })?;
+        Ok(highest)
+    }
+
+    fn kept(&self) -> io::Result<Vec<Kept>> {
+        let mut rows = self.rows()?;
+        let mut numbers = Vec::new();
+        self.history.for_each(|name, _| numbers.extend(Number::parse(name.as_encoded_bytes())))?;
+        numbers.sort_unstable();
+        let mut kept = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let Some(seen) = self.history.look(number.file_name().as_ref())? else { continue };
+            if seen.kind == Kind::Folder {
+                // A folder that the user put in the place of a file at the moment of a swap. It stays for him to find.
+                continue;
+            }
+            let row = rows.remove(&number);
+            kept.push(Kept {
+                number: number.0,
+                filed: row.as_ref().map_or(seen.stat.ctime.secs, |row| row.filed),
+                size: seen.stat.size,
+                mtime: seen.stat.mtime,
+                late_edit: row
+                    .as_ref()
+                    .is_some_and(|row| (row.size, row.mtime) != (seen.stat.size, seen.stat.mtime)),
+                by: row.as_ref().map_or_else(String::new, |row| row.by.clone()),
+                name: row.map(|row| row.name),
+            });
+        }
+        Ok(kept)
+    }
+
+    /// Leaves the lines of removed versions out. Readers of the table see the old one or the new one.
+    fn rewrite_table(&self, without: &BTreeSet<u64>) -> io::Result<()> {
+        let rows = self.rows()?;
+        let lines: String =
+            rows.values().filter(|row| !without.contains(&row.number.0)).map(Row::encode).collect();
+        self.history.remove(NEW_TABLE.as_ref())?;
+        let mut table = self.history.create_new(NEW_TABLE.as_ref())?;
+        table.write_all(lines.as_bytes())?;
+        table.sync_all()?;
+        self.history.move_over(NEW_TABLE.as_ref(), &self.history, TABLE.as_ref())?;
+        self.history.sync()
+    }
+
+    fn table_bytes(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match self.history.open_file(OsStr::new(TABLE)) {
+            Ok(mut table) => table.read_to_end(&mut bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        Ok(bytes)
+    }
+
+    /// The table has no state in memory that a panic could leave half changed.
+    fn lock_table(&self) -> MutexGuard<'_, ()> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn seconds(time: SystemTime) -> i64 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_secs()).map_or(i64::MIN, |secs| -secs),
+    }
+}
+
+const TABLE: &str = "table.tsv";
+const NEW_TABLE: &str = "table.new";
+
+#[cfg(test)]
+mod tests;

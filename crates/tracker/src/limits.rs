@@ -1,0 +1,194 @@
+//! Every bound of the tracker, in one place, and the options that change them.
+//!
+//! What a stranger can make us hold, wait for or repeat is capped here (`I30`). Bounds that the protocol shares
+//! with peers stand in [`shoal_classic::limits`].
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use shoal_classic::limits::{
+    CLOSED_PEER_GRACE, ENTRIES_PER_PEER_MAX, FIRST_MESSAGE_WAIT, IDLE_EXPIRIES_BEFORE_CLOSE,
+    KEEP_ALIVE_INTERVAL, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, PEER_EXPIRY,
+};
+use shoal_classic::tracker_session::SessionLimits;
+
+/// Most connections at once (`B30`).
+pub const CONNECTIONS_MAX: usize = 20_000;
+
+/// Most connections at once from one address; a whole course may sit behind one. Of IPv6 the first 64 bits
+/// count, since one household has all the addresses below them.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 1_024;
+
+/// Most announced files in all, each counted once for every peer that announced it. A million of them take
+/// some 250 MB with ordinary names.
+pub const ANNOUNCEMENTS_MAX: usize = 1_000_000;
+
+/// Most bytes of unfinished messages over all connections, and most bytes of outdated answers that peers are
+/// still taking. Beyond it the oldest give way.
+pub const BUFFERED_BYTES_MAX: usize = 256 << 20;
+
+/// What a connection may hold of an unfinished message without counting towards [`BUFFERED_BYTES_MAX`], so
+/// that a flood of large messages never costs a peer with an ordinary one.
+pub const CONNECTION_BYTES_FREE: usize = 4 << 10;
+
+/// A peer that takes nothing of its answer for this long is closed.
+pub const WRITE_STALL: Duration = Duration::from_secs(30);
+
+/// A peer that has been silent for this long can be superseded by one with the same address and port.
+pub const TAKEOVER_SILENCE: Duration = Duration::from_secs(2 * KEEP_ALIVE_INTERVAL.as_secs());
+
+/// A view is encoded again as soon as it has changed while that means looking at no more holdings than this:
+/// well below a millisecond.
+pub const REBUILD_HOLDINGS_FREE: u32 = 1_000;
+
+/// A larger view is not encoded again before this long for each further holding that the last encoding had to
+/// look at: with 10,000 files 90 ms. Encoding takes a tenth of that.
+pub const REBUILD_PAUSE_PER_HOLDING: Duration = Duration::from_micros(10);
+
+/// Longest pause between two encodings of a changed view: a peer's next keep-alive gets the news.
+pub const REBUILD_PAUSE_MAX: Duration = KEEP_ALIVE_INTERVAL;
+
+/// Most views that are kept encoded: three dialects, each at loopback and a few addresses of both families.
+pub const VIEWS_MAX: usize = 16;
+
+/// Room that is left for one more entry of a directory: the longest name with all of it escaped, and the rest.
+pub const ENTRY_BYTES_MAX: usize = 6 * NAME_BYTES_MAX + 256;
+
+/// What one read takes at most. All connections share one such buffer.
+pub const READ_BYTES: usize = 64 << 10;
+
+/// Connections that the system keeps for us until we accept them.
+pub const ACCEPT_BACKLOG: i32 = 4_096;
+
+/// How long to wait before accepting again when there are no handles, unless a connection ends sooner (`B30`).
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Shortest and longest pause between two looks for peers that have expired, when nobody asks.
+pub const EXPIRE_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// See [`EXPIRE_PAUSE_MIN`].
+pub const EXPIRE_PAUSE_MAX: Duration = CLOSED_PEER_GRACE;
+
+/// Most log lines of one kind within [`LOG_WINDOW`]; further ones are counted only, so that a flood of bad
+/// input cannot fill a disk.
+pub const LOG_LINES_MAX: u32 = 30;
+
+/// The window for [`LOG_LINES_MAX`].
+pub const LOG_WINDOW: Duration = Duration::from_secs(60);
+
+/// Most connections at once to the metrics page.
+pub const PAGE_CONNECTIONS_MAX: usize = 16;
+
+/// Longest time for a request of the metrics page to come in and be answered.
+pub const PAGE_WAIT: Duration = Duration::from_secs(10);
+
+/// Largest request head of the metrics page, in bytes.
+pub const PAGE_REQUEST_BYTES_MAX: usize = 8 << 10;
+
+/// What can be chosen when a tracker is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Most connections at once.
+    pub connections_max: usize,
+    /// Most connections at once from one address.
+    pub connections_per_address_max: usize,
+    /// Largest message, in bytes.
+    pub message_bytes_max: usize,
+    /// Most files of one peer.
+    pub entries_per_peer_max: usize,
+    /// Most announced files in all.
+    pub announcements_max: usize,
+    /// Most bytes of unfinished messages over all connections, and most of outdated answers.
+    pub buffered_bytes_max: usize,
+    /// Longest time until a connection's first message begins.
+    pub first_message_wait: Duration,
+    /// A peer that was silent for this long is no longer listed.
+    pub expiry: Duration,
+    /// A peer that takes nothing of its answer for this long is closed.
+    pub write_stall: Duration,
+    /// Where to serve the metrics page, if anywhere.
+    pub metrics: Option<SocketAddr>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connections_max: CONNECTIONS_MAX,
+            connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
+            message_bytes_max: MESSAGE_BYTES_MAX,
+            entries_per_peer_max: ENTRIES_PER_PEER_MAX,
+            announcements_max: ANNOUNCEMENTS_MAX,
+            buffered_bytes_max: BUFFERED_BYTES_MAX,
+            first_message_wait: FIRST_MESSAGE_WAIT,
+            expiry: PEER_EXPIRY,
+            write_stall: WRITE_STALL,
+            metrics: None,
+        }
+    }
+}
+
+impl Options {
+    /// The part that each connection's session keeps.
+    #[must_use]
+    pub fn session(&self) -> SessionLimits {
+        SessionLimits {
+            message_bytes_max: self.message_bytes_max,
+            entries_max: self.entries_per_peer_max,
+            first_message_wait: self.first_message_wait,
+            idle_max: self.expiry.saturating_mul(IDLE_EXPIRIES_BEFORE_CLOSE),
+        }
+    }
+
+    /// The part that the directory keeps.
+    #[must_use]
+    pub fn directory(&self) -> DirectoryLimits {
+        DirectoryLimits {
+            entries_per_peer_max: self.entries_per_peer_max,
+            announcements_max: self.announcements_max,
+            expiry: self.expiry,
+            ..DirectoryLimits::default()
+        }
+    }
+}
+
+/// The bounds of a [`Directory`](crate::Directory).
+#[derive(Clone, Copy, Debug)]
+pub struct DirectoryLimits {
+    /// Most files of one peer.
+    pub entries_per_peer_max: usize,
+    /// Most announced files in all.
+    pub announcements_max: usize,
+    /// Largest answer, in bytes; what finds no room in it is not listed.
+    pub answer_bytes_max: usize,
+    /// Silence after which a peer is no longer listed.
+    pub expiry: Duration,
+    /// How long a peer stays listed after its connection closed.
+    pub closed_grace: Duration,
+    /// Silence after which a peer can be superseded.
+    pub takeover_silence: Duration,
+    /// Least time between two encodings of a view, for each holding beyond [`REBUILD_HOLDINGS_FREE`] that the
+    /// last one looked at.
+    pub rebuild_pause_per_holding: Duration,
+    /// Most views that are kept encoded.
+    pub views_max: usize,
+}
+
+impl Default for DirectoryLimits {
+    fn default() -> Self {
+        Self {
+            entries_per_peer_max: ENTRIES_PER_PEER_MAX,
+            announcements_max: ANNOUNCEMENTS_MAX,
+            answer_bytes_max: MESSAGE_BYTES_MAX,
+            expiry: PEER_EXPIRY,
+            closed_grace: CLOSED_PEER_GRACE,
+            takeover_silence: TAKEOVER_SILENCE,
+            rebuild_pause_per_holding: REBUILD_PAUSE_PER_HOLDING,
+            views_max: VIEWS_MAX,
+        }
+    }
+}
+
+const _: () =
+    assert!(BUFFERED_BYTES_MAX >= 4 * MESSAGE_BYTES_MAX, "four of the largest fit beside each other");
+const _: () = assert!(ENTRIES_PER_PEER_MAX < ANNOUNCEMENTS_MAX, "one peer cannot take all the room");
+const _: () = assert!(CONNECTIONS_PER_ADDRESS_MAX < CONNECTIONS_MAX, "one address cannot take all the seats");
+const _: () = assert!(TAKEOVER_SILENCE.as_nanos() < PEER_EXPIRY.as_nanos());
