@@ -4,5 +4,10 @@
 //! detail is proved beside its code in `shoal-classic`. All traffic is on loopback, every process that a test
 //! starts is ended by it, and every wait has a deadline.
 
+mod bad_input;
+mod faults;
+mod oddities;
+mod options;
+mod sizes;
 mod support;
 mod swarm;
