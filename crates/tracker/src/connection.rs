@@ -94,14 +94,14 @@ impl Connection {
             tokio::select! {
                 biased;
                 () = evicted(self.part.as_deref()) => return Err(End::Evicted),
-                received = receive(&mut self.stream, &mut self.session, &self.shared) => match received {
-                    Ok(0) | Err(_) => return Err(self.hung_up().await),
-                    Ok(_) => {}
-                },
                 () = &mut alarm => {
                     self.session.tick(self.shared.now());
                     alarm.as_mut().reset(self.shared.instant(self.next_timeout()));
                 }
+                received = receive(&mut self.stream, &mut self.session, &self.shared) => match received {
+                    Ok(0) | Err(_) => return Err(self.hung_up().await),
+                    Ok(_) => {}
+                },
             }
             self.act().await?;
             self.account();

@@ -10,6 +10,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use shoal_classic::Time;
 use shoal_classic::name::Escaped;
@@ -179,7 +180,7 @@ impl Shared {
         Time::after_start(self.began.elapsed())
     }
 
-    /// That moment as the runtime's timers see it. Far ones come a little early, which is harmless.
+    /// That moment as the runtime's timers see it. Far ones come too early, and are asked for again then.
     pub(crate) fn instant(&self, time: Time) -> Instant {
         let far = self.began.elapsed() + FAR;
         self.began + time.since_start().min(far)
@@ -201,11 +202,19 @@ impl Shared {
     }
 
     /// Counts a refusal, and tells it in one line if lines are left.
-    pub(crate) fn refuse(&self, from: IpAddr, refusal: Refusal, count: usize, reason: &dyn Display) {
+    pub(crate) fn refuse(
+        &self,
+        from: impl Into<Option<IpAddr>>,
+        refusal: Refusal,
+        count: usize,
+        reason: &dyn Display,
+    ) {
         self.metrics.refused(refusal, count);
         if let Some(left_out) = self.warnings.admit(self.now()) {
+            // A reason may quote what a peer sent.
             let reason = reason.to_string();
-            tracing::warn!(%from, count, left_out, reason = %Escaped(&reason), "refused");
+            let from = from.into().map(tracing::field::display);
+            tracing::warn!(from, count, left_out, reason = %Escaped(&reason), "refused");
         }
     }
 
@@ -217,8 +226,8 @@ impl Shared {
     }
 }
 
-/// Farther timers are not worth a wheel's overflow.
-const FAR: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+/// A timer that is farther away than this might not be a moment that the system's clock can name.
+const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Accepts connections for ever, and gives each a task.
 async fn admit(listener: &TcpListener, shared: &Rc<Shared>) {
@@ -256,8 +265,7 @@ pub(crate) async fn accept(
             // The peer was gone before we looked.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                let from = listener.local_addr().map_or(IpAddr::from([0; 4]), |address| address.ip());
-                shared.refuse(from, Refusal::Accept, 1, &format_args!("cannot accept a connection: {error}"));
+                shared.refuse(None, Refusal::Accept, 1, &format_args!("cannot accept a connection: {error}"));
                 tokio::select! {
                     () = seats.freed() => {}
                     () = sleep(ACCEPT_PAUSE) => {}

@@ -1,8 +1,13 @@
 //! What the end-to-end tests share: processes that report as JSON lines, and folders that can be compared.
 
+mod played;
+
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::fs::{self, File, FileTimes};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -11,6 +16,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+pub(crate) use played::{Line, PlayedPeer, PlayedTracker, ask, lasting_port};
 
 /// Longest wait for anything that should happen soon, with room for a slow machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -101,6 +108,19 @@ impl Program {
         })
     }
 
+    /// Waits until a peer of ours serves; the port.
+    pub(crate) fn wait_serving(&mut self) -> u16 {
+        address_of(&self.wait_event("listening")).port()
+    }
+
+    /// Waits until a peer of ours tells a problem of that name; the reason.
+    pub(crate) fn wait_problem(&mut self, name: &str) -> String {
+        let problem = self.wait_for(&format!("a problem with {name}"), |event| {
+            event["event"] == "problem" && event["name"] == name
+        });
+        problem["why"].as_str().unwrap().to_owned()
+    }
+
     /// Whether an event like this was among those passed over so far.
     pub(crate) fn has_seen(&self, is_it: impl Fn(&Value) -> bool) -> bool {
         self.seen.iter().any(is_it)
@@ -148,6 +168,41 @@ impl Program {
         let status = self.child.wait().unwrap();
         (status, self.stderr.take().unwrap().join().unwrap())
     }
+
+    /// Waits for its end; all that can be said of it.
+    pub(crate) fn outcome(mut self) -> Outcome {
+        let deadline = Instant::now() + SOON;
+        // Its stdout ends with it.
+        while let Ok(event) = self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            self.seen.push(event);
+        }
+        assert!(Instant::now() < deadline, "{} does not end; it said {:#?}", self.name, self.seen);
+        let events = std::mem::take(&mut self.seen);
+        let (status, stderr) = self.end();
+        Outcome { code: status.code(), events, stderr }
+    }
+}
+
+/// How a program ended, and what it printed.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) events: Vec<Value>,
+    pub(crate) stderr: String,
+}
+
+impl Outcome {
+    /// The problems that a peer of ours told: names and reasons.
+    pub(crate) fn problems(&self) -> BTreeMap<&str, &str> {
+        let problems = self.events.iter().filter(|event| event["event"] == "problem");
+        problems.map(|event| (event["name"].as_str().unwrap(), event["why"].as_str().unwrap())).collect()
+    }
+
+    /// The names of the files that a peer of ours fetched, in that order.
+    pub(crate) fn fetched(&self) -> Vec<&str> {
+        let fetched = self.events.iter().filter(|event| event["event"] == "fetched");
+        fetched.map(|event| event["name"].as_str().unwrap()).collect()
+    }
 }
 
 impl Drop for Program {
@@ -175,8 +230,11 @@ pub(crate) fn tracker_at(port: u16, args: &[&str]) -> (Program, u16) {
     command.args(["tracker", "127.0.0.1", &port.to_string(), "--json"]).args(args);
     let mut tracker = Program::start("the tracker", &mut command);
     let listening = tracker.wait_event("listening");
-    let address: std::net::SocketAddr = listening["address"].as_str().unwrap().parse().unwrap();
-    (tracker, address.port())
+    (tracker, address_of(&listening).port())
+}
+
+fn address_of(listening: &Value) -> SocketAddr {
+    listening["address"].as_str().unwrap().parse().unwrap()
 }
 
 /// A peer of ours in this folder.
@@ -289,6 +347,11 @@ impl Folder {
             |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().bytes().all(|b| b.is_ascii_digit());
         paths.filter(is_number).map(|path| fs::read(path).unwrap()).collect()
     }
+
+    /// How many files are in staging: fetches that run, or were cut short.
+    pub(crate) fn staged(&self) -> usize {
+        fs::read_dir(self.join(".shoal/staging")).map_or(0, Iterator::count)
+    }
 }
 
 /// What a folder should contain: name, mtime, text.
@@ -318,4 +381,32 @@ pub(crate) fn eventually(what: &str, limit: Duration, mut is_so: impl FnMut() ->
         assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Waits until all folders hold exactly these files.
+pub(crate) fn assert_converge(folders: &[&Folder], expected: &Contents, limit: Duration) {
+    eventually("all folders are equal", limit, || {
+        folders.iter().all(|folder| folder.contents() == *expected)
+    });
+}
+
+/// Plays a scenario for all cases at the same time, because most of it is waiting; says which ones failed.
+pub(crate) fn for_each_at_once<C: Debug + Sync>(cases: &[C], scenario: impl Fn(&C) + Sync) {
+    let scenario = &scenario;
+    std::thread::scope(|scope| {
+        let play = |case| {
+            let thread = std::thread::Builder::new().name(format!("{case:?}"));
+            (case, thread.spawn_scoped(scope, move || scenario(case)).unwrap())
+        };
+        let running: Vec<_> = cases.iter().map(play).collect();
+        let failed = running.into_iter().filter_map(|(case, thread)| thread.join().is_err().then_some(case));
+        let failed: Vec<_> = failed.collect();
+        assert!(failed.is_empty(), "failed: {failed:#?}");
+    });
+}
+
+/// Says that a test, or a part of one, cannot be done on this machine. It goes past the capturing of the test
+/// harness, so that it can be seen and counted.
+pub(crate) fn skip(what: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {what}: {why}");
 }

@@ -62,10 +62,12 @@ impl Client {
 
     /// The next answer, newline included.
     async fn hear(&mut self) -> String {
+        let mut looked_at = 0;
         loop {
-            if let Some(end) = self.heard.iter().position(|byte| *byte == b'\n') {
-                return String::from_utf8(self.heard.drain(..=end).collect()).unwrap();
+            if let Some(end) = self.heard[looked_at..].iter().position(|byte| *byte == b'\n') {
+                return String::from_utf8(self.heard.drain(..=looked_at + end).collect()).unwrap();
             }
+            looked_at = self.heard.len();
             assert_ne!(
                 self.stream.read_buf(&mut self.heard).await.unwrap(),
                 0,
@@ -292,11 +294,10 @@ async fn a_silent_peer_is_no_longer_listed_and_comes_back() {
     .await;
 }
 
-/// An Initial whose answer is so long that no socket takes all of it at once.
+/// An Initial of 40,000 files whose answer is so long that no socket takes all of it at once.
 fn long_initial() -> String {
-    let items: Vec<String> = (0..100_000)
-        .map(|number| format!("{{\"name\": \"{number:0>100}\", \"mtime\": 1, \"dialect\": 2}}"))
-        .collect();
+    let item = |number| format!("{{\"name\": \"{number:0>250}\", \"mtime\": 1, \"dialect\": 2}}");
+    let items: Vec<String> = (0..40_000).map(item).collect();
     format!("{{\"port\": 8001, \"files\": [{}]}}\n", items.join(","))
 }
 
@@ -306,12 +307,12 @@ async fn b30_a_peer_that_takes_no_answer_is_closed_and_holds_up_nobody() {
     beside(options, async |site| {
         let mut stuck = Client::connect(site.peers).await;
         stuck.say(long_initial()).await;
-        reaches(site, "files", 100_000).await;
+        reaches(site, "files", 40_000).await;
         let mut other = Client::connect(site.peers).await;
         let answer = other.ask("{\"port\": 8002, \"files\": []}\t\n").await;
         assert_eq!(
             Parsed::parse(answer.as_bytes()).unwrap().files.len(),
-            100_000,
+            40_000,
             "a slow answer comes whole"
         );
         reaches(site, "refusals_total{reason=\"write_stall\"}", 1).await;
@@ -339,6 +340,72 @@ async fn i30_unfinished_messages_are_bounded_over_all_connections() {
         assert_eq!(honest.told(&message).await.len(), 2, "a large message still finds room");
     })
     .await;
+}
+
+#[tokio::test]
+async fn i30_outdated_answers_that_are_still_being_taken_are_bounded() {
+    // Room for two of these answers and not for three.
+    let options = Options { buffered_bytes_max: 35 << 20, ..Options::default() };
+    beside(options, async |site| {
+        let mut changer = Client::connect(site.peers).await;
+        let length = changer.ask(&long_initial()).await.len();
+        assert!((12 << 20..17 << 20).contains(&length), "{length}");
+        let mut stuck = Vec::new();
+        for mtime in 101..104 {
+            let news = format!("\"mtime\": {mtime}, ");
+            while !changer.ask(&(initial(8001, "x", mtime) + "\n")).await.contains(&news) {
+                // Encoding so much is paced.
+                sleep(Duration::from_millis(20)).await;
+            }
+            let mut client = Client::connect(site.peers).await;
+            client.say("{\"port\": 8002, \"files\": []}\t\n").await;
+            client.stream.read_u8().await.unwrap();
+            stuck.push(client);
+        }
+        reaches(site, "refusals_total{reason=\"buffers\"}", 1).await;
+        assert!(stuck[0].closed().await < length - 1, "the oldest gives way");
+        assert!(stuck.pop().unwrap().hear().await.ends_with("}\n"), "the newest comes whole");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn b16_log_lines_are_escaped_rationed_and_without_names() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    beside(Options::default(), async |site| {
+        let secret = "{\"port\": 1, \"files\": [{\"name\": \"../secret\", \"mtime\": 1}]}\n";
+        assert_eq!(Client::connect(site.peers).await.ask(secret).await, "{}\n");
+        for _ in 0..100 {
+            let mut client = Client::connect(site.peers).await;
+            client.say("{\"port\": 1, \"files\": \"\\u001b[2J\\nx\"}").await;
+            client.closed().await;
+        }
+        assert_eq!(metric(site, "refusals_total{reason=\"malformed\"}").await, 100);
+    })
+    .await;
+    drop(guard);
+    let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let refused = lines.lines().filter(|line| line.contains("WARN")).count();
+    assert_eq!(refused, crate::limits::LOG_LINES_MAX as usize, "{lines}");
+    assert!(lines.contains("the name is a path") && lines.contains("count=1"));
+    assert!(!lines.contains("secret") && !lines.contains('\u{1b}') && !lines.contains("\nx"), "{lines}");
+}
+
+/// Where a test's log lines land.
+#[derive(Clone, Default)]
+struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::Write::write(&mut *self.0.lock().unwrap(), bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test]
