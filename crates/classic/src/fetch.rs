@@ -188,6 +188,16 @@ impl Fetch {
         }
     }
 
+    /// Whether nothing has come from the source, and nothing will.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        match &self.phase {
+            Phase::Undecided { held } => held.is_empty(),
+            Phase::Over(Err(error)) => *error == FetchError::NoAnswer,
+            _ => false,
+        }
+    }
+
     /// Bytes of the file that came so far.
     #[must_use]
     pub const fn got(&self) -> u64 {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 
@@ -71,10 +71,16 @@ pub enum EntryError {
     TooMany,
 }
 
-/// Why a whole message was refused.
+/// Why a whole message was refused: what the JSON parser says, escaped and short, because it quotes the sender.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct MessageError(#[from] serde_json::Error);
+pub struct MessageError(String);
+
+impl From<serde_json::Error> for MessageError {
+    fn from(error: serde_json::Error) -> Self {
+        Self(Escaped(&error.to_string()).to_string())
+    }
+}
 
 impl PeerMessage {
     /// Reads a message; entries beyond `entries_max` are refused.
@@ -82,8 +88,10 @@ impl PeerMessage {
     /// # Errors
     /// When it is not valid JSON, the port is missing, twice there or out of range, or `files` is no list.
     pub fn parse(bytes: &[u8], entries_max: usize) -> Result<Self, MessageError> {
-        let Raw { port, files } = serde_json::from_slice(bytes)?;
-        Ok(Self { port, files: files.map(|RawFiles(items)| Announcement::read(&items, entries_max)) })
+        let mut reader = serde_json::Deserializer::from_slice(bytes);
+        let message = MessageSeed { entries_max }.deserialize(&mut reader)?;
+        reader.end()?;
+        Ok(message)
     }
 
     /// A keep-alive as bytes.
@@ -110,26 +118,22 @@ impl PeerMessage {
 }
 
 impl Announcement {
-    fn read(items: &[&RawValue], entries_max: usize) -> Self {
-        let mut announcement = Self::default();
-        for raw in items {
-            let entry = Entry::read(raw);
-            let taken = match &entry {
-                None => Err(EntryError::NotAnEntry),
-                Some(_) if announcement.files.len() >= entries_max => Err(EntryError::TooMany),
-                Some(entry) => read_item(entry),
-            };
-            match taken {
-                Ok((name, mtime)) => {
-                    let newest = announcement.files.entry(name).or_insert(mtime);
-                    *newest = mtime.max(*newest);
-                    let dialect = entry.and_then(|entry| entry.dialect).and_then(|field| field.floored());
-                    announcement.speaks_both |= dialect.and_then(Dialect::from_number) == Some(Dialect::Both);
-                }
-                Err(error) => announcement.refusals.add(entry.as_ref(), error),
+    fn take(&mut self, raw: &RawValue, entries_max: usize) {
+        let entry = Entry::read(raw);
+        let taken = match &entry {
+            None => Err(EntryError::NotAnEntry),
+            Some(_) if self.files.len() >= entries_max => Err(EntryError::TooMany),
+            Some(entry) => read_item(entry),
+        };
+        match taken {
+            Ok((name, mtime)) => {
+                let newest = self.files.entry(name).or_insert(mtime);
+                *newest = mtime.max(*newest);
+                let dialect = entry.and_then(|entry| entry.dialect).and_then(|field| field.floored());
+                self.speaks_both |= dialect.and_then(Dialect::from_number) == Some(Dialect::Both);
             }
+            Err(error) => self.refusals.add(entry.as_ref(), error),
         }
-        announcement
     }
 }
 
@@ -158,28 +162,27 @@ impl Refusals {
     }
 }
 
-/// The shape of a message, before its items are judged.
-struct Raw<'a> {
-    port: u16,
-    files: Option<RawFiles<'a>>,
+/// Reads a message key by key, and its items one by one, so that none is held but those that are taken.
+struct MessageSeed {
+    entries_max: usize,
 }
 
-impl<'de> Deserialize<'de> for Raw<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(RawVisitor)
+impl<'de> DeserializeSeed<'de> for MessageSeed {
+    type Value = PeerMessage;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<PeerMessage, D::Error> {
+        deserializer.deserialize_map(self)
     }
 }
 
-struct RawVisitor;
-
-impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw<'de>;
+impl<'de> Visitor<'de> for MessageSeed {
+    type Value = PeerMessage;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with a port")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PeerMessage, A::Error> {
         let mut port = None;
         let mut files = None;
         while let Some(key) = map.next_key::<Key>()? {
@@ -189,12 +192,12 @@ impl<'de> Visitor<'de> for RawVisitor {
                     let number = map.next_value::<Field>()?.port();
                     port = Some(number.ok_or_else(|| A::Error::custom(EntryError::Port))?);
                 }
-                Key::Files => files = Some(map.next_value()?),
+                Key::Files => files = Some(map.next_value_seed(FilesSeed { entries_max: self.entries_max })?),
                 Key::Other => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         let port = port.ok_or_else(|| A::Error::missing_field("port"))?;
-        Ok(Raw { port, files })
+        Ok(PeerMessage { port, files })
     }
 }
 
@@ -207,30 +210,31 @@ enum Key {
     Other,
 }
 
-/// The list of items, unread; no more of them than are worth a look.
-struct RawFiles<'a>(Vec<&'a RawValue>);
+struct FilesSeed {
+    entries_max: usize,
+}
 
-impl<'de> Deserialize<'de> for RawFiles<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(RawFilesVisitor)
+impl<'de> DeserializeSeed<'de> for FilesSeed {
+    type Value = Announcement;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Announcement, D::Error> {
+        deserializer.deserialize_seq(self)
     }
 }
 
-struct RawFilesVisitor;
-
-impl<'de> Visitor<'de> for RawFilesVisitor {
-    type Value = RawFiles<'de>;
+impl<'de> Visitor<'de> for FilesSeed {
+    type Value = Announcement;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of files")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<RawFiles<'de>, A::Error> {
-        let mut items = Vec::new();
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Announcement, A::Error> {
+        let mut announcement = Announcement::default();
         while let Some(item) = seq.next_element()? {
-            items.push(item);
+            announcement.take(item, self.entries_max);
         }
-        Ok(RawFiles(items))
+        Ok(announcement)
     }
 }
 

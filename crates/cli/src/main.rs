@@ -36,6 +36,7 @@ fn main() -> ExitCode {
     if let Err(error) = logging::start(cli.log.as_deref(), cli.command.default_log()) {
         return exit::usage(&error);
     }
+    signals::raise_file_limit();
     match cli.command.run() {
         Ok(exit) => exit.into(),
         Err(error) => exit::failed(&error),

@@ -37,7 +37,6 @@ fn a_shoal_peer_carries_files_between_a_classic_and_a_framed_one() {
 /// One Shoal peer that watches its folder, one classic and one framed peer, each with a file of its own, that have
 /// found together.
 struct Trio {
-    port: u16,
     ours: Folder,
     classic: Folder,
     framed: Folder,
@@ -62,7 +61,7 @@ impl Trio {
         other.wait_event("directory");
         let shoal = sync("ours", port, &ours, &["--live"]);
         assert_converge(&[&ours, &classic, &framed], &expected, SOON);
-        Self { port, ours, classic, framed, shoal, python: [one, other], expected }
+        Self { ours, classic, framed, shoal, python: [one, other], expected }
     }
 
     /// A further file that all are to have from now on, which somebody has got already.
@@ -178,11 +177,13 @@ fn what_was_carried_outlives_its_first_holder_and_reaches_late_joiners_of_all_ki
     shoal.wait_event("in-sync");
     holder.stop(Signal::TERM);
 
-    for_each_at_once(&["shoal", "classic", "framed"], |kind| {
+    // A refused connection would end the syncing of the second one.
+    let kinds = [("shoal", ""), ("classic", "stops-at-refusal"), ("framed", "plain")];
+    for_each_at_once(&kinds, |(kind, behaviour)| {
         let late = Folder::new();
         let _peer = match *kind {
             "shoal" => sync("late", port, &late, &[]),
-            dialect => python_peer(port, &late, dialect, "plain", &OFTEN).0,
+            dialect => python_peer(port, &late, dialect, behaviour, &OFTEN).0,
         };
         assert_converge(&[&late], &first.contents(), SOON);
     });

@@ -48,7 +48,7 @@ fn idle_memory(shoal: &Path) -> Result<u64> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
             .with_context(|| format!("connection {number}; is the limit of open files too low?"))?;
         let names = ["a", "b", "c"].map(|part| format!("{{\"mtime\": 1, \"name\": \"{part}{}\"}}", number % 100));
-        write!(stream, "{{\"port\": 8001, \"files\": [{}]}}\n", names.join(", "))?;
+        writeln!(stream, "{{\"port\": 8001, \"files\": [{}]}}", names.join(", "))?;
         peers.push(stream);
     }
     // Once the last one has its answer, all have been served.

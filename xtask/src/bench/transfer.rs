@@ -38,7 +38,7 @@ struct Bench {
 /// One file of 2 GiB.
 pub(super) fn large(shoal: &Path, runs: usize) -> Result<()> {
     const BYTES: u64 = 2 << 30;
-    measure(shoal, runs, "one file of 2 GiB", |source| {
+    measure(shoal, runs, "one file of 2 GiB", true, |source| {
         let mut random = File::open("/dev/urandom")?.take(BYTES);
         std::io::copy(&mut random, &mut File::create(source.join("large.bin"))?)?;
         Ok(())
@@ -47,7 +47,7 @@ pub(super) fn large(shoal: &Path, runs: usize) -> Result<()> {
 
 /// 10,000 files of 4 KiB.
 pub(super) fn small(shoal: &Path, runs: usize) -> Result<()> {
-    measure(shoal, runs, "10,000 files of 4 KiB", |source| {
+    measure(shoal, runs, "10,000 files of 4 KiB", false, |source| {
         let mut random = File::open("/dev/urandom")?;
         let mut bytes = [0; 4_096];
         for number in 0..10_000 {
@@ -58,7 +58,13 @@ pub(super) fn small(shoal: &Path, runs: usize) -> Result<()> {
     })
 }
 
-fn measure(shoal: &Path, runs: usize, what: &str, fill: impl Fn(&Path) -> Result<()>) -> Result<()> {
+fn measure(
+    shoal: &Path,
+    runs: usize,
+    what: &str,
+    few_files: bool,
+    fill: impl Fn(&Path) -> Result<()>,
+) -> Result<()> {
     // Beside the build, because /tmp may be memory, and the disk is what counts here.
     let root = tempfile::Builder::new().prefix("bench-").tempdir_in("target")?;
     let source = root.path().join("source");
@@ -72,14 +78,18 @@ fn measure(shoal: &Path, runs: usize, what: &str, fill: impl Fn(&Path) -> Result
             if tool.name.starts_with("rsync") && bench.rsync.is_none() {
                 continue;
             }
-            let target = root.path().join("target");
+            // Each its own, and removed at the end: on ext4 a new file is slow to make for some seconds after
+            // many were deleted, whoever makes it.
+            let target = root.path().join(format!("target-{round}-{}", tool.name.replace(' ', "-")));
             fs::create_dir(&target)?;
             rustix::fs::sync();
             let began = Instant::now();
             (tool.run)(&bench, &target).with_context(|| tool.name)?;
             let took = began.elapsed();
             check_equal(&bench.source, &target).with_context(|| tool.name)?;
-            fs::remove_dir_all(&target)?;
+            if few_files {
+                fs::remove_dir_all(&target)?;
+            }
             if round > 0 {
                 values.0.push(took.as_secs_f64());
             }

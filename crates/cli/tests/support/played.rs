@@ -100,6 +100,14 @@ impl Line {
         line
     }
 
+    /// What has come, at least something: as a rule what the other side wrote at once.
+    pub(crate) fn read_some(&mut self) -> String {
+        let mut bytes = vec![0; 65_536];
+        let length = self.reader.read(&mut bytes).unwrap();
+        bytes.truncate(length);
+        String::from_utf8(bytes).unwrap()
+    }
+
     /// Everything until the other side closes.
     pub(crate) fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();

@@ -151,8 +151,11 @@ impl Driver {
                         tracker.hang_up();
                     }
                 }
-                Action::Fetch(job) => self.fetcher.fetch(job),
-                Action::Flush => self.placer.flush(),
+                Action::Fetch(job) => self.fetcher.start(job),
+                Action::Flush => {
+                    self.fetcher.rest();
+                    self.placer.flush();
+                }
                 Action::Serve(shelf) => {
                     self.shelf.send_replace(shelf);
                 }

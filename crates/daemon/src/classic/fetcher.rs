@@ -5,21 +5,20 @@
 //! is cancelled; what it leaves unfinished removes itself.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use shoal_classic::fetch::{Answer, Body, Fetch};
-use shoal_classic::synchronizer::{Fetched, Job, JobId, Uncertain};
-use shoal_classic::{Dialect, Time};
+use shoal_classic::Dialect;
+use shoal_classic::synchronizer::{Fetched, Job, Uncertain};
 use shoal_disk::{
     Deed, FileTime, FinishedFile, Folder, Name, ReadError, StageError, StagedFile, Stat, WRITE_BYTES,
 };
 
 use super::Notice;
+use super::connections::{Connection, Connections};
 use super::driver::{Report, Reports};
 use super::placer::{Placer, Put};
 use super::view::disk_name;
@@ -27,23 +26,11 @@ use super::view::disk_name;
 /// Starts fetches.
 #[derive(Clone)]
 pub(super) struct Fetcher {
-    worker: Worker,
-    open: Arc<Open>,
-}
-
-/// What a fetch works with.
-#[derive(Clone)]
-struct Worker {
     folder: Folder,
     timeout: Duration,
     placer: Placer,
     reports: Reports,
-}
-
-/// The sockets of running fetches, to end them from outside.
-#[derive(Debug, Default)]
-struct Open {
-    sockets: Mutex<Option<BTreeMap<JobId, TcpStream>>>,
+    connections: Connections,
 }
 
 /// Progress of one file is told at most so often.
@@ -56,62 +43,40 @@ thread_local! {
 
 impl Fetcher {
     pub(super) fn new(folder: &Folder, timeout: Duration, placer: Placer, reports: Reports) -> Self {
-        let open = Open { sockets: Mutex::new(Some(BTreeMap::new())) };
-        Self { worker: Worker { folder: folder.clone(), timeout, placer, reports }, open: Arc::new(open) }
+        Self { folder: folder.clone(), timeout, placer, reports, connections: Connections::default() }
     }
 
     /// Starts one fetch; how it goes is reported.
-    pub(super) fn fetch(&self, job: Job) {
-        let worker = self.worker.clone();
-        let open = self.open.clone();
+    pub(super) fn start(&self, job: Job) {
+        let fetcher = self.clone();
         tokio::task::spawn_blocking(move || {
-            let id = job.id;
-            let ended = worker.fetch(&job, &open);
-            open.forget(id);
-            let report = match ended {
+            // Without a loop to report to the program is ending, and what is staged removes itself.
+            let _ = match fetcher.fetch(&job) {
                 Ok(put) => {
-                    let _ = worker.reports.blocking_send(Report::Received(id));
-                    return worker.placer.put(put);
+                    let received = fetcher.reports.blocking_send(Report::Received(job.id));
+                    fetcher.placer.put(put);
+                    received
                 }
-                Err(fetched) => Report::Fetched(id, fetched),
+                Err(fetched) => fetcher.reports.blocking_send(Report::Fetched(job.id, fetched)),
             };
-            let _ = worker.reports.blocking_send(report);
         });
+    }
+
+    /// No further file is coming for now: connections that wait for one are closed.
+    pub(super) fn rest(&self) {
+        self.connections.close_kept();
     }
 
     /// Ends all fetches, running and later ones.
     pub(super) fn cancel(&self) {
-        let sockets = self.open.sockets.lock().unwrap_or_else(PoisonError::into_inner).take();
-        for socket in sockets.into_iter().flat_map(BTreeMap::into_values) {
-            // An error means that it is closed already.
-            let _ = socket.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-impl Open {
-    /// Notes a socket, unless all has been cancelled.
-    fn remember(&self, job: JobId, socket: &TcpStream) -> io::Result<()> {
-        let socket = socket.try_clone()?;
-        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        let sockets = sockets.as_mut().ok_or_else(|| io::Error::other("cancelled"))?;
-        sockets.insert(job, socket);
-        Ok(())
+        self.connections.cancel();
     }
 
-    fn forget(&self, job: JobId) {
-        if let Some(sockets) = self.sockets.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            sockets.remove(&job);
-        }
-    }
-}
-
-impl Worker {
     /// Fetches one file; what is to be put in place, or how it ended without.
-    fn fetch(&self, job: &Job, open: &Open) -> Result<Put, Fetched> {
+    fn fetch(&self, job: &Job) -> Result<Put, Fetched> {
         let name = disk_name(&job.name).map_err(Fetched::BadHere)?;
         let present = self.present(&name, job)?;
-        let (staged, answer) = self.receive(job, &name, open)?;
+        let (staged, answer) = self.receive(job, &name)?;
         if answer == Answer::ClassicEmpty && present.is_some_and(|present| present.size > 0) {
             let why = "its source answered with nothing, and the file here is not empty; kept the one here";
             return Err(Fetched::BadHere(why.into()));
@@ -137,31 +102,58 @@ impl Worker {
     }
 
     /// Receives the whole answer into a staged file.
-    fn receive(&self, job: &Job, name: &Name, open: &Open) -> Result<(StagedFile, Answer), Fetched> {
-        let bad_source = |error: io::Error| Fetched::BadSource(broken(job.source, &error));
-        let mut socket = TcpStream::connect_timeout(&job.source, self.timeout).map_err(bad_source)?;
-        open.remember(job.id, &socket).map_err(bad_source)?;
-        socket.set_nodelay(true).map_err(bad_source)?;
-        socket.set_write_timeout(Some(self.timeout)).map_err(bad_source)?;
+    fn receive(&self, job: &Job, name: &Name) -> Result<(StagedFile, Answer), Fetched> {
+        let is_shoal = job.dialect == Some(Dialect::Both);
+        let mut may_be_kept = is_shoal;
+        loop {
+            let bad_source = |error: io::Error| Fetched::BadSource(broken(job.source, &error));
+            let opened = self.connections.open(job.source, self.timeout, may_be_kept);
+            let mut connection = opened.map_err(bad_source)?;
+            let in_use = self.connections.note(&mut connection).map_err(bad_source)?;
+            let mut fetch =
+                Fetch::new(job.name.clone(), job.dialect, self.timeout, connection.now());
+            let received = self.converse(&mut connection, &mut fetch, job, name);
+            if connection.was_kept && fetch.is_unanswered() {
+                // It was closed while it was kept; that says nothing of the source.
+                may_be_kept = false;
+                continue;
+            }
+            let staged = received?;
+            let answer = match fetch.outcome() {
+                Some(Ok(answer)) => *answer,
+                Some(Err(error)) => return Err(Fetched::BadSource(format!("{}: {error}", job.source))),
+                None => return Err(Fetched::BadSource(format!("{}: cancelled", job.source))),
+            };
+            if is_shoal && matches!(answer, Answer::Framed | Answer::FramedEmpty) {
+                self.connections.keep(connection, &in_use);
+            }
+            return Ok((staged.map_or_else(|| self.create(name, None), Ok)?, answer));
+        }
+    }
 
-        let began = Instant::now();
-        let now = || Time::after_start(began.elapsed());
-        let mut fetch = Fetch::new(job.name.clone(), job.dialect, self.timeout, now());
+    /// Plays the fetch on a connection until it is over; what was written, if anything was.
+    fn converse(
+        &self,
+        connection: &mut Connection,
+        fetch: &mut Fetch,
+        job: &Job,
+        name: &Name,
+    ) -> Result<Option<StagedFile>, Fetched> {
+        let bad_source = |error: io::Error| Fetched::BadSource(broken(job.source, &error));
         let mut staged = None;
-        let mut patience = Duration::ZERO;
         let mut told = Instant::now();
         BUFFER.with_borrow_mut(|buffer| {
             buffer.resize(WRITE_BYTES, 0);
             while fetch.outcome().is_none() {
                 if let Some(request) = fetch.poll_send() {
-                    socket.write_all(&request).map_err(bad_source)?;
+                    connection.socket.write_all(&request).map_err(bad_source)?;
                 }
-                set_patience(&socket, &fetch, now(), &mut patience).map_err(bad_source)?;
-                let body = match socket.read(buffer) {
+                connection.set_patience(fetch.poll_timeout()).map_err(bad_source)?;
+                let body = match connection.socket.read(buffer) {
                     Ok(0) => fetch.ended(),
-                    Ok(count) => fetch.received(&buffer[..count], now()),
+                    Ok(count) => fetch.received(&buffer[..count], connection.now()),
                     Err(error) if is_no_news(&error) => {
-                        fetch.tick(now());
+                        fetch.tick(connection.now());
                         continue;
                     }
                     Err(error) => return Err(bad_source(error)),
@@ -174,18 +166,8 @@ impl Worker {
                     let _ = self.reports.try_send(Report::Progress(notice));
                 }
             }
-            Ok(())
-        })?;
-        let answer = match fetch.outcome() {
-            Some(Ok(answer)) => *answer,
-            Some(Err(error)) => return Err(Fetched::BadSource(format!("{}: {error}", job.source))),
-            None => return Err(Fetched::BadSource(format!("{}: cancelled", job.source))),
-        };
-        let staged = match staged {
-            Some(staged) => staged,
-            None => self.create(name, None)?,
-        };
-        Ok((staged, answer))
+            Ok(staged)
+        })
     }
 
     fn write(
@@ -233,18 +215,6 @@ impl Worker {
             _ => Deed::Replace(present),
         })
     }
-}
-
-/// Lets the next read end when the fetch wants to be woken; asks the system only when that has moved.
-fn set_patience(socket: &TcpStream, fetch: &Fetch, now: Time, current: &mut Duration) -> io::Result<()> {
-    const SLACK: Duration = Duration::from_millis(20);
-    let Some(wake) = fetch.poll_timeout() else { return Ok(()) };
-    let wanted = wake.since(now).max(Duration::from_millis(1));
-    if wanted.abs_diff(*current) > SLACK || wanted < SLACK {
-        socket.set_read_timeout(Some(wanted))?;
-        *current = wanted;
-    }
-    Ok(())
 }
 
 fn is_no_news(error: &io::Error) -> bool {

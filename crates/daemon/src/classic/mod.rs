@@ -9,6 +9,7 @@
 //! Promise: keep-alives go out whatever the disk and the peers do (no worker blocks the loop); an end is
 //! orderly: nothing half-written stays. Begin at [`run`], then `driver`.
 
+mod connections;
 mod driver;
 mod fetcher;
 mod placer;

@@ -114,19 +114,24 @@ struct Requester {
 impl Requester {
     async fn serve(mut self, offered: &watch::Receiver<Arc<Shelf>>) {
         let _ = self.stream.set_nodelay(true);
-        let decision = match self.decide(offered).await {
-            Ok(decision) => decision,
-            Err(error) => return tracing::debug!(peer = %self.peer, %error, "requester lost"),
-        };
-        let sent = match decision {
-            Decision::Refuse(reason) => {
-                tracing::debug!(peer = %self.peer, %reason, "request refused");
-                Ok(())
+        loop {
+            let sent = match self.decide(offered).await {
+                Err(error) => return tracing::debug!(peer = %self.peer, %error, "requester lost"),
+                Ok(Decision::Refuse(reason)) => {
+                    tracing::debug!(peer = %self.peer, %reason, "request refused");
+                    break;
+                }
+                Ok(Decision::Answer { name, style }) => self.answer(&name, style).await.map(|()| style),
+            };
+            match sent {
+                // Shoal asks for its next file on the same connection.
+                Ok(Style::Framed) => {}
+                Ok(Style::FramedWithPause | Style::Classic) => break,
+                Err(error) => {
+                    tracing::debug!(peer = %self.peer, %error, "answer not taken");
+                    break;
+                }
             }
-            Decision::Answer { name, style } => self.answer(&name, style).await,
-        };
-        if let Err(error) = sent {
-            tracing::debug!(peer = %self.peer, %error, "answer not taken");
         }
         self.close().await;
     }

@@ -30,6 +30,7 @@ pub(super) struct TrackerConnection {
     number: u64,
     outbox: mpsc::UnboundedSender<Vec<u8>>,
     task: JoinHandle<()>,
+    is_hung_up: bool,
 }
 
 /// How much is read at a time.
@@ -49,7 +50,7 @@ impl TrackerConnection {
             );
             let _ = reports.send(Report::Tracker(number, TrackerEvent::Lost(why))).await;
         });
-        Self { number, outbox, task }
+        Self { number, outbox, task, is_hung_up: false }
     }
 
     pub(super) const fn number(&self) -> u64 {
@@ -64,11 +65,13 @@ impl TrackerConnection {
 
     /// Closes the connection; nothing more that it reports counts.
     pub(super) fn hang_up(&mut self) {
+        self.is_hung_up = true;
         self.task.abort();
     }
 
-    pub(super) fn is_hung_up(&self) -> bool {
-        self.task.is_finished()
+    /// Whether it was we who closed it. One that ended by itself still has that to report.
+    pub(super) const fn is_hung_up(&self) -> bool {
+        self.is_hung_up
     }
 }
 
