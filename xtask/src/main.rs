@@ -1,6 +1,6 @@
 //! The project's own chores: `cargo xtask demo`, `cargo xtask ci` and the like.
 //!
-//! A file (or a folder) for each chore, with a function `run`. Begin at [`USAGE`].
+//! Each chore is a module with a function `run`; what they share stands in [`setup`].
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "chores talk to the person who runs them")]
 
 mod bench;
@@ -11,37 +11,44 @@ mod tidy;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use setup::{build_release, install_package, is_installed};
 
 const USAGE: &str = "usage: cargo xtask CHORE
 
 chores:
-  demo     a tracker and two peers bring two folders together; --keep leaves the folders to look at
-  ci       everything that must pass before a change is ready, as CI runs it
-  tidy     the project's own small checks of sources and pages; part of ci
-  bench    Shoal beside other programs, timed: tracker, large, small or all; --runs N
-
-exit codes: 0 well, 1 the chore failed, 2 wrong usage";
+  demo     two peers and a tracker bring two folders together; --keep leaves the folders to look at
+  ci       all that must pass before a change is ready, exactly as CI runs it
+  tidy     the project's own small checks of sources and pages; a part of ci
+  bench    Shoal beside other programs, timed; tracker, large, small or all; --runs N";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    match args.as_slice() {
-        ["help" | "-h" | "--help"] => {
+    let Some((chore, args)) = args.split_first() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let done = setup::enter_root().and_then(|()| match chore.as_str() {
+        "demo" => demo::run(args),
+        "ci" => without_args(args).and_then(|()| ci::run()),
+        "tidy" => without_args(args).and_then(|()| tidy::run()),
+        "bench" => bench::run(args),
+        "help" | "-h" | "--help" => {
             println!("{USAGE}");
-            ExitCode::SUCCESS
+            Ok(())
         }
-        [chore, args @ ..] if let Some(chore) = find(chore) => match start(chore, args) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                ExitCode::FAILURE
-            }
-        },
-        _ => {
-            eprintln!("{USAGE}");
-            ExitCode::from(2)
+        other => Err(anyhow::anyhow!("there is no chore '{other}'\n\n{USAGE}")),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
         }
     }
+}
+
+fn without_args(args: &[String]) -> Result<()> {
+    ensure!(args.is_empty(), "this chore takes no arguments\n\n{USAGE}");
+    Ok(())
 }

@@ -144,11 +144,13 @@ impl Directory {
         id
     }
 
-    /// A peer's connection closed. Its files stay listed for a short grace, in case it comes back.
+    /// A peer's connection closed. Its files stay listed for a short grace, in case it comes back; where somebody
+    /// else has the same version, that one is listed from now on (`docs/classic-protocol.md §5.8`).
     pub fn closed(&mut self, id: PeerId, now: Time) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if peer.is_listed() {
             peer.presence = Presence::Left { at: now };
+            self.generation += 1;
             self.schedule(id);
         } else {
             self.remove(id);
@@ -208,7 +210,7 @@ impl Directory {
     fn heard(&mut self, id: PeerId, now: Time) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.heard = now;
-        self.generation += u64::from(peer.presence == Presence::Silent);
+        self.generation += u64::from(peer.presence != Presence::Here);
         peer.presence = Presence::Here;
         self.schedule(id);
     }

@@ -9,6 +9,7 @@
 //! absent here: sockets, files and clocks, which the driver in `shoal-daemon` has.
 
 mod problems;
+mod queue;
 mod replacements;
 mod words;
 
@@ -31,6 +32,7 @@ use crate::sources::Sources;
 use crate::time::Time;
 
 use problems::Problems;
+use queue::Queue;
 use replacements::Replacements;
 pub use words::{Action, Event, Fetched, Finish, Input, Job, JobId, Now, Options, Uncertain};
 
@@ -45,7 +47,7 @@ pub struct Synchronizer {
     folder: Folder,
     sources: Sources,
     directory: Option<Box<Directory>>,
-    queue: VecDeque<Wanted>,
+    queue: Queue,
     running: BTreeMap<JobId, Wanted>,
     /// Files whose bytes came and that are being put in place.
     placing: BTreeMap<JobId, Wanted>,
@@ -77,7 +79,7 @@ impl Synchronizer {
             folder,
             sources: Sources::default(),
             directory: None,
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             running: BTreeMap::new(),
             placing: BTreeMap::new(),
             next_job: 0,
@@ -203,7 +205,7 @@ impl Synchronizer {
     fn proceed(&mut self, now: Time) {
         let is_held = self.root_is_lost || self.paused_until.is_some();
         while !is_held && self.running.len() < self.options.jobs {
-            let Some(wanted) = self.queue.pop_front() else { break };
+            let Some(wanted) = self.next_wanted() else { break };
             self.start(wanted, now);
         }
         if !self.running.is_empty() || (!self.queue.is_empty() && !is_held) {
@@ -215,6 +217,13 @@ impl Synchronizer {
             self.announce_fetched(now);
             self.tell_standing();
         }
+    }
+
+    /// The next file to fetch, of a source that has places left.
+    fn next_wanted(&mut self) -> Option<Wanted> {
+        let (running, share) = (&self.running, queue::share(self.options.jobs));
+        self.queue
+            .pop(|source| running.values().filter(|wanted| wanted.listed.source == source).count() < share)
     }
 
     /// The files that are being fetched or put in place.
@@ -304,7 +313,7 @@ impl Synchronizer {
         };
         self.problem(&wanted.name, why.to_owned(), &Weight::Primary);
         if before.is_none() && self.options.once {
-            self.queue.push_back(wanted);
+            self.queue.push(wanted);
         }
     }
 

@@ -137,6 +137,17 @@ fn no_more_jobs_than_allowed_and_one_stuck_source_holds_nothing_up() {
 }
 
 #[test]
+fn a_stuck_source_with_many_files_leaves_places_to_others() {
+    let mut peer = Played::with(Options { jobs: 8, ..Options::default() }, &[]);
+    let mut files: Vec<String> = (0..50).map(|i| entry(&format!("a{i}"), "10.0.0.3:1", 1)).collect();
+    peer.directory(&files);
+    assert_eq!(peer.started().len(), 6);
+    files.push(entry("z", "10.0.0.4:1", 1));
+    peer.directory(&files);
+    assert_eq!(peer.started()[0].0, "z");
+}
+
+#[test]
 fn a_file_that_came_makes_room_for_the_next_and_the_last_one_is_flushed() {
     let mut peer = Played::with(Options { jobs: 1, ..Options::default() }, &[]);
     peer.directory(&[entry("a", "10.0.0.3:1", 1), entry("b", "10.0.0.3:1", 1)]);

@@ -60,6 +60,11 @@ impl Peer {
         self.port.is_some() && self.presence != Presence::Silent
     }
 
+    /// Whether its connection has closed.
+    pub(super) const fn has_left(&self) -> bool {
+        matches!(self.presence, Presence::Left { .. })
+    }
+
     /// When it stops being listed, if nothing more is heard of it.
     pub(super) fn due(&self, limits: &DirectoryLimits) -> Option<Time> {
         self.port?;

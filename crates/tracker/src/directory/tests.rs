@@ -267,6 +267,18 @@ fn each_dialect_is_told_what_it_can_fetch() {
 }
 
 #[test]
+fn a_holder_that_has_left_gives_way_at_once_to_one_that_is_here() {
+    let mut world = World::new();
+    let first = world.join("10.0.0.2", Dialect::Both, &[("a", 1), ("only", 1)]);
+    let second = world.join("10.0.0.3", Dialect::Classic, &[("a", 1)]);
+    assert_eq!(world.told(second), ["a 1@10.0.0.2:8001", "only 1@10.0.0.2:8001"]);
+    world.close(first);
+    assert_eq!(world.told(second), ["a 1@10.0.0.3:8001", "only 1@10.0.0.2:8001"]);
+    world.wait(5);
+    assert_eq!(world.told(second), ["a 1@10.0.0.3:8001"]);
+}
+
+#[test]
 fn holders_on_our_own_machine_are_told_by_the_address_that_the_asker_knows() {
     let mut world = World::new();
     let local = world.connect_to("127.0.0.1", "127.0.0.1");

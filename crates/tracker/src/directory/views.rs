@@ -184,7 +184,8 @@ impl Encoding {
         self.writer.add(name, choice.mtime, choice.source, choice.dialect);
     }
 
-    /// Of the holders of the newest version the one to list: a Shoal peer, else the first that can be reached.
+    /// Of the holders of the newest version the one to list: one that is still connected before one that has
+    /// left a moment ago, then a Shoal peer before others, then the first.
     fn choose(
         &mut self,
         key: ViewKey,
@@ -192,7 +193,7 @@ impl Encoding {
         peers: &BTreeMap<PeerId, Peer>,
     ) -> Option<Choice> {
         let mut newest = None;
-        let mut choice = None;
+        let mut best = None;
         for holding in holders {
             self.looked_at = self.looked_at.saturating_add(1);
             let mtime = holding.version.mtime;
@@ -203,12 +204,15 @@ impl Encoding {
             newest = Some(mtime);
             let Some(source) = key.source(peer) else { continue };
             let found = Choice { mtime, source, dialect: peer.dialect };
-            if peer.dialect == Dialect::Both {
+            let rank = (peer.has_left(), peer.dialect != Dialect::Both);
+            if rank == (false, false) {
                 return Some(found);
             }
-            choice.get_or_insert(found);
+            if best.as_ref().is_none_or(|(known, _)| rank < *known) {
+                best = Some((rank, found));
+            }
         }
-        choice
+        best.map(|(_, choice)| choice)
     }
 }
 

@@ -1,0 +1,240 @@
+//! `cargo xtask ci`: all that must pass before a change is ready; CI runs this and nothing else.
+//!
+//! Promise: the first step that fails ends it, with a message that says how to repeat that step alone. What this
+//! machine cannot check is a skip that is counted and told with its reason. Programs that are lacking are
+//! installed where that needs nobody's password.
+
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::setup::{cargo, install_package, is_installed};
+use crate::tidy;
+
+/// One step, in the order of [`STEPS`].
+struct Step {
+    name: &'static str,
+    work: Work,
+}
+
+enum Work {
+    /// A command of cargo, with variables of its environment.
+    Cargo { args: &'static [&'static str], env: &'static [(&'static str, &'static str)] },
+    /// A check of our own, and how to repeat it.
+    Own { does: fn() -> Result<Outcome>, repeat: &'static str },
+}
+
+enum Outcome {
+    Passed,
+    Skipped(String),
+}
+
+/// Cheap ones first, so that most failures come soon.
+const STEPS: &[Step] = &[
+    Step::own("lock file", lock_file, "cargo metadata --locked --format-version 1"),
+    Step::cargo("format", &["fmt", "--all", "--", "--check"], &[]),
+    Step::own("tidy", tidy, "cargo xtask tidy"),
+    Step::cargo(
+        "clippy",
+        &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
+        &[],
+    ),
+    Step::cargo(
+        "documentation",
+        &["doc", "--workspace", "--no-deps", "--locked"],
+        &[("RUSTDOCFLAGS", "-D warnings")],
+    ),
+    Step::own("cargo-deny is there", cargo_deny, CARGO_DENY_HINT),
+    Step::cargo(
+        "dependencies",
+        &["deny", "--locked", "--log-level", "error", "check", "bans", "licenses", "sources"],
+        &[],
+    ),
+    Step::own("advisories", advisories, "cargo deny check advisories"),
+    Step::own("python3 is there", python, "python3 --version"),
+    Step::cargo("tests", &["test", "--workspace", "--locked"], &[]),
+];
+
+const CARGO_DENY_VERSION: &str = "0.20.2";
+const CARGO_DENY_HINT: &str = "cargo install --locked cargo-deny --version 0.20.2";
+
+/// How long fetching the advisory database may take.
+const DATABASE_WAIT: Duration = Duration::from_secs(120);
+
+/// Runs every step.
+pub(crate) fn run() -> Result<()> {
+    let began = Instant::now();
+    let mut skipped = Vec::new();
+    for (number, step) in STEPS.iter().enumerate() {
+        println!("── {} of {}: {} ── {}", number + 1, STEPS.len(), step.name, step.work.repeat());
+        let step_began = Instant::now();
+        let outcome = step.work.perform();
+        let seconds = step_began.elapsed().as_secs_f64();
+        match outcome {
+            Ok(Outcome::Passed) => println!("   {} passed in {seconds:.1} s\n", step.name),
+            Ok(Outcome::Skipped(reason)) => {
+                println!("   {} SKIPPED after {seconds:.1} s: {reason}\n", step.name);
+                skipped.push((step.name, reason));
+            }
+            Err(error) => {
+                let passed = number - skipped.len();
+                println!("   {} FAILED after {seconds:.1} s\n", step.name);
+                tell_skipped(&skipped);
+                let summary = format!(
+                    "step '{}' failed; {passed} passed, {} skipped, {} not run. Repeat it alone with: {}",
+                    step.name,
+                    skipped.len(),
+                    STEPS.len() - number - 1,
+                    step.work.repeat()
+                );
+                return Err(error.context(summary));
+            }
+        }
+    }
+    tell_skipped(&skipped);
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "CI passed in {seconds:.0} s: {} steps passed, {} skipped.",
+        STEPS.len() - skipped.len(),
+        skipped.len()
+    );
+    Ok(())
+}
+
+fn tell_skipped(skipped: &[(&str, String)]) {
+    for (name, reason) in skipped {
+        println!("skipped: {name}: {reason}");
+    }
+}
+
+impl Step {
+    const fn cargo(
+        name: &'static str,
+        args: &'static [&'static str],
+        env: &'static [(&'static str, &'static str)],
+    ) -> Self {
+        Self { name, work: Work::Cargo { args, env } }
+    }
+
+    const fn own(name: &'static str, does: fn() -> Result<Outcome>, repeat: &'static str) -> Self {
+        Self { name, work: Work::Own { does, repeat } }
+    }
+}
+
+impl Work {
+    fn perform(&self) -> Result<Outcome> {
+        match self {
+            Self::Cargo { args, env } => {
+                let status = cargo().args(*args).envs(env.iter().copied()).status()?;
+                ensure!(status.success(), "cargo ended with {status}");
+                Ok(Outcome::Passed)
+            }
+            Self::Own { does, .. } => does(),
+        }
+    }
+
+    /// The command that does the same alone.
+    fn repeat(&self) -> String {
+        match self {
+            Self::Cargo { args, env } => {
+                let env = env.iter().map(|(key, value)| format!("{key}=\"{value}\" "));
+                format!("{}cargo {}", env.collect::<String>(), args.join(" "))
+            }
+            Self::Own { repeat, .. } => (*repeat).to_owned(),
+        }
+    }
+}
+
+fn lock_file() -> Result<Outcome> {
+    let status = cargo()
+        .args(["metadata", "--locked", "--format-version", "1"])
+        .stdout(Stdio::null())
+        .status()?;
+    ensure!(status.success(), "Cargo.lock is out of date; run `cargo build` and commit it with the change");
+    Ok(Outcome::Passed)
+}
+
+fn tidy() -> Result<Outcome> {
+    tidy::run()?;
+    Ok(Outcome::Passed)
+}
+
+fn cargo_deny() -> Result<Outcome> {
+    let is_there = || {
+        let mut probe = cargo();
+        probe.args(["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
+        probe.status().is_ok_and(|status| status.success())
+    };
+    if !is_there() {
+        println!("   cargo-deny is lacking; installing version {CARGO_DENY_VERSION}, which takes some minutes");
+        let args = ["install", "--locked", "cargo-deny", "--version", CARGO_DENY_VERSION];
+        let status = cargo().args(args).status()?;
+        ensure!(status.success() && is_there(), "cargo-deny could not be installed");
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Checks for known vulnerabilities where the list of them can be fetched.
+fn advisories() -> Result<Outcome> {
+    let mut fetch = cargo();
+    fetch.args(["deny", "fetch", "db"]).env("GIT_TERMINAL_PROMPT", "0");
+    if let Err(why) = run_quietly(&mut fetch, DATABASE_WAIT) {
+        return Ok(Outcome::Skipped(format!("the advisory database cannot be fetched: {why:#}")));
+    }
+    let status = cargo().args(["deny", "--locked", "check", "advisories"]).status()?;
+    ensure!(status.success(), "a dependency has an advisory against it");
+    Ok(Outcome::Passed)
+}
+
+/// The end-to-end tests play against programs in Python.
+fn python() -> Result<Outcome> {
+    if !is_installed("python3") {
+        println!("   python3 is lacking; trying to install it with apt-get");
+        if !install_package("python3") || !is_installed("python3") {
+            bail!(
+                "the end-to-end tests need python3 (3.9 or newer, no packages), and it could not be installed \
+                 from here; install it, for instance with: sudo apt-get install python3"
+            );
+        }
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Runs a command for a bounded time; if it fails, the last line that it said on stderr.
+fn run_quietly(command: &mut Command, limit: Duration) -> Result<()> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut child = child.context("it cannot be started")?;
+    let stderr = child.stderr.take();
+    let said = std::thread::spawn(move || {
+        let mut said = Vec::new();
+        // What could not be read is missing in a message, no more.
+        let _ = stderr.map(|mut stderr| stderr.read_to_end(&mut said));
+        String::from_utf8_lossy(&said).into_owned()
+    });
+    let is_well = wait_within(&mut child, limit)?;
+    if !is_well {
+        let said = said.join().unwrap_or_default();
+        let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it said nothing");
+        bail!("{last}");
+    }
+    Ok(())
+}
+
+/// Waits for a process; one that takes too long is ended.
+fn wait_within(child: &mut Child, limit: Duration) -> Result<bool> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.success());
+        }
+        if Instant::now() >= deadline {
+            child.kill()?;
+            child.wait()?;
+            bail!("no answer within {} s", limit.as_secs());
+        }
+        // The standard library has no wait with a deadline.
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
