@@ -17,7 +17,7 @@ use shoal_classic::limits::{HEADER_PAUSE, SERVE_RATE_MIN, SERVE_STALL};
 use shoal_classic::serve::{Decision, Serve, Shelf, Style, header};
 use shoal_classic::{FileName, Time};
 use shoal_disk::Folder;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout, timeout_at};
@@ -30,11 +30,9 @@ const REQUESTS_MAX: usize = 512;
 /// Most requests of one address that are served at once; further ones are closed.
 const REQUESTS_PER_ADDRESS_MAX: usize = 256;
 
-/// Files up to this size are sent with their header in one write, or in one write after it.
-const SMALL_BYTES: u64 = 256 << 10;
-
-/// How much of a large file one system call may send.
-const SEND_BYTES: usize = 1 << 20;
+/// How much of a file is read and written at a time. Large reads and writes measured faster than `sendfile`
+/// (`docs/benchmarks.md`), and bound the memory for one requester.
+const SEND_BYTES: usize = 256 << 10;
 
 /// How long a requester may take to close its side after the answer, and how much it may still say.
 const LINGER: Duration = Duration::from_secs(2);
@@ -164,44 +162,41 @@ impl Requester {
         let (file, stat) = opened.map_err(io::Error::other)?;
         let mut first = if style == Style::Classic { Vec::new() } else { header(stat.size) };
         if style == Style::FramedWithPause {
-            self.write(&first).await?;
+            self.write(&first, &mut Pace::new()).await?;
             first.clear();
             sleep(HEADER_PAUSE).await;
         }
-        if stat.size <= SMALL_BYTES {
-            tokio::task::block_in_place(|| append(&mut first, &file, stat.size))?;
-            self.write(&first).await
-        } else {
-            self.write(&first).await?;
-            self.send_file(&file, stat.size).await
+        self.send_file(first, &file, stat.size).await
+    }
+
+    /// Sends what is `first`, then exactly `length` bytes of the file, or less if it has shrunk. A small file goes
+    /// out in one write with what is first.
+    async fn send_file(&mut self, first: Vec<u8>, file: &File, length: u64) -> io::Result<()> {
+        let mut pace = Pace::new();
+        let mut buffer = first;
+        let mut offset = 0;
+        loop {
+            let wanted = usize::try_from(length - offset).map_or(SEND_BYTES, |left| left.min(SEND_BYTES));
+            // A file that is not in memory is read from the disk in this call.
+            let read = tokio::task::block_in_place(|| append(&mut buffer, file, offset, wanted))?;
+            self.write(&buffer, &mut pace).await?;
+            offset += read as u64;
+            if offset == length {
+                return Ok(());
+            }
+            if read < wanted {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file has shrunk"));
+            }
+            buffer.clear();
         }
     }
 
-    /// Writes all of it; the requester must take it in time.
-    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        timeout(SERVE_STALL, self.stream.write_all(bytes)).await?
-    }
-
-    /// Sends exactly `length` bytes of the file, or less if it has shrunk.
-    async fn send_file(&mut self, file: &File, length: u64) -> io::Result<()> {
-        let began = Instant::now();
-        let mut offset = 0;
-        while offset < length {
-            let wanted = usize::try_from(length - offset).map_or(SEND_BYTES, |left| left.min(SEND_BYTES));
-            let stream = &self.stream;
-            let sending = stream.async_io(Interest::WRITABLE, || {
-                // A file that is not in memory is read from the disk in this call.
-                tokio::task::block_in_place(|| {
-                    Ok(rustix::fs::sendfile(stream, file, Some(&mut offset), wanted)?)
-                })
-            });
-            if timeout(SERVE_STALL, sending).await?? == 0 {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file has shrunk"));
-            }
-            let elapsed = began.elapsed();
-            if elapsed > SERVE_STALL && offset / elapsed.as_secs().max(1) < SERVE_RATE_MIN {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "the requester is too slow"));
-            }
+    /// Writes all of it; the requester must keep taking it, and not too slowly.
+    async fn write(&mut self, mut bytes: &[u8], pace: &mut Pace) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let taken = timeout(SERVE_STALL, self.stream.write(bytes)).await??;
+            bytes = &bytes[taken..];
+            pace.took(taken)?;
         }
         Ok(())
     }
@@ -232,20 +227,41 @@ impl Requester {
     }
 }
 
-/// Reads up to `length` bytes of a file; less if it has shrunk.
-fn append(buffer: &mut Vec<u8>, file: &File, length: u64) -> io::Result<()> {
-    let header = buffer.len();
-    let length = usize::try_from(length).map_err(io::Error::other)?;
-    buffer.resize(header + length, 0);
+/// How fast a requester takes its answer.
+struct Pace {
+    began: Instant,
+    taken: u64,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { began: Instant::now(), taken: 0 }
+    }
+
+    /// Counts bytes; an error when there were too few of them for too long.
+    fn took(&mut self, bytes: usize) -> io::Result<()> {
+        self.taken += bytes as u64;
+        let elapsed = self.began.elapsed();
+        if elapsed > SERVE_STALL && self.taken / elapsed.as_secs().max(1) < SERVE_RATE_MIN {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the requester is too slow"));
+        }
+        Ok(())
+    }
+}
+
+/// Appends up to `length` bytes of a file, from `offset` on; how many there were.
+fn append(buffer: &mut Vec<u8>, file: &File, offset: u64, length: usize) -> io::Result<usize> {
+    let before = buffer.len();
+    buffer.resize(before + length, 0);
     let mut read = 0;
     while read < length {
-        match file.read_at(&mut buffer[header + read..], read as u64) {
+        match file.read_at(&mut buffer[before + read..], offset + read as u64) {
             Ok(0) => break,
             Ok(count) => read += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    buffer.truncate(header + read);
-    Ok(())
+    buffer.truncate(before + read);
+    Ok(read)
 }

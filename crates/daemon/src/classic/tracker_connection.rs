@@ -43,11 +43,13 @@ impl TrackerConnection {
         // the tracker has taken nothing for half a minute.
         let (outbox, outgoing) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
-            let ended = converse(number, tracker, &reports, outgoing).await;
-            let why = ended.err().map_or_else(
-                || format!("the tracker at {tracker} closed the connection"),
-                |error| format!("the tracker at {tracker} cannot be reached: {}", said(&error)),
-            );
+            let why = match connect(tracker).await {
+                Err(error) => format!("the tracker at {tracker} cannot be reached: {}", said(&error)),
+                Ok(stream) => match converse(number, stream, &reports, outgoing).await {
+                    Err(error) => format!("the connection to the tracker at {tracker} broke: {error}"),
+                    Ok(()) => format!("the tracker at {tracker} closed the connection"),
+                },
+            };
             let _ = reports.send(Report::Tracker(number, TrackerEvent::Lost(why))).await;
         });
         Self { number, outbox, task, is_hung_up: false }
@@ -81,14 +83,19 @@ impl Drop for TrackerConnection {
     }
 }
 
+async fn connect(tracker: SocketAddr) -> io::Result<TcpStream> {
+    let stream = timeout(TRACKER_CONNECT_TIMEOUT, TcpStream::connect(tracker)).await??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Carries bytes in both directions until either side ends it.
 async fn converse(
     number: u64,
-    tracker: SocketAddr,
+    stream: TcpStream,
     reports: &Reports,
     mut outgoing: mpsc::UnboundedReceiver<Vec<u8>>,
 ) -> io::Result<()> {
-    let stream = timeout(TRACKER_CONNECT_TIMEOUT, TcpStream::connect(tracker)).await??;
-    stream.set_nodelay(true)?;
     let (local, peer) = (stream.local_addr()?.ip().to_canonical(), stream.peer_addr()?.ip().to_canonical());
     let report = |event| reports.send(Report::Tracker(number, event));
     let _ = report(TrackerEvent::Connected { tracker: peer, local }).await;
