@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use shoal_daemon::classic::RunError;
+
 /// How a command that ran to its end has ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Exit {
@@ -24,7 +26,19 @@ impl From<Exit> for ExitCode {
 /// Says what went wrong, with its causes, in one line.
 pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
     say(&format!("error: {error:#}"));
-    ExitCode::FAILURE
+    match error.downcast_ref() {
+        // No folder to sync: the arguments are to blame.
+        Some(RunError::Folder(_)) => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Prints what reading the arguments came to: help, the version, or what is wrong with them.
+pub(crate) fn unread(error: &clap::Error) -> ExitCode {
+    match error.print() {
+        Err(_) if !error.use_stderr() => ExitCode::FAILURE,
+        _ => u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
+    }
 }
 
 /// Says what was wrong with the arguments.

@@ -15,6 +15,8 @@ pub(crate) fn start(asked: Option<&str>, default: &str) -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        // A log that cannot be written, on a full disk say, is no reason to end.
+        .log_internal_errors(false)
         .init();
     Ok(())
 }

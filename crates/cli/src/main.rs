@@ -32,7 +32,10 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return exit::unread(&error),
+    };
     if let Err(error) = logging::start(cli.log.as_deref(), cli.command.default_log()) {
         return exit::usage(&error);
     }

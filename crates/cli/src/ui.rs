@@ -68,16 +68,21 @@ struct Printer {
     tracker: String,
     folder: String,
     bars: Option<Bars>,
-    /// The sources of running fetches.
-    running: BTreeMap<JobId, String>,
+    running: BTreeMap<JobId, Running>,
     out: io::Stdout,
+}
+
+/// A fetch that has begun and not ended.
+struct Running {
+    name: String,
+    source: String,
 }
 
 struct Bars {
     all: MultiProgress,
-    total: ProgressBar,
+    /// Counts files, while there is something to fetch.
+    total: Option<ProgressBar>,
     jobs: BTreeMap<JobId, ProgressBar>,
-    planned: u64,
     fetched: u64,
 }
 
@@ -106,9 +111,7 @@ impl Printer {
                 return;
             }
         }
-        if let Some(bars) = self.bars {
-            bars.total.finish_and_clear();
-        }
+        self.rest();
     }
 
     fn human(&mut self, notice: Notice) -> io::Result<()> {
@@ -121,8 +124,8 @@ impl Printer {
             Notice::Unlisted { name, why } => self.talk(&format!("not announced: {name}: {why}")),
             Notice::Recovered(text) => self.talk(&format!("Recovered: {text}.")),
             Notice::Progress { job, got, length } => {
-                if let Some(bars) = &mut self.bars {
-                    bars.progress(job, got, length);
+                if let (Some(bars), Some(running)) = (&mut self.bars, self.running.get(&job)) {
+                    bars.progress(job, &running.name, got, length);
                 }
                 Ok(())
             }
@@ -148,17 +151,14 @@ impl Printer {
                 Ok(())
             }
             Event::Started { job, name, source } => {
-                if let Some(bars) = &mut self.bars {
-                    bars.started(job, name.to_string());
-                }
-                self.running.insert(job, source.to_string());
+                self.running.insert(job, Running { name: name.to_string(), source: source.to_string() });
                 Ok(())
             }
             Event::Fetched { job, name, bytes, replaced, .. } => {
                 if let Some(bars) = &mut self.bars {
                     bars.ended(job, 1);
                 }
-                let source = self.running.remove(&job).unwrap_or_default();
+                let source = self.running.remove(&job).map_or_else(String::new, |running| running.source);
                 let kept = if replaced { "; the older version is in .shoal/history" } else { "" };
                 self.line(&format!("fetched {name} ({}) from {source}{kept}", HumanBytes(bytes)))
             }
@@ -171,10 +171,21 @@ impl Printer {
             }
             Event::Problem { name, why } => self.line(&format!("not in sync: {name}: {why}")),
             Event::Warning(text) => self.talk(&format!("Warning: {text}.")),
-            Event::InSync { files: count } => self.talk(&format!("In sync: {} listed.", files(count))),
+            Event::InSync { files: count } => {
+                self.rest();
+                self.talk(&format!("In sync: {} listed.", files(count)))
+            }
             Event::OutOfSync { missing } => {
+                self.rest();
                 self.talk(&format!("Not in sync: {} missing, see above; trying again.", files(missing)))
             }
+        }
+    }
+
+    /// Nothing is being fetched.
+    fn rest(&mut self) {
+        if let Some(bars) = &mut self.bars {
+            bars.rest();
         }
     }
 
@@ -201,42 +212,57 @@ impl Printer {
 impl Bars {
     fn new() -> Self {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        let total =
-            all.add(ProgressBar::no_length().with_style(style("{msg:24!} {bar:30} {pos}/{len} files")));
-        total.set_message("all");
-        Self { all, total, jobs: BTreeMap::new(), planned: 0, fetched: 0 }
+        Self { all, total: None, jobs: BTreeMap::new(), fetched: 0 }
     }
 
-    /// A directory asks for so many files, beside those that came since the last one was done.
+    /// A directory asks for so many files, beside those that came since there was nothing to fetch.
     fn planned(&mut self, files: u64) {
-        if self.jobs.is_empty() {
-            self.fetched = 0;
-        }
-        self.planned = self.fetched + files;
-        self.total.set_length(self.planned);
-        self.total.set_position(self.fetched);
+        let total = self.total.get_or_insert_with(|| {
+            let form = style("{msg:24!} {bar:30} {pos}/{len} files");
+            let total = self.all.add(ProgressBar::no_length().with_style(form));
+            total.set_message("all");
+            total
+        });
+        total.set_length(self.fetched + files);
+        total.set_position(self.fetched);
     }
 
-    fn started(&mut self, job: JobId, name: String) {
-        let bar = ProgressBar::no_length()
-            .with_style(style("{msg:24!} {bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec}"));
-        let bar = self.all.insert_before(&self.total, bar);
-        bar.set_message(name);
-        self.jobs.insert(job, bar);
+    /// There is nothing to fetch for now.
+    fn rest(&mut self) {
+        self.fetched = 0;
+        if let Some(total) = self.total.take() {
+            total.finish_and_clear();
+            self.all.remove(&total);
+        }
     }
 
-    fn progress(&mut self, job: JobId, got: u64, length: Option<u64>) {
-        if let Some(bar) = self.jobs.get(&job) {
-            if let Some(length) = length {
-                bar.set_length(length);
-            }
-            bar.set_position(got);
+    /// Bytes came of a file that takes longer than a moment; only such a file has a bar of its own.
+    fn progress(&mut self, job: JobId, name: &str, got: u64, length: Option<u64>) {
+        let (all, total) = (&self.all, &self.total);
+        let bar = self.jobs.entry(job).or_insert_with(|| {
+            let form = match length {
+                Some(_) => style("{msg:24!} {bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec}"),
+                None => style("{msg:24!} {bytes} {binary_bytes_per_sec}"),
+            };
+            let bar = ProgressBar::no_length().with_style(form);
+            let bar = match total {
+                Some(total) => all.insert_before(total, bar),
+                None => all.add(bar),
+            };
+            bar.set_message(name.to_owned());
+            bar
+        });
+        if let Some(length) = length {
+            bar.set_length(length);
         }
+        bar.set_position(got);
     }
 
     fn ended(&mut self, job: JobId, files: u64) {
         self.fetched += files;
-        self.total.set_position(self.fetched);
+        if let Some(total) = &self.total {
+            total.set_position(self.fetched);
+        }
         if let Some(bar) = self.jobs.remove(&job) {
             bar.finish_and_clear();
             self.all.remove(&bar);

@@ -17,6 +17,7 @@ use crate::{signals, values};
 /// deleted; what a newer version replaces is kept in .shoal/history. The course protocol has no encryption and
 /// no passwords: use it among people you trust. End it with ctrl-C.
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct SyncArgs {
     /// IP address of the tracker
     #[arg(value_parser = values::ipv4)]

@@ -15,6 +15,7 @@ use crate::{signals, values};
 /// Works for every program of the course protocol, in both dialects. It keeps nothing on disk and never sees
 /// a file. End it with ctrl-C.
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct TrackerArgs {
     /// Address to listen at; [::] listens at all addresses of both kinds
     #[arg(default_value = "0.0.0.0", value_parser = values::ip)]
