@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use shoal_classic::Time;
 
+use super::limits::PATIENCE_SLACK;
+
 /// All connections to sources.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Connections {
@@ -42,9 +44,6 @@ pub(super) struct Connection {
     patience: Duration,
 }
 
-/// The system is told of a new wait only if it differs by more than this from the one that it knows.
-const PATIENCE_SLACK: Duration = Duration::from_millis(20);
-
 /// Ends the use of a connection.
 #[derive(Debug)]
 pub(super) struct InUse {
@@ -54,7 +53,12 @@ pub(super) struct InUse {
 
 impl Connections {
     /// A kept connection to the source, if `may_be_kept` and there is one, else a new one.
-    pub(super) fn open(&self, source: SocketAddr, timeout: Duration, may_be_kept: bool) -> io::Result<Connection> {
+    pub(super) fn open(
+        &self,
+        source: SocketAddr,
+        timeout: Duration,
+        may_be_kept: bool,
+    ) -> io::Result<Connection> {
         if may_be_kept && let Some(connection) = self.lock().kept.get_mut(&source).and_then(Vec::pop) {
             return Ok(Connection { was_kept: true, ..connection });
         }
@@ -62,7 +66,14 @@ impl Connections {
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(timeout))?;
         let twin = Some(socket.try_clone()?);
-        Ok(Connection { socket, twin, source, was_kept: false, began: Instant::now(), patience: Duration::ZERO })
+        Ok(Connection {
+            socket,
+            twin,
+            source,
+            was_kept: false,
+            began: Instant::now(),
+            patience: Duration::ZERO,
+        })
     }
 
     /// Notes a connection as in use, so that it can be ended from outside, for as long as the answer lives.

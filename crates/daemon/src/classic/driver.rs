@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use shoal_classic::plan;
 use shoal_classic::serve::Shelf;
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use super::fetcher::Fetcher;
+use super::limits::{PRUNE_INTERVAL, REPORTS_MAX, ROOT_CHECK_INTERVAL};
 use super::placer::Placer;
 use super::tracker_connection::{TrackerConnection, TrackerEvent};
 use super::view::View;
@@ -44,15 +45,6 @@ pub(super) enum Report {
 
 /// Where workers report to.
 pub(super) type Reports = mpsc::Sender<Report>;
-
-/// Most reports that wait; workers wait for room.
-const REPORTS_MAX: usize = 1_024;
-
-/// How often the folder is checked to be the one that was opened (`I19`).
-const ROOT_CHECK_INTERVAL: Duration = Duration::from_secs(5);
-
-/// How often old versions are looked through.
-const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 pub(super) struct Driver {
     options: Options,

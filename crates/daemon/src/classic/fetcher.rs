@@ -10,8 +10,8 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use shoal_classic::fetch::{Answer, Body, Fetch};
 use shoal_classic::Dialect;
+use shoal_classic::fetch::{Answer, Body, Fetch};
 use shoal_classic::synchronizer::{Fetched, Job, Uncertain};
 use shoal_disk::{
     Deed, FileTime, FinishedFile, Folder, Name, ReadError, StageError, StagedFile, Stat, WRITE_BYTES,
@@ -20,6 +20,7 @@ use shoal_disk::{
 use super::Notice;
 use super::connections::{Connection, Connections};
 use super::driver::{Report, Reports};
+use super::limits::PROGRESS_INTERVAL;
 use super::placer::{Placer, Put};
 use super::view::disk_name;
 
@@ -32,9 +33,6 @@ pub(super) struct Fetcher {
     reports: Reports,
     connections: Connections,
 }
-
-/// Progress of one file is told at most so often.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 thread_local! {
     /// What is read goes here on its way to the file.
@@ -110,8 +108,7 @@ impl Fetcher {
             let opened = self.connections.open(job.source, self.timeout, may_be_kept);
             let mut connection = opened.map_err(bad_source)?;
             let in_use = self.connections.note(&mut connection).map_err(bad_source)?;
-            let mut fetch =
-                Fetch::new(job.name.clone(), job.dialect, self.timeout, connection.now());
+            let mut fetch = Fetch::new(job.name.clone(), job.dialect, self.timeout, connection.now());
             let received = self.converse(&mut connection, &mut fetch, job, name);
             if connection.was_kept && fetch.is_unanswered() {
                 // It was closed while it was kept; that says nothing of the source.

@@ -12,6 +12,7 @@
 mod connections;
 mod driver;
 mod fetcher;
+mod limits;
 mod placer;
 mod server;
 mod tracker_connection;

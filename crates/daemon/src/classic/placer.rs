@@ -6,7 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use shoal_classic::fetch::Answer;
 use shoal_classic::synchronizer::{Fetched, JobId};
@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::Notice;
 use super::driver::{Report, Reports};
 use super::fetcher::chain;
+use super::limits::{BATCH_WAIT, WAITING_FILES_MAX};
 use super::view::View;
 
 /// A file to put in place.
@@ -46,15 +47,9 @@ enum Order {
     Finish(oneshot::Sender<()>),
 }
 
-/// Longest time that a file waits for others to share its batch.
-const BATCH_WAIT: Duration = Duration::from_millis(200);
-
-/// Most files that wait; then the fetching threads wait.
-const WAITING_MAX: usize = 2 * BATCH_FILES_MAX;
-
 impl Placer {
     pub(super) fn start(folder: &Folder, view: View, reports: Reports) -> io::Result<Self> {
-        let (orders, inbox) = sync_channel(WAITING_MAX);
+        let (orders, inbox) = sync_channel(WAITING_FILES_MAX);
         let thread = Thread { committer: folder.committer(), view: view.clone(), reports };
         std::thread::Builder::new().name("placer".into()).spawn(move || thread.run(&inbox))?;
         Ok(Self { orders, view })

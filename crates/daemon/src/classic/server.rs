@@ -11,7 +11,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use shoal_classic::limits::{HEADER_PAUSE, SERVE_RATE_MIN, SERVE_STALL};
 use shoal_classic::serve::{Decision, Serve, Shelf, Style, header};
@@ -22,24 +22,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout, timeout_at};
 
+use super::limits::{
+    LINGER, LINGER_BYTES, NO_HANDLE_PAUSE, REQUESTS_MAX, REQUESTS_PER_ADDRESS_MAX, SEND_BYTES,
+};
 use super::view::disk_name;
-
-/// Most requests that are served at once; further ones wait in the backlog.
-const REQUESTS_MAX: usize = 512;
-
-/// Most requests of one address that are served at once; further ones are closed.
-const REQUESTS_PER_ADDRESS_MAX: usize = 256;
-
-/// How much of a file is read and written at a time. Large reads and writes measured faster than `sendfile`
-/// (`docs/benchmarks.md`), and bound the memory for one requester.
-const SEND_BYTES: usize = 256 << 10;
-
-/// How long a requester may take to close its side after the answer, and how much it may still say.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 256 << 10;
-
-/// Pause after the system had no handle for a further connection.
-const NO_HANDLE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves what is offered until it is aborted or nothing is offered any more.
 pub(super) async fn serve(listener: TcpListener, folder: Folder, offered: watch::Receiver<Arc<Shelf>>) {

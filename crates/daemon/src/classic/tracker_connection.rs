@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::driver::{Report, Reports};
+use super::limits::READ_BYTES;
 
 /// What happens on the connection.
 #[derive(Debug)]
@@ -32,9 +33,6 @@ pub(super) struct TrackerConnection {
     task: JoinHandle<()>,
     is_hung_up: bool,
 }
-
-/// How much is read at a time.
-const READ_BYTES: usize = 64 << 10;
 
 impl TrackerConnection {
     /// Dials; all that follows is reported under `number`.

@@ -17,16 +17,8 @@ use shoal_disk::Folder;
 
 use super::Notice;
 use super::driver::{Report, Reports};
+use super::limits::{BURST_WAIT, FULL_LOOK_INTERVAL, RESTLESS_MAX};
 use super::view::View;
-
-/// How long to wait for further events after one, so that a burst is looked at once.
-const BURST: Duration = Duration::from_millis(50);
-
-/// How often everything is looked at, whatever the watcher says.
-const FULL_LOOK_INTERVAL: Duration = Duration::from_secs(60);
-
-/// After this long a file that is written all the time is reported as it is.
-const RESTLESS_MAX: Duration = Duration::from_secs(30);
 
 /// A watched folder; dropped, it is no longer watched.
 pub(super) struct LiveWatch {
@@ -76,7 +68,7 @@ impl Eye {
         loop {
             match hints.recv_timeout(next_look.saturating_duration_since(Instant::now())) {
                 Ok(()) => {
-                    let quiet_at = Instant::now() + BURST;
+                    let quiet_at = Instant::now() + BURST_WAIT;
                     while hints.recv_timeout(quiet_at.saturating_duration_since(Instant::now())).is_ok() {}
                 }
                 Err(RecvTimeoutError::Timeout) => {}
