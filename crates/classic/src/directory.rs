@@ -49,7 +49,9 @@ impl Directory {
     }
 
     fn take(&mut self, raw_name: &RawValue, raw_entry: &RawValue) {
-        let name: String = serde_json::from_str(raw_name.get()).unwrap_or_default();
+        let Ok(name) = serde_json::from_str::<String>(raw_name.get()) else {
+            return self.refusals.add_named(raw_name.get().trim_matches('"'), EntryError::NotUnicode);
+        };
         if self.files.len() >= DIRECTORY_ENTRIES_MAX {
             return self.refusals.add_named(&name, EntryError::TooMany);
         }
@@ -181,12 +183,12 @@ mod tests {
         let source = |name: &str| directory.files[name].source.to_string();
         assert_eq!((source("twice"), source("mapped")), ("1.2.3.5:2".into(), "1.2.3.4:1".into()));
         let reasons: Vec<EntryError> = directory.refusals.told.iter().map(|(_, error)| *error).collect();
-        use EntryError::{Address, Mtime, Name, NotAnEntry, Port};
-        let empty = Name(NameError::Empty);
+        use EntryError::{Address, Mtime, Name, NotAnEntry, NotUnicode, Port};
         assert_eq!(
             reasons,
-            [Name(NameError::Path), Address, Address, Address, Port, Mtime, NotAnEntry, empty]
+            [Name(NameError::Path), Address, Address, Address, Port, Mtime, NotAnEntry, NotUnicode]
         );
+        assert_eq!(directory.refusals.told[7].0, "lone\\ud800");
         for text in [b"[]".as_slice(), b"3", b"{\"a\": {}", b"null"] {
             assert!(Directory::parse(text).is_err());
         }

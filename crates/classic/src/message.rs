@@ -54,6 +54,9 @@ pub enum EntryError {
     /// No name.
     #[error("the entry has no name")]
     NoName,
+    /// A name with half of a surrogate pair: no text at all.
+    #[error("the name is not valid Unicode")]
+    NotUnicode,
     /// A name that is none.
     #[error(transparent)]
     Name(#[from] NameError),

@@ -63,8 +63,18 @@ impl Sources {
         record.failed(SOURCE_FAILURES_MAX, now);
         record.dialect = None;
         self.remember(source, record);
+        self.host_failed(source.ip(), now);
+    }
+
+    /// A source closed without a byte, which may be an empty file or an error. Nothing is held against it, but
+    /// neither can a directory have a host dialled without end that has no file for us (`T4`).
+    pub fn gave_nothing(&mut self, source: SocketAddr, now: Time) {
+        self.host_failed(source.ip(), now);
+    }
+
+    fn host_failed(&mut self, host: IpAddr, now: Time) {
         make_room(&mut self.hosts);
-        self.hosts.entry(source.ip()).or_default().failed(HOST_FAILURES_MAX, now);
+        self.hosts.entry(host).or_default().failed(HOST_FAILURES_MAX, now);
     }
 
     fn remember(&mut self, source: SocketAddr, record: Record) {
@@ -133,6 +143,20 @@ mod tests {
             tried
         });
         assert_eq!(dialled.count(), HOST_FAILURES_MAX as usize);
+    }
+
+    #[test]
+    fn t4_a_host_that_closes_without_a_byte_is_dialled_some_times_and_then_rests() {
+        let mut sources = Sources::default();
+        let mut dialled = 0;
+        while sources.may_try(source(1), at(0)) {
+            dialled += 1;
+            sources.gave_nothing(source(1), at(0));
+        }
+        assert_eq!(dialled, HOST_FAILURES_MAX);
+        assert!(!sources.is_doubted(source(1)), "an empty file is no fault");
+        sources.succeeded(source(1), None);
+        assert!(sources.may_try(source(1), at(0)), "a file of the host's forgives");
     }
 
     #[test]

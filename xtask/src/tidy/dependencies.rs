@@ -59,10 +59,10 @@ fn members(sources: &[Source]) -> impl Iterator<Item = (&str, &Source)> {
 }
 
 /// The entries of those sections of a manifest: what stands before the `=` (or the first dot), and all behind it.
-fn entries<'a>(
-    manifest: &'a str,
+fn entries(
+    manifest: &str,
     is_wanted: impl Fn(&str) -> bool,
-) -> impl Iterator<Item = (&'a str, &'a str)> {
+) -> impl Iterator<Item = (&str, &str)> {
     let mut is_inside = false;
     manifest.lines().filter_map(move |line| {
         if let Some(section) = line.strip_prefix('[') {

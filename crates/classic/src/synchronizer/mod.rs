@@ -282,7 +282,9 @@ impl Synchronizer {
                 self.report(Event::Fetched { job, name, bytes, mtime: listed.mtime, replaced });
             }
             Fetched::NotNeeded(mtime) => self.settled(&name, mtime),
-            Fetched::Uncertain(uncertain, answer) => self.doubt(Wanted { name, listed }, uncertain, answer),
+            Fetched::Uncertain(uncertain, answer) => {
+                self.doubt(Wanted { name, listed }, uncertain, answer, now);
+            }
             Fetched::BadSource(why) => {
                 self.sources.failed(listed.source, now);
                 self.problem(&name, why, &Weight::Primary);
@@ -304,8 +306,11 @@ impl Synchronizer {
 
     /// An answer that counts only when it comes again: at the next directory, or at once when there will be
     /// no next one.
-    fn doubt(&mut self, wanted: Wanted, uncertain: Uncertain, answer: Answer) {
-        self.sources.succeeded(wanted.listed.source, answer.shows());
+    fn doubt(&mut self, wanted: Wanted, uncertain: Uncertain, answer: Answer, now: Time) {
+        match answer {
+            Answer::ClassicEmpty => self.sources.gave_nothing(wanted.listed.source, now),
+            _ => self.sources.succeeded(wanted.listed.source, answer.shows()),
+        }
         let before = self.uncertain.insert(wanted.name.clone(), (wanted.listed, uncertain));
         let why = match before {
             Some(_) => "its source gave no sign of the end of the file, and another answer than before",

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::tree;
-use crate::support::{Folder, Line, Program, PlayedTracker, shoal, sync, tracker};
+use crate::support::{Folder, Line, PlayedTracker, Program, shoal, sync, tracker};
 
 /// A row, arguments that are refused, and a part of what is said of them.
 type Refused = (&'static str, &'static [&'static str], &'static str);
@@ -54,7 +54,7 @@ const REFUSED: [Refused; 47] = [
     ("A4", &["sync", "127.0.0.1", "80", "--port", "８０"], NO_PORT),
     ("A4", &["tracker", "127.0.0.1", "²"], NO_PORT),
     ("A5", &["sync", "127.0.0.1", "80", "--dir", "missing"], "does not exist"),
-    ("A5", &["sync", "127.0.0.1", "80", "--dir", ""], "does not exist"),
+    ("A5", &["sync", "127.0.0.1", "80", "--dir", ""], "a value is required"),
     ("A5", &["sync", "127.0.0.1", "80", "--dir", "file"], "is not a folder"),
     ("A5", &["sync", "127.0.0.1", "80", "--dir", "file/below"], "is not a folder"),
     ("A5", &["sync", "127.0.0.1", "80", "--dir", "loop"], "cannot open"),
@@ -165,7 +165,10 @@ fn e23_state_that_is_a_link_or_a_file_is_refused_and_left_alone() {
             } else {
                 std::fs::write(&state, "not a folder").unwrap();
             }
-            let said = run_in(&elsewhere, &["sync", "127.0.0.1", "1", "--whole", "--dir", folder.path().to_str().unwrap()]);
+            let said = run_in(
+                &elsewhere,
+                &["sync", "127.0.0.1", "1", "--whole", "--dir", folder.path().to_str().unwrap()],
+            );
             assert_refused("E23", &said, "remove it, then start again");
             assert_eq!(elsewhere.contents().len(), 1);
             assert_eq!(tree(elsewhere.path()).len(), 1, "nothing was made behind the link");
@@ -205,16 +208,19 @@ fn a8_a_port_that_is_taken_is_told_and_a_free_one_is_found() {
     let synced = Folder::new();
     let dir = synced.path().to_str().unwrap();
     let here = ["--bind", "127.0.0.1", "--dir", dir];
-    let (code, said) = run_in(&folder, &[["sync", "127.0.0.1", "1", "--port", &port].as_slice(), &here].concat());
+    let (code, said) =
+        run_in(&folder, &[["sync", "127.0.0.1", "1", "--port", &port].as_slice(), &here].concat());
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("cannot listen at") && said.contains("choose another --port"), "{said}");
     let (code, said) = run_in(&folder, &["tracker", "127.0.0.1", &port]);
     assert!(code == Some(1) && said.contains("cannot listen for peers on"), "{said}");
-    let (code, said) = run_in(&folder, &["tracker", "127.0.0.1", "0", "--metrics", &format!("127.0.0.1:{port}")]);
+    let (code, said) =
+        run_in(&folder, &["tracker", "127.0.0.1", "0", "--metrics", &format!("127.0.0.1:{port}")]);
     assert!(code == Some(1) && said.contains("cannot serve metrics on"), "{said}");
     // Not asked for: there is always one.
     let (_tracker, port) = tracker(&[]);
-    let (code, said) = run_in(&folder, &[["sync", "127.0.0.1", &port.to_string(), "--once"].as_slice(), &here].concat());
+    let (code, said) =
+        run_in(&folder, &[["sync", "127.0.0.1", &port.to_string(), "--once"].as_slice(), &here].concat());
     assert_eq!(code, Some(0), "{said}");
 }
 
@@ -223,7 +229,8 @@ fn a10_of_a_flag_that_comes_twice_the_last_one_counts() {
     let (_tracker, port) = tracker(&[]);
     let port = port.to_string();
     let folder = Folder::new();
-    let twice = ["--timeout", "1", "--timeout", "2", "--dir", "missing", "--dir", "there", "--once", "--once"];
+    let twice =
+        ["--timeout", "1", "--timeout", "2", "--dir", "missing", "--dir", "there", "--once", "--once"];
     std::fs::create_dir(folder.join("there")).unwrap();
     let args = [["sync"].as_slice(), &twice, &["127.0.0.1", &port]].concat();
     let (code, said) = run_in(&folder, &args);
@@ -234,7 +241,9 @@ fn a10_of_a_flag_that_comes_twice_the_last_one_counts() {
 /// Shoal with some of its standard streams changed by a shell.
 fn redirected(redirection: &str, args: &[&str]) -> Command {
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("exec \"$0\" \"$@\" {redirection}"), env!("CARGO_BIN_EXE_shoal")]).args(args);
+    command
+        .args(["-c", &format!("exec \"$0\" \"$@\" {redirection}"), env!("CARGO_BIN_EXE_shoal")])
+        .args(args);
     command
 }
 
@@ -244,10 +253,15 @@ fn a9_without_anybody_who_reads_stdout_it_ends_with_code_1() {
     let port = port.to_string();
     let folder = Folder::new();
     let once = ["sync", "127.0.0.1", &port, "--once", "--json", "--dir", folder.path().to_str().unwrap()];
-    for args in [["--help"].as_slice(), &["--version"], &["sync", "--help"], &["tracker", "127.0.0.1", "0"], &once] {
+    for args in
+        [["--help"].as_slice(), &["--version"], &["sync", "--help"], &["tracker", "127.0.0.1", "0"], &once]
+    {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        for (what, stdout) in [("a full device", File::options().write(true).open("/dev/full").unwrap().into()), ("a broken pipe", writer.into())] {
+        for (what, stdout) in [
+            ("a full device", File::options().write(true).open("/dev/full").unwrap().into()),
+            ("a broken pipe", writer.into()),
+        ] {
             let stdout: std::process::Stdio = stdout;
             let output = shoal().args(args).stdout(stdout).output().unwrap();
             let said = String::from_utf8(output.stderr).unwrap();
@@ -260,7 +274,8 @@ fn a9_without_anybody_who_reads_stdout_it_ends_with_code_1() {
 #[test]
 fn a9_without_stdin_or_stderr_it_runs_on() {
     for redirection in ["<&-", "2>&-", "2>/dev/full"] {
-        let mut command = redirected(redirection, &["tracker", "127.0.0.1", "0", "--json", "--max-connections", "2"]);
+        let mut command =
+            redirected(redirection, &["tracker", "127.0.0.1", "0", "--json", "--max-connections", "2"]);
         let mut tracker = Program::start(redirection, &mut command);
         let port = tracker.wait_serving();
         let mut honest = Line::dial(port);
@@ -276,7 +291,8 @@ fn a9_without_stdin_or_stderr_it_runs_on() {
         honest.write(b"{\"port\": 1}\n");
         assert_eq!(honest.read_line(), "{}\n", "{redirection}");
         let folder = Folder::new();
-        let args = ["sync", "127.0.0.1", &port.to_string(), "--json", "--dir", folder.path().to_str().unwrap()];
+        let args =
+            ["sync", "127.0.0.1", &port.to_string(), "--json", "--dir", folder.path().to_str().unwrap()];
         let mut peer = Program::start("a peer", &mut redirected(redirection, &args));
         peer.wait_event("listening");
         assert!(peer.is_running() && tracker.is_running(), "{redirection}");

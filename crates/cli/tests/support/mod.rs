@@ -302,6 +302,11 @@ impl Folder {
         Self { root: tempfile::tempdir().unwrap() }
     }
 
+    /// A folder inside another one.
+    pub(crate) fn within(outer: &Self) -> Self {
+        Self { root: tempfile::tempdir_in(outer.path()).unwrap() }
+    }
+
     /// A folder with these files: name, mtime, bytes.
     pub(crate) fn with(files: &[(&str, u64, &str)]) -> Self {
         let folder = Self::new();
@@ -319,11 +324,13 @@ impl Folder {
         self.root.path().join(name)
     }
 
-    /// Writes a file, and sets its mtime.
+    /// Puts a file in place, whole and with its mtime, under the eyes of whoever watches.
     pub(crate) fn write(&self, name: &str, mtime: u64, bytes: &[u8]) {
-        let path = self.join(name);
-        fs::write(&path, bytes).unwrap();
-        set_mtime(&path, mtime);
+        // What ends like this is not announced.
+        let aside = self.join(".being-written.py");
+        fs::write(&aside, bytes).unwrap();
+        set_mtime(&aside, mtime);
+        fs::rename(&aside, self.join(name)).unwrap();
     }
 
     /// The plain files, without our state.
@@ -339,13 +346,23 @@ impl Folder {
             .collect()
     }
 
+    /// The plain files with their mtimes and lengths, where their bytes are too many to be read again and again.
+    pub(crate) fn listing(&self) -> BTreeMap<String, (i64, u64)> {
+        let entries = fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap());
+        let files =
+            entries.map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().unwrap()));
+        let files = files.filter(|(_, metadata)| metadata.is_file());
+        files
+            .map(|(name, metadata)| (name, (seconds(metadata.modified().unwrap()), metadata.len())))
+            .collect()
+    }
+
     /// The bytes of the older versions that are kept.
     pub(crate) fn history(&self) -> Vec<Vec<u8>> {
         let Ok(entries) = fs::read_dir(self.join(".shoal/history")) else { return Vec::new() };
         let paths = entries.map(|entry| entry.unwrap().path());
-        let is_number =
-            |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().bytes().all(|b| b.is_ascii_digit());
-        paths.filter(is_number).map(|path| fs::read(path).unwrap()).collect()
+        let is_version = |path: &PathBuf| path.extension().is_none();
+        paths.filter(is_version).map(|path| fs::read(path).unwrap()).collect()
     }
 
     /// How many files are in staging: fetches that run, or were cut short.

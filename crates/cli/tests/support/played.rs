@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::set_socket_linger;
+
 use super::SOON;
 
 /// A peer of the framed dialect: it lists files, and answers requests as the test says.
@@ -80,7 +82,7 @@ impl Line {
         Self::over(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap())
     }
 
-    fn over(stream: TcpStream) -> Self {
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nonblocking(false).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
@@ -93,11 +95,33 @@ impl Line {
         self.reader.get_mut().write_all(bytes).unwrap();
     }
 
+    /// The same, towards somebody who may have hung up.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.reader.get_mut().write_all(bytes)
+    }
+
+    /// Says that nothing more will come, and listens on.
+    pub(crate) fn half_close(&mut self) {
+        // Whoever has gone needs no goodbye.
+        let _ = self.reader.get_ref().shutdown(Shutdown::Write);
+    }
+
+    /// Breaks off: the other side sees a reset.
+    pub(crate) fn reset(self) {
+        set_socket_linger(self.reader.get_ref(), Some(Duration::ZERO)).unwrap();
+    }
+
     /// Up to the next newline, which is part of it.
     pub(crate) fn read_line(&mut self) -> String {
         let mut line = String::new();
         self.reader.read_line(&mut line).unwrap();
         line
+    }
+
+    /// The same, from somebody who may hang up.
+    pub(crate) fn try_read_line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        self.reader.read_line(&mut line).map(|_| line)
     }
 
     /// What has come, at least something: as a rule what the other side wrote at once.
@@ -106,6 +130,14 @@ impl Line {
         let length = self.reader.read(&mut bytes).unwrap();
         bytes.truncate(length);
         String::from_utf8(bytes).unwrap()
+    }
+
+    /// The same as bytes, from somebody who may hang up.
+    pub(crate) fn try_read_some(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; 4_096];
+        let length = self.reader.read(&mut bytes)?;
+        bytes.truncate(length);
+        Ok(bytes)
     }
 
     /// Everything until the other side closes.

@@ -12,12 +12,12 @@ use shoal_classic::serve::Shelf;
 use shoal_classic::synchronizer::{Action, Event, Fetched, Finish, Input, JobId, Now, Synchronizer};
 use shoal_classic::time::Time;
 use shoal_disk::{Folder, Recovered, Retention};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use super::fetcher::Fetcher;
-use super::limits::{PRUNE_INTERVAL, REPORTS_MAX, ROOT_CHECK_INTERVAL};
+use super::limits::{PRUNE_INTERVAL, REPORTS_MAX, REQUESTS_BACKLOG, ROOT_CHECK_INTERVAL};
 use super::placer::Placer;
 use super::tracker_connection::{TrackerConnection, TrackerEvent};
 use super::view::View;
@@ -66,7 +66,7 @@ impl Driver {
     pub(super) async fn start(options: Options, mut teller: Teller) -> Result<Self, RunError> {
         let (folder, recovered) = Folder::open(&options.dir, &options.folder)?;
         tell_recovered(&recovered, &mut teller);
-        let listener = listen(SocketAddr::new(options.bind, options.port)).await?;
+        let listener = listen(SocketAddr::new(options.bind, options.port))?;
         let address = listener.local_addr().map_err(|source| RunError::Listen {
             address: SocketAddr::new(options.bind, options.port),
             source,
@@ -218,9 +218,15 @@ impl Driver {
     }
 }
 
-/// Takes a port by binding it; the backlog is large because peers fetch many files at once.
-async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
-    TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
+/// Takes a port by binding it.
+fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(REQUESTS_BACKLOG)
+    };
+    listen().map_err(|source| RunError::Listen { address, source })
 }
 
 /// The addresses at which a directory may list ourselves, as far as they are known before the tracker is.

@@ -185,7 +185,11 @@ impl Fetcher {
     }
 
     fn create(&self, name: &Name, length: Option<u64>) -> Result<StagedFile, Fetched> {
-        self.folder.staging().create(name, length).map_err(|error| stage_failure(&error))
+        self.folder.staging().create(name, length).map_err(|error| match error {
+            // There is room for other files: what one source claims to have does not hold those up (`C9`).
+            StageError::NoSpace { free, .. } if free > 0 => Fetched::BadHere(chain(&error)),
+            error => stage_failure(&error),
+        })
     }
 
     /// An answer whose end nobody can be sure of counts when it comes for the second time.
@@ -208,7 +212,8 @@ impl Fetcher {
         let Some(present) = present else { return Ok(Deed::Create) };
         let same = self.folder.staging().same_content(staged).map_err(|error| stage_failure(&error))?;
         Ok(match same {
-            Some(seen) if seen.same_version(&present) => Deed::Adopt(seen),
+            // A file with other names is not touched, for those need not be ours (`E16`).
+            Some(seen) if seen.same_version(&present) && seen.nlink == 1 => Deed::Adopt(seen),
             _ => Deed::Replace(present),
         })
     }

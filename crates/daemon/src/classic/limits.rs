@@ -30,6 +30,9 @@ pub(super) const WAITING_FILES_MAX: usize = 2 * BATCH_FILES_MAX;
 /// Most requests that are served at once; further ones wait in the backlog.
 pub(super) const REQUESTS_MAX: usize = 512;
 
+/// Connections that the system keeps for us until we accept them; peers fetch many files at once.
+pub(super) const REQUESTS_BACKLOG: u32 = 1_024;
+
 /// Most requests of one address that are served at once; further ones are closed.
 pub(super) const REQUESTS_PER_ADDRESS_MAX: usize = 256;
 

@@ -13,6 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use rustix::process::{Resource, getrlimit};
 use shoal_classic::limits::{HEADER_PAUSE, SERVE_RATE_MIN, SERVE_STALL};
 use shoal_classic::serve::{Decision, Serve, Shelf, Style, header};
 use shoal_classic::{FileName, Time};
@@ -29,7 +30,7 @@ use super::view::disk_name;
 
 /// Serves what is offered until it is aborted or nothing is offered any more.
 pub(super) async fn serve(listener: TcpListener, folder: Folder, offered: watch::Receiver<Arc<Shelf>>) {
-    let places = Arc::new(Semaphore::new(REQUESTS_MAX));
+    let places = Arc::new(Semaphore::new(places()));
     let crowd = Crowd::default();
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
@@ -53,6 +54,13 @@ pub(super) async fn serve(listener: TcpListener, folder: Folder, offered: watch:
             drop((place, seat));
         });
     }
+}
+
+/// How many requests may be served at once: each needs a handle for its connection and one for its file, and there
+/// are other uses for handles.
+fn places() -> usize {
+    let handles = getrlimit(Resource::Nofile).current.and_then(|handles| usize::try_from(handles).ok());
+    handles.map_or(REQUESTS_MAX, |handles| (handles / 4).clamp(1, REQUESTS_MAX))
 }
 
 /// How many requests of each address are being served.

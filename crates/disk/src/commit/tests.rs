@@ -1,3 +1,5 @@
+//! Commits with users who save, remove and write on at the worst moments, and disks that refuse.
+
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, symlink};

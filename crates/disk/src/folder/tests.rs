@@ -1,3 +1,5 @@
+//! Which folders open, which are refused and with what words, and how a folder that was swapped is noticed.
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 

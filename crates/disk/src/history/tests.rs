@@ -1,3 +1,5 @@
+//! Versions that are listed, read and pruned, also after the table has suffered.
+
 use std::fs;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Processes that die at every point of a commit: what the next start finds, and that nothing is lost.
+
 use std::fs;
 use std::path::Path;
 

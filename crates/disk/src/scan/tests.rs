@@ -1,3 +1,5 @@
+//! What a scan finds, what it reports instead of opening it, and what it never mentions.
+
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -1,3 +1,5 @@
+//! Files on their way in: private, whole or refused, and a disk that is never filled to its last bytes.
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
