@@ -148,10 +148,8 @@ impl Work {
 }
 
 fn lock_file() -> Result<Outcome> {
-    let status = cargo()
-        .args(["metadata", "--locked", "--format-version", "1"])
-        .stdout(Stdio::null())
-        .status()?;
+    let status =
+        cargo().args(["metadata", "--locked", "--format-version", "1"]).stdout(Stdio::null()).status()?;
     ensure!(status.success(), "Cargo.lock is out of date; run `cargo build` and commit it with the change");
     Ok(Outcome::Passed)
 }
@@ -168,7 +166,9 @@ fn cargo_deny() -> Result<Outcome> {
         probe.status().is_ok_and(|status| status.success())
     };
     if !is_there() {
-        println!("   cargo-deny is lacking; installing version {CARGO_DENY_VERSION}, which takes some minutes");
+        println!(
+            "   cargo-deny is lacking; installing version {CARGO_DENY_VERSION}, which takes some minutes"
+        );
         let args = ["install", "--locked", "cargo-deny", "--version", CARGO_DENY_VERSION];
         let status = cargo().args(args).status()?;
         ensure!(status.success() && is_there(), "cargo-deny could not be installed");

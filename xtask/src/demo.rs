@@ -43,7 +43,13 @@ const SAMPLES: [Sample; 6] = [
     Sample { owner: ANA, name: "photo.jpg", mtime: 1_790_000_100, text: "light and shade ", times: 200_000 },
     Sample { owner: ANA, name: "plan.txt", mtime: 1_790_000_200, text: OLD_PLAN, times: 1 },
     Sample { owner: BEN, name: "café menu.txt", mtime: 1_790_000_300, text: "Crème brûlée\n", times: 1 },
-    Sample { owner: BEN, name: "plan.txt", mtime: 1_790_000_400, text: "The plan, second draft.\n", times: 1 },
+    Sample {
+        owner: BEN,
+        name: "plan.txt",
+        mtime: 1_790_000_400,
+        text: "The plan, second draft.\n",
+        times: 1,
+    },
     Sample { owner: BEN, name: "song.ogg", mtime: 1_790_000_500, text: "la la ", times: 1_000_000 },
 ];
 
@@ -192,7 +198,9 @@ fn find_old_plan(folder: &Path) -> Result<String> {
 fn in_words(who: &str, event: &Value) -> Option<String> {
     let text = |key: &str| event[key].as_str().unwrap_or_default();
     Some(match event["event"].as_str()? {
-        "fetched" if event["replaced"] == true => format!("  {who} fetched {}, a newer version.", text("name")),
+        "fetched" if event["replaced"] == true => {
+            format!("  {who} fetched {}, a newer version.", text("name"))
+        }
         "fetched" => format!("  {who} fetched {}.", text("name")),
         "in-sync" => format!("  {who} is in sync with the {} files that are listed.", event["files"]),
         "problem" => format!("  {who} cannot have {}: {}", text("name"), text("why")),
@@ -213,7 +221,8 @@ impl Program {
         news: &Sender<(&'static str, Result<Value>)>,
     ) -> Result<Self> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-        let mut child = Self(child.with_context(|| format!("cannot start {}", command.get_program().display()))?);
+        let mut child =
+            Self(child.with_context(|| format!("cannot start {}", command.get_program().display()))?);
         let stdout = child.0.stdout.take().context("no stdout")?;
         let news = news.clone();
         std::thread::spawn(move || {

@@ -35,7 +35,11 @@ pub(crate) fn is_installed(program: &str) -> bool {
 pub(crate) fn install_package(package: &str) -> bool {
     let apt = |args: &[&str]| {
         let mut command = Command::new("apt-get");
-        command.args(args).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).stdout(Stdio::null());
+        command
+            .args(args)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     };
     rustix::process::geteuid().is_root()

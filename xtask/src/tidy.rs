@@ -60,7 +60,8 @@ fn collect(folder: &Path, sources: &mut Vec<Source>) -> Result<()> {
                 collect(&path, sources)?;
             }
         } else if path.extension().is_some_and(|found| WANTED.iter().any(|wanted| found == *wanted)) {
-            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text =
+                fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let path = path.strip_prefix(".").unwrap_or(&path).to_string_lossy().into_owned();
             sources.push(Source { path, text });
         }

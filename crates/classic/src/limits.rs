@@ -121,6 +121,10 @@ pub const SOURCE_FAILURES_MAX: u32 = 3;
 /// Failures in a row, without one success, after which a whole host is left alone for a while (`T4`).
 pub const HOST_FAILURES_MAX: u32 = 16;
 
+/// Answers without a byte in a row, without one file, after which a whole host is left alone for a while (`T4`).
+/// An honest classic source gives one for each of its empty files.
+pub const HOST_EMPTY_ANSWERS_MAX: u32 = 128;
+
 /// How long a failing address is left alone at first; doubled up to [`SOURCE_REST_MAX`].
 pub const SOURCE_REST_MIN: Duration = Duration::from_secs(10);
 

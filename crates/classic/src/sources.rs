@@ -8,7 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::dialect::Dialect;
-use crate::limits::{HOST_FAILURES_MAX, SOURCE_FAILURES_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN, SOURCES_MAX};
+use crate::limits::{
+    HOST_EMPTY_ANSWERS_MAX, HOST_FAILURES_MAX, SOURCE_FAILURES_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN,
+    SOURCES_MAX,
+};
 use crate::time::Time;
 
 /// The behaviour of sources so far.
@@ -16,6 +19,8 @@ use crate::time::Time;
 pub struct Sources {
     addresses: BTreeMap<SocketAddr, Record>,
     hosts: BTreeMap<IpAddr, Record>,
+    /// Hosts that closed without a byte, counted for themselves.
+    quiet_hosts: BTreeMap<IpAddr, Record>,
 }
 
 #[derive(Debug, Default)]
@@ -35,7 +40,10 @@ impl Sources {
     #[must_use]
     pub fn may_try(&self, source: SocketAddr, now: Time) -> bool {
         let rests = |record: Option<&Record>| record.is_some_and(|record| now < record.rests_until);
-        !rests(self.addresses.get(&source)) && !rests(self.hosts.get(&source.ip()))
+        let host = &source.ip();
+        !rests(self.addresses.get(&source))
+            && !rests(self.hosts.get(host))
+            && !rests(self.quiet_hosts.get(host))
     }
 
     /// The dialect that a source has shown in an earlier exchange.
@@ -53,6 +61,7 @@ impl Sources {
     /// A source gave a whole answer, and showed a dialect by it.
     pub fn succeeded(&mut self, source: SocketAddr, dialect: Option<Dialect>) {
         self.hosts.remove(&source.ip());
+        self.quiet_hosts.remove(&source.ip());
         let known = self.dialect(source);
         self.remember(source, Record { dialect: dialect.or(known), ..Record::default() });
     }
@@ -63,18 +72,15 @@ impl Sources {
         record.failed(SOURCE_FAILURES_MAX, now);
         record.dialect = None;
         self.remember(source, record);
-        self.host_failed(source.ip(), now);
+        make_room(&mut self.hosts);
+        self.hosts.entry(source.ip()).or_default().failed(HOST_FAILURES_MAX, now);
     }
 
     /// A source closed without a byte, which may be an empty file or an error. Nothing is held against it, but
     /// neither can a directory have a host dialled without end that has no file for us (`T4`).
     pub fn gave_nothing(&mut self, source: SocketAddr, now: Time) {
-        self.host_failed(source.ip(), now);
-    }
-
-    fn host_failed(&mut self, host: IpAddr, now: Time) {
-        make_room(&mut self.hosts);
-        self.hosts.entry(host).or_default().failed(HOST_FAILURES_MAX, now);
+        make_room(&mut self.quiet_hosts);
+        self.quiet_hosts.entry(source.ip()).or_default().failed(HOST_EMPTY_ANSWERS_MAX, now);
     }
 
     fn remember(&mut self, source: SocketAddr, record: Record) {
@@ -153,7 +159,7 @@ mod tests {
             dialled += 1;
             sources.gave_nothing(source(1), at(0));
         }
-        assert_eq!(dialled, HOST_FAILURES_MAX);
+        assert_eq!(dialled, HOST_EMPTY_ANSWERS_MAX);
         assert!(!sources.is_doubted(source(1)), "an empty file is no fault");
         sources.succeeded(source(1), None);
         assert!(sources.may_try(source(1), at(0)), "a file of the host's forgives");
@@ -177,7 +183,9 @@ mod tests {
         for number in 0..u32::try_from(SOURCES_MAX).unwrap() + 100 {
             let ip = IpAddr::from(number.to_be_bytes());
             sources.failed(SocketAddr::new(ip, 1), at(0));
+            sources.gave_nothing(SocketAddr::new(ip, 1), at(0));
         }
-        assert_eq!((sources.addresses.len(), sources.hosts.len()), (SOURCES_MAX, SOURCES_MAX));
+        let Sources { addresses, hosts, quiet_hosts } = sources;
+        assert_eq!([addresses.len(), hosts.len(), quiet_hosts.len()], [SOURCES_MAX; 3]);
     }
 }

@@ -28,10 +28,12 @@ const KEEP_ALIVE: &[u8] = b"{\"port\": 8001}\n";
 impl Load {
     /// Connects so many peers; the first of them lists so many files.
     pub(super) fn connect(port: u16, peers: usize, files: usize) -> Result<Self> {
-        let items: Vec<String> =
-            (0..files).map(|number| format!("{{\"mtime\": 1548878750, \"name\": \"file{number:06}.txt\"}}")).collect();
+        let items: Vec<String> = (0..files)
+            .map(|number| format!("{{\"mtime\": 1548878750, \"name\": \"file{number:06}.txt\"}}"))
+            .collect();
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let mut load = Self { peers: Vec::with_capacity(peers), epoll, answer_bytes: 0, buffer: vec![0; 256 << 10] };
+        let mut load =
+            Self { peers: Vec::with_capacity(peers), epoll, answer_bytes: 0, buffer: vec![0; 256 << 10] };
         for number in 0..peers {
             let mut stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
             stream.set_nodelay(true)?;
@@ -82,7 +84,9 @@ impl Load {
                 let peer = &mut self.peers[usize::try_from(event.data.u64())?];
                 match peer.stream.read(&mut self.buffer) {
                     Ok(0) => bail!("the tracker closed a connection"),
-                    Ok(count) => peer.missing = peer.missing.checked_sub(count).context("an answer was too long")?,
+                    Ok(count) => {
+                        peer.missing = peer.missing.checked_sub(count).context("an answer was too long")?;
+                    }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                     Err(error) => return Err(error.into()),
                 }

@@ -67,7 +67,8 @@ fn start_tracker(shoal: &Path, args: &[&str]) -> Result<(Running, u16)> {
     let stdout = tracker.0.stdout.take().context("no stdout")?;
     let mut line = String::new();
     std::io::BufReader::new(stdout).read_line(&mut line)?;
-    let event: serde_json::Value = serde_json::from_str(&line).context("the tracker did not say where it listens")?;
+    let event: serde_json::Value =
+        serde_json::from_str(&line).context("the tracker did not say where it listens")?;
     let address = event["address"].as_str().and_then(|address| address.parse::<std::net::SocketAddr>().ok());
     Ok((tracker, address.context("the tracker did not say where it listens")?.port()))
 }

@@ -16,7 +16,9 @@ const LENGTH: Duration = Duration::from_secs(3);
 
 pub(super) fn run(shoal: &Path, runs: usize) -> Result<()> {
     println!("## Tracker: keep-alives a second, {PEERS} connections, one thread each for tracker and load\n");
-    println!("| files listed | bytes an answer | bare loop | shoal tracker | ratio | tracker, per second of its CPU |");
+    println!(
+        "| files listed | bytes an answer | bare loop | shoal tracker | ratio | tracker, per second of its CPU |"
+    );
     println!("|--:|--:|--:|--:|--:|--:|");
     for files in [10, 1_000] {
         let (mut ours, mut bare, mut per_core) = (Values::default(), Values::default(), Values::default());
@@ -61,7 +63,8 @@ fn idle_memory(shoal: &Path) -> Result<u64> {
     for number in 0..IDLE {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
             .with_context(|| format!("connection {number}; is the limit of open files too low?"))?;
-        let names = ["a", "b", "c"].map(|part| format!("{{\"mtime\": 1, \"name\": \"{part}{}\"}}", number % 100));
+        let names =
+            ["a", "b", "c"].map(|part| format!("{{\"mtime\": 1, \"name\": \"{part}{}\"}}", number % 100));
         writeln!(stream, "{{\"port\": 8001, \"files\": [{}]}}", names.join(", "))?;
         peers.push(stream);
     }
@@ -70,6 +73,9 @@ fn idle_memory(shoal: &Path) -> Result<u64> {
     let mut byte = [0];
     last.read_exact(&mut byte)?;
     let status = std::fs::read_to_string(format!("/proc/{}/status", tracker.0.id()))?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).and_then(|rest| rest.split_whitespace().next());
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.split_whitespace().next());
     Ok(kib.and_then(|kib| kib.parse::<u64>().ok()).context("no VmRSS")? << 10)
 }

@@ -129,7 +129,15 @@ impl Bench {
 
     fn shoal(&self, target: &Path) -> Result<()> {
         let mut command = Command::new(&self.shoal);
-        command.args(["sync", "127.0.0.1", &self.tracker.to_string(), "--bind", "127.0.0.1", "--once", "--json"]);
+        command.args([
+            "sync",
+            "127.0.0.1",
+            &self.tracker.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--once",
+            "--json",
+        ]);
         finish(command.arg("--dir").arg(target))
     }
 
@@ -212,7 +220,9 @@ fn check_equal(source: &Path, target: &Path) -> Result<()> {
                 ensure!(other.read(&mut right)? == 0, "{} is longer", copy.display());
                 break;
             }
-            other.read_exact(&mut right[..count]).with_context(|| format!("{} is shorter", copy.display()))?;
+            other
+                .read_exact(&mut right[..count])
+                .with_context(|| format!("{} is shorter", copy.display()))?;
             ensure!(left[..count] == right[..count], "{} differs", copy.display());
         }
     }

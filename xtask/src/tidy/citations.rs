@@ -23,7 +23,8 @@ pub(super) fn check(sources: &[Source]) -> Result<Vec<String>> {
         for (number, line) in source.lines() {
             let cited = cited_rows(line).into_iter().chain(cited_points(line));
             for citation in cited.filter(|citation| !known.contains(citation)) {
-                findings.push(format!("{}:{number}: {citation} is cited, and nowhere to be found", source.path));
+                findings
+                    .push(format!("{}:{number}: {citation} is cited, and nowhere to be found", source.path));
             }
         }
     }

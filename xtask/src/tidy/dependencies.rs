@@ -22,7 +22,8 @@ pub(super) fn check(sources: &[Source]) -> Result<Vec<String>> {
     let mut users: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (member, manifest) in members(sources) {
         let is_ours = |section: &str| section.ends_with("dependencies");
-        for (name, value) in entries(&manifest.text, is_ours).filter(|(name, _)| !name.starts_with("shoal-")) {
+        for (name, value) in entries(&manifest.text, is_ours).filter(|(name, _)| !name.starts_with("shoal-"))
+        {
             if versions.contains_key(name) && value.contains("workspace") {
                 users.entry(name).or_default().insert(member);
             } else {
@@ -59,10 +60,7 @@ fn members(sources: &[Source]) -> impl Iterator<Item = (&str, &Source)> {
 }
 
 /// The entries of those sections of a manifest: what stands before the `=` (or the first dot), and all behind it.
-fn entries(
-    manifest: &str,
-    is_wanted: impl Fn(&str) -> bool,
-) -> impl Iterator<Item = (&str, &str)> {
+fn entries(manifest: &str, is_wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = (&str, &str)> {
     let mut is_inside = false;
     manifest.lines().filter_map(move |line| {
         if let Some(section) = line.strip_prefix('[') {
@@ -112,11 +110,8 @@ mod tests {
                     [dev-dependencies]\nclap = { workspace = true, features = [\"x\"] }\nmoved.workspace = true\n";
         let page = "| Crate | Used by | Why | Not taken |\n|---|---|---|---|\n| `serde` 1.0.1 | disk | x | y |\n\
                     | `clap` 4.6 | disk (tests) | x | y |\n| `old` 1 | disk | x | y |\n| `moved` 2 | cli, disk | x | y |\n";
-        let sources = [
-            source("Cargo.toml", workspace),
-            source("crates/disk/Cargo.toml", disk),
-            source(PAGE, page),
-        ];
+        let sources =
+            [source("Cargo.toml", workspace), source("crates/disk/Cargo.toml", disk), source(PAGE, page)];
         assert_eq!(
             check(&sources).unwrap(),
             [

@@ -17,7 +17,7 @@ use crate::{signals, values};
 #[derive(clap::Args)]
 #[command(args_override_self = true)]
 pub(crate) struct TrackerArgs {
-    /// Address to listen at; [::] listens at all addresses of both kinds
+    /// Address to listen at; `[::]` listens at all addresses of both kinds
     #[arg(default_value = "0.0.0.0", value_parser = values::ip)]
     ip: IpAddr,
     /// Port to listen at (Port A); 0 takes a free one

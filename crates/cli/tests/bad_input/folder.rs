@@ -120,18 +120,23 @@ fn e1_e2_e7_what_is_no_plain_file_is_neither_replaced_nor_followed() {
 }
 
 /// What becomes of a name while a newer version of it is on its way.
-const MEANWHILE: [(&str, fn(&Path, &Path)); 6] = [
-    ("a link to outside", |path, outside| symlink(outside, path).unwrap()),
-    ("a dangling link", |path, _| symlink("../new", path).unwrap()),
-    ("a folder", |path, _| fs::create_dir(path).unwrap()),
-    ("a pipe", |path, _| make_pipe(path)),
-    ("a hard link to outside", |path, outside| fs::hard_link(outside, path).unwrap()),
-    ("another file", |path, _| fs::write(path, "the user's").unwrap()),
-];
+const MEANWHILE: [&str; 6] =
+    ["a link to outside", "a dangling link", "a folder", "a pipe", "a hard link to outside", "another file"];
+
+fn make(what: &str, path: &Path, outside: &Path) {
+    match what {
+        "a link to outside" => symlink(outside, path).unwrap(),
+        "a dangling link" => symlink("../new", path).unwrap(),
+        "a folder" => fs::create_dir(path).unwrap(),
+        "a pipe" => make_pipe(path),
+        "a hard link to outside" => fs::hard_link(outside, path).unwrap(),
+        _ => fs::write(path, "the user's").unwrap(),
+    }
+}
 
 #[test]
 fn e7_e8_what_comes_to_a_name_in_mid_fetch_stays_and_leads_nowhere() {
-    for (what, make) in MEANWHILE {
+    for what in MEANWHILE {
         for is_new in [true, false] {
             let outer = Folder::with(&[("outside", 1_000, "outside")]);
             let ours = Folder::within(&outer);
@@ -153,7 +158,7 @@ fn e7_e8_what_comes_to_a_name_in_mid_fetch_stays_and_leads_nowhere() {
             if !is_new {
                 fs::remove_file(&path).unwrap();
             }
-            make(&path, &outer.join("outside"));
+            make(what, &path, &outer.join("outside"));
             let before = tree(outer.path());
             go.send(()).unwrap();
             let why = meeting.peer.wait_problem("name");

@@ -56,11 +56,11 @@ pub(super) async fn serve(listener: TcpListener, folder: Folder, offered: watch:
     }
 }
 
-/// How many requests may be served at once: each needs a handle for its connection and one for its file, and there
-/// are other uses for handles.
+/// How many requests may be served at once: each needs a handle for its connection and one for its file, and a third
+/// of all handles is left to the rest of us.
 fn places() -> usize {
     let handles = getrlimit(Resource::Nofile).current.and_then(|handles| usize::try_from(handles).ok());
-    handles.map_or(REQUESTS_MAX, |handles| (handles / 4).clamp(1, REQUESTS_MAX))
+    handles.map_or(REQUESTS_MAX, |handles| (handles / 3).clamp(1, REQUESTS_MAX))
 }
 
 /// How many requests of each address are being served.

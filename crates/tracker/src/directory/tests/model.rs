@@ -138,7 +138,9 @@ impl Model {
             let best = holders
                 .iter()
                 .filter(|(peer, (mtime, _))| Some(*mtime) == newest && reaches(asker, peer))
-                .min_by_key(|(peer, (_, moment))| (peer.closed.is_some(), peer.dialect != Dialect::Both, *moment));
+                .min_by_key(|(peer, (_, moment))| {
+                    (peer.closed.is_some(), peer.dialect != Dialect::Both, *moment)
+                });
             if let Some((peer, (mtime, _))) = best {
                 let is_ours = peer.ip.is_loopback() && !asker.ip.is_loopback();
                 let ip = if is_ours { asker.our_address } else { peer.ip };
