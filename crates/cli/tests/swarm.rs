@@ -132,7 +132,7 @@ fn the_others_go_on_when_a_peer_of_either_dialect_is_killed() {
 }
 
 #[test]
-fn three_shoal_peers_agree_on_the_newest_of_everything_and_keep_the_rest_in_history() {
+fn three_shoal_peers_agree_on_the_newest_of_everything_and_keep_their_own_older_versions() {
     let (_tracker, port) = tracker(&[]);
     let folders = [
         Folder::with(&[
@@ -160,9 +160,10 @@ fn three_shoal_peers_agree_on_the_newest_of_everything_and_keep_the_rest_in_hist
     assert_converge(&folders.each_ref(), &expected, SOON);
     let replaced: [&[&str]; 3] = [&["b, old", "c"], &["a, old", "b"], &["a", "c, old"]];
     for (folder, replaced) in folders.iter().zip(replaced) {
-        let mut history = folder.history();
-        history.sort();
-        assert_eq!(history, replaced.iter().map(|text| text.as_bytes()).collect::<Vec<_>>());
+        // A version of the middle may have come and gone as well, if its holder was the first to be heard of.
+        let history = folder.history();
+        let missing = replaced.iter().find(|text| !history.iter().any(|kept| kept == text.as_bytes()));
+        assert_eq!(missing, None, "own older versions are kept: {history:?}");
     }
 }
 

@@ -121,6 +121,7 @@ impl Meeting {
     fn between(tracker: PlayedTracker, mut peer: Program) -> Self {
         let port = peer.wait_serving();
         let mut line = tracker.accept();
+        peer.wait_event("connected");
         let initial: Value = serde_json::from_str(&line.read_line()).unwrap();
         let items = initial["files"].as_array().unwrap().iter();
         let announced =
