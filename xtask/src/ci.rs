@@ -238,3 +238,19 @@ fn wait_within(child: &mut Child, limit: Duration) -> Result<bool> {
         std::thread::sleep(Duration::from_millis(50));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quiet_run_gives_the_last_word_or_ends_what_takes_too_long() {
+        let run = |script: &str| {
+            let limit = Duration::from_millis(if script.contains("sleep") { 50 } else { 60_000 });
+            run_quietly(Command::new("sh").args(["-c", script]), limit).map_err(|error| error.to_string())
+        };
+        assert_eq!(run("echo all went well >&2"), Ok(()));
+        assert_eq!(run("echo trying >&2; echo no route >&2; echo >&2; exit 3"), Err("no route".into()));
+        assert_eq!(run("exec sleep 60"), Err("no answer within 0 s".into()));
+    }
+}

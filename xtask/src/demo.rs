@@ -20,6 +20,9 @@ use crate::build_release;
 /// How long the two may take to agree; they need one keep-alive, which comes after five seconds.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// How long to listen for what is still to be told when the folders are equal.
+const LAST_NEWS: Duration = Duration::from_millis(200);
+
 const TRACKER: &str = "The tracker";
 const ANA: &str = "Ana";
 const BEN: &str = "Ben";
@@ -109,6 +112,10 @@ fn tell(shoal: &Path, place: &Path) -> Result<usize> {
         if may_be_over && in_sync.len() == folders.len() && differences(&folders)?.is_empty() {
             break;
         }
+    }
+    // Files come into place in batches, so some that are there have not been told yet.
+    while let Ok((who, Ok(event))) = news.recv_timeout(LAST_NEWS) {
+        in_words(who, &event).iter().for_each(|line| println!("{line}"));
     }
     drop(programs);
     println!("\nThe programs are ended; names, bytes and times of both folders are compared.");

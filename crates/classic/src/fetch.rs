@@ -244,11 +244,11 @@ impl Fetch {
             Phase::Undecided { held } => {
                 let held = std::mem::take(held);
                 let body = self.raw(held, &[]);
-                self.raw_ended();
+                self.raw_over(Answer::Classic);
                 body
             }
             Phase::Raw => {
-                self.raw_ended();
+                self.raw_over(Answer::Classic);
                 NOTHING
             }
         }
@@ -269,7 +269,7 @@ impl Fetch {
         let is_idle = now >= self.heard + self.timeout;
         match &self.phase {
             Phase::Over(_) => {}
-            Phase::Raw if is_idle => drop(self.over(Ok(Answer::Unclosed))),
+            Phase::Raw if is_idle => self.raw_over(Answer::Unclosed),
             Phase::Framed { length } if is_idle => {
                 let error = FetchError::Short { got: self.got, length: *length };
                 self.over(Err(error));
@@ -338,12 +338,13 @@ impl Fetch {
         Body { held, rest }
     }
 
-    fn raw_ended(&mut self) {
+    /// No more comes of a classic answer.
+    fn raw_over(&mut self, answer: Answer) {
         let is_whole = self.got == self.head.len() as u64;
         let outcome = if is_whole && self.head.trim_ascii_end() == ERROR_MESSAGE {
             Err(FetchError::ErrorMessage)
         } else {
-            Ok(Answer::Classic)
+            Ok(answer)
         };
         self.over(outcome);
     }
@@ -534,6 +535,11 @@ mod tests {
         unclosed.received(b"ab", at(1));
         unclosed.tick(at(10_001));
         assert_eq!(unclosed.outcome(), Some(&Ok(Answer::Unclosed)));
+
+        let mut error = fetch(Some(Dialect::Classic));
+        error.received(b"HTTP/1.1 404 Not Found", at(1));
+        error.tick(at(10_001));
+        assert_eq!(error.outcome(), Some(&Err(FetchError::ErrorMessage)));
     }
 
     #[test]

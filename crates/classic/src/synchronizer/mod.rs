@@ -23,7 +23,7 @@ use std::sync::Arc;
 use crate::dialect::Dialect;
 use crate::directory::{Directory, Listed};
 use crate::fetch::Answer;
-use crate::limits::{FUTURE_MAX, NO_SPACE_PAUSE};
+use crate::limits::{ENTRIES_PER_PEER_MAX, FUTURE_MAX, NO_SPACE_PAUSE};
 use crate::link::{self, TrackerLink};
 use crate::name::FileName;
 use crate::plan::{self, Folder, Here, Wanted, Whereabouts};
@@ -61,8 +61,8 @@ pub struct Synchronizer {
     /// Nothing is fetched before then: the disk is full.
     paused_until: Option<Time>,
     root_is_lost: bool,
-    /// How it stood when that was last told.
-    told: Option<Finish>,
+    /// How it stood when that was last told, with how many files listed; nothing when files came since.
+    told: Option<(Finish, usize)>,
     actions: VecDeque<Action>,
 }
 
@@ -154,6 +154,11 @@ impl Synchronizer {
         self.told = None;
         let shelf = self.serve();
         self.report(Event::Connected { announced: shelf.len() });
+        if shelf.len() > ENTRIES_PER_PEER_MAX {
+            let text =
+                format!("trackers may leave out what is beyond {ENTRIES_PER_PEER_MAX} files of one peer");
+            self.report(Event::Warning(text));
+        }
         self.link.connected(&shelf, now);
     }
 
@@ -279,6 +284,7 @@ impl Synchronizer {
                 self.sources.succeeded(listed.source, answer.shows());
                 self.replacements.count(&name, now);
                 self.unannounced += 1;
+                self.told = None;
                 self.report(Event::Fetched { job, name, bytes, mtime: listed.mtime, replaced });
             }
             Fetched::NotNeeded(mtime) => self.settled(&name, mtime),
@@ -374,14 +380,15 @@ impl Synchronizer {
 
     fn tell_standing(&mut self) {
         let standing = self.standing();
-        if self.told.as_ref() != Some(&standing) {
-            let files = self.directory.as_ref().map_or(0, |directory| directory.files.len());
+        let files = self.directory.as_ref().map_or(0, |directory| directory.files.len());
+        let told = Some((standing.clone(), files));
+        if self.told != told {
             match standing {
                 Finish::InSync => self.report(Event::InSync { files }),
                 Finish::OutOfSync(missing) => self.report(Event::OutOfSync { missing }),
                 Finish::Failed(_) => {}
             }
-            self.told = Some(standing.clone());
+            self.told = told;
         }
         if self.options.once {
             self.actions.push_back(Action::Finish(standing));

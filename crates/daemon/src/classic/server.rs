@@ -43,11 +43,15 @@ pub(super) async fn serve(listener: TcpListener, folder: Folder, offered: watch:
                 continue;
             }
         };
+        let requester = Requester { stream, peer, folder: folder.clone() };
         let Some(seat) = crowd.enter(peer.ip()) else {
             tracing::debug!(%peer, "request refused: too many of this address");
+            tokio::spawn(async move {
+                requester.close().await;
+                drop(place);
+            });
             continue;
         };
-        let requester = Requester { stream, peer, folder: folder.clone() };
         let offered = offered.clone();
         tokio::spawn(async move {
             requester.serve(&offered).await;
