@@ -304,10 +304,10 @@ fn mtimes_that_a_tracker_rounds_up_keep_nobody_busy() {
 #[test]
 fn keep_alives_with_a_wrong_port_count_for_the_peer_that_sends_them() {
     let (_tracker, port) = tracker(&["--expiry", "4"]);
-    let mut silent = Line::dial(port);
     let theirs = Folder::with(&[("theirs", 1_000, "theirs")]);
     let (mut peer, _) = python_peer(port, &theirs, "classic", "port-180", &OFTEN);
     peer.wait_event("directory");
+    let mut silent = Line::dial(port);
     silent.write(br#"{"port": 9, "files": [{"mtime": 1, "name": "silent"}]}"#);
     let lists_silent = |event: &Value| event["files"].get("silent").is_some();
     peer.wait_for("the silent peer", lists_silent);

@@ -210,23 +210,25 @@ fn b25_a_directory_without_our_files_takes_none_away() {
 #[test]
 fn t4_a_thousand_names_of_one_victim_cost_it_a_few_connections() {
     // Somebody who hangs up at once; the dialect that the tracker gives it, and how often it is dialled at most: from
-    // a classic source that may have been an empty file.
-    for (dialect, most) in [(0, 600), (1, 60), (2, 60)] {
+    // a classic source that may have been an empty file. A slow machine comes to a second try.
+    for (dialect, most) in [(0, 300), (1, 60), (2, 60)] {
         let victim = Source::start([127, 0, 0, 2], |_| Vec::<u8>::new());
         let source = Source::of(b"content");
         let ours = Folder::new();
         let mut meeting = Meeting::of(&ours, &["--timeout", "2"]);
         let entry = json!({"ip": "127.0.0.2", "port": victim.port, "mtime": 1, "dialect": dialect});
         let mut entries: Vec<String> = (0..1_000).map(|number| format!("\"{number}\": {entry}")).collect();
+        meeting.say(&entries);
+        meeting.peer.wait_for("that it has had enough", |event| {
+            event["event"] == "problem" && event["why"].as_str().unwrap().contains("left alone")
+        });
         for marker in MARKERS {
             entries.push(source.entry(marker, 1));
             meeting.say(&entries);
             meeting.peer.wait_fetched(marker);
         }
         let dialled = victim.asked().len();
-        assert!((1..=160).contains(&dialled), "dialect {dialect}: {dialled} connections");
-        let problems = meeting.peer.seen_of("problem");
-        assert!(problems.iter().any(|event| event["why"].as_str().unwrap().contains("left alone")));
+        assert!((1..=most).contains(&dialled), "dialect {dialect}: {dialled} connections");
     }
 }
 
