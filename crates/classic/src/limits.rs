@@ -98,10 +98,10 @@ pub const HEADER_BYTES_MAX: usize = 64;
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Slowest pace of a source, in bytes a second, once [`FETCH_RATE_GRACE`] has passed.
-pub const FETCH_RATE_MIN: u64 = 64;
+pub const FETCH_RATE_MIN: u64 = 1 << 10;
 
 /// How long a source may be slower than [`FETCH_RATE_MIN`].
-pub const FETCH_RATE_GRACE: Duration = Duration::from_secs(120);
+pub const FETCH_RATE_GRACE: Duration = Duration::from_secs(60);
 
 /// Largest file that is fetched, in bytes (`C9`); free space bounds it further.
 pub const FILE_BYTES_MAX: u64 = 1 << 43;
@@ -136,6 +136,12 @@ pub const SOURCES_MAX: usize = 10_000;
 
 /// How long fetching rests when the disk is full (`I20`).
 pub const NO_SPACE_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long a file that could not be put in place is left alone at first; doubled up to [`SETBACK_REST_MAX`].
+pub const SETBACK_REST_MIN: Duration = Duration::from_secs(10);
+
+/// Longest time for which a file that could not be put in place is left alone.
+pub const SETBACK_REST_MAX: Duration = Duration::from_secs(600);
 
 /// How long dialling the tracker may take.
 pub const TRACKER_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -146,11 +146,14 @@ impl TrackerLink {
     /// Bytes came from the tracker.
     pub fn received(&mut self, bytes: &[u8], now: Time) {
         let Phase::Online(online) = &mut self.phase else { return };
-        online.heard = now;
         online.framer.push(bytes);
         let network = &mut self.network;
         let taken = online.take_tokens(network, now);
         online.message_began = online.framer.is_inside().then(|| online.message_began.unwrap_or(now));
+        // Blank lines say nothing.
+        if online.framer.is_inside() {
+            online.heard = now;
+        }
         if let Err(nonsense) = taken.and_then(|()| self.read_directory(now)) {
             self.hang_up(nonsense.to_string(), now);
         }
@@ -226,6 +229,7 @@ impl TrackerLink {
 impl Online {
     fn take_tokens(&mut self, network: &mut Option<Dialect>, now: Time) -> Result<(), Nonsense> {
         while let Some(token) = self.framer.next_token()? {
+            self.heard = now;
             match token {
                 Token::Object(bytes) => {
                     if self.line_is_open {

@@ -33,6 +33,8 @@ struct Record {
     rest: Duration,
     /// The dialect that it has shown.
     dialect: Option<Dialect>,
+    /// What is thought of its dialect may be wrong.
+    is_doubted: bool,
 }
 
 impl Sources {
@@ -55,7 +57,7 @@ impl Sources {
     /// Whether what is thought of a source's dialect may be wrong: its last answer was.
     #[must_use]
     pub fn is_doubted(&self, source: SocketAddr) -> bool {
-        self.addresses.get(&source).is_some_and(|record| record.failures > 0)
+        self.addresses.get(&source).is_some_and(|record| record.is_doubted)
     }
 
     /// A source gave a whole answer, and showed a dialect by it.
@@ -70,10 +72,17 @@ impl Sources {
     pub fn failed(&mut self, source: SocketAddr, now: Time) {
         let mut record = self.addresses.remove(&source).unwrap_or_default();
         record.failed(SOURCE_FAILURES_MAX, now);
-        record.dialect = None;
+        (record.dialect, record.is_doubted) = (None, true);
         self.remember(source, record);
         make_room(&mut self.hosts);
         self.hosts.entry(source.ip()).or_default().failed(HOST_FAILURES_MAX, now);
+    }
+
+    /// What is thought of a source's dialect may be wrong.
+    pub fn doubt(&mut self, source: SocketAddr) {
+        let mut record = self.addresses.remove(&source).unwrap_or_default();
+        (record.dialect, record.is_doubted) = (None, true);
+        self.remember(source, record);
     }
 
     /// A source closed without a byte, which may be an empty file or an error. Nothing is held against it, but

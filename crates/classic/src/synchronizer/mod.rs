@@ -11,6 +11,7 @@
 mod problems;
 mod queue;
 mod replacements;
+mod setbacks;
 mod words;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ use crate::time::Time;
 use problems::Problems;
 use queue::Queue;
 use replacements::Replacements;
+use setbacks::Setbacks;
 pub use words::{Action, Event, Fetched, Finish, Input, Job, JobId, Now, Options, Uncertain};
 
 /// A peer.
@@ -56,6 +58,7 @@ pub struct Synchronizer {
     uncertain: BTreeMap<FileName, (Listed, Uncertain)>,
     problems: Problems,
     replacements: Replacements,
+    setbacks: Setbacks,
     /// Files fetched since the tracker was last told of files.
     unannounced: usize,
     /// Nothing is fetched before then: the disk is full.
@@ -86,6 +89,7 @@ impl Synchronizer {
             uncertain: BTreeMap::new(),
             problems: Problems::default(),
             replacements: Replacements::default(),
+            setbacks: Setbacks::default(),
             unannounced: 0,
             paused_until: None,
             root_is_lost: false,
@@ -195,6 +199,7 @@ impl Synchronizer {
             directory.files.get(name).is_some_and(|now_listed| now_listed.mtime == listed.mtime)
         });
         self.replacements.forget_old(now.time);
+        self.setbacks.retain(|name| directory.files.contains_key(name));
         let under_way: BTreeSet<FileName> = self.under_way().map(|wanted| wanted.name.clone()).collect();
         self.queue = plan.wanted.into_iter().filter(|wanted| !under_way.contains(&wanted.name)).collect();
 
@@ -240,6 +245,10 @@ impl Synchronizer {
         let Wanted { name, listed } = &wanted;
         if !self.sources.may_try(listed.source, now) {
             let why = format!("{} failed several times and is left alone for a while", listed.source);
+            return self.problem(name, why, &Weight::Secondary);
+        }
+        if self.setbacks.rests(name, listed.mtime, now) {
+            let why = "it could not be put in place, and is tried again in a while".to_owned();
             return self.problem(name, why, &Weight::Secondary);
         }
         if self.replacements.are_too_many(name, now) {
@@ -291,12 +300,24 @@ impl Synchronizer {
             Fetched::Uncertain(uncertain, answer) => {
                 self.doubt(Wanted { name, listed }, uncertain, answer, now);
             }
+            Fetched::Refused(why) => {
+                // One file that a source no longer has says nothing of its other files.
+                self.sources.gave_nothing(listed.source, now);
+                if listed.dialect.is_none() {
+                    self.sources.doubt(listed.source);
+                }
+                self.problem(&name, why, &Weight::Primary);
+            }
             Fetched::BadSource(why) => {
                 self.sources.failed(listed.source, now);
                 self.problem(&name, why, &Weight::Primary);
             }
-            Fetched::BadHere(why) => self.problem(&name, why, &Weight::Primary),
+            Fetched::BadHere(why) => {
+                self.setbacks.add(&name, listed.mtime, now);
+                self.problem(&name, why, &Weight::Primary);
+            }
             Fetched::NoSpace(why) => {
+                self.setbacks.add(&name, listed.mtime, now);
                 self.paused_until = Some(now + NO_SPACE_PAUSE);
                 self.problem(&name, why, &Weight::Primary);
             }
@@ -306,6 +327,7 @@ impl Synchronizer {
     /// The name is as the directory has it, or newer.
     fn settled(&mut self, name: &FileName, mtime: i64) {
         self.uncertain.remove(name);
+        self.setbacks.end(name);
         self.problems.end(name);
         self.folder.insert(name.clone(), Here::File { mtime });
     }

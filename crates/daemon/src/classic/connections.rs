@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use shoal_classic::Time;
 
-use super::limits::PATIENCE_SLACK;
+use super::limits::{KEPT_CONNECTIONS_MAX, PATIENCE_SLACK};
 
 /// All connections to sources.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +92,8 @@ impl Connections {
     pub(super) fn keep(&self, mut connection: Connection, in_use: &InUse) {
         let mut state = self.lock();
         connection.twin = state.in_use.remove(&in_use.number);
-        if !state.is_cancelled && connection.twin.is_some() {
+        let kept: usize = state.kept.values().map(Vec::len).sum();
+        if !state.is_cancelled && connection.twin.is_some() && kept < KEPT_CONNECTIONS_MAX {
             state.kept.entry(connection.source).or_default().push(connection);
         }
     }

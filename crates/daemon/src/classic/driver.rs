@@ -134,8 +134,11 @@ impl Driver {
                     self.tracker = Some(tracker);
                 }
                 Action::Send(bytes) => {
-                    if let Some(tracker) = &self.tracker {
-                        tracker.send(bytes);
+                    if let Some(tracker) = &self.tracker
+                        && !tracker.send(bytes)
+                    {
+                        let why = "the tracker does not take what it is sent".to_owned();
+                        self.take(Report::Tracker(tracker.number(), TrackerEvent::Lost(why)));
                     }
                 }
                 Action::Disconnect => {

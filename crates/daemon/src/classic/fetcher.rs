@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use shoal_classic::Dialect;
-use shoal_classic::fetch::{Answer, Body, Fetch};
+use shoal_classic::fetch::{Answer, Body, Fetch, FetchError};
 use shoal_classic::synchronizer::{Fetched, Job, Uncertain};
 use shoal_disk::{
     Deed, FileTime, FinishedFile, Folder, Name, ReadError, StageError, StagedFile, Stat, WRITE_BYTES,
@@ -118,6 +118,9 @@ impl Fetcher {
             let staged = received?;
             let answer = match fetch.outcome() {
                 Some(Ok(answer)) => *answer,
+                Some(Err(error @ FetchError::NoAnswer)) => {
+                    return Err(Fetched::Refused(format!("{}: {error}", job.source)));
+                }
                 Some(Err(error)) => return Err(Fetched::BadSource(format!("{}: {error}", job.source))),
                 None => return Err(Fetched::BadSource(format!("{}: cancelled", job.source))),
             };

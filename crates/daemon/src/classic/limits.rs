@@ -21,6 +21,15 @@ pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// The system is told of a new wait only if it differs by more than this from the one that it knows.
 pub(super) const PATIENCE_SLACK: Duration = Duration::from_millis(20);
 
+/// Most connections that are kept for the next file of their source.
+pub(super) const KEPT_CONNECTIONS_MAX: usize = 64;
+
+/// Most messages to the tracker that wait to be sent; one that takes so few is hung up on.
+pub(super) const OUTBOX_MAX: usize = 8;
+
+/// Most requests beyond the bounds that are closed in an orderly way at once; further ones are dropped.
+pub(super) const REFUSED_MAX: usize = 32;
+
 /// Longest time that a file waits for others to share its batch.
 pub(super) const BATCH_WAIT: Duration = Duration::from_millis(200);
 

@@ -23,14 +23,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout, timeout_at};
 
-use super::limits::{
-    LINGER, LINGER_BYTES, NO_HANDLE_PAUSE, REQUESTS_MAX, REQUESTS_PER_ADDRESS_MAX, SEND_BYTES,
-};
+use super::limits::{LINGER, LINGER_BYTES, NO_HANDLE_PAUSE, REFUSED_MAX, REQUESTS_MAX, REQUESTS_PER_ADDRESS_MAX, SEND_BYTES};
 use super::view::disk_name;
 
 /// Serves what is offered until it is aborted or nothing is offered any more.
 pub(super) async fn serve(listener: TcpListener, folder: Folder, offered: watch::Receiver<Arc<Shelf>>) {
     let places = Arc::new(Semaphore::new(places()));
+    let refused = Arc::new(Semaphore::new(REFUSED_MAX));
     let crowd = Crowd::default();
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
@@ -46,10 +45,13 @@ pub(super) async fn serve(listener: TcpListener, folder: Folder, offered: watch:
         let requester = Requester { stream, peer, folder: folder.clone() };
         let Some(seat) = crowd.enter(peer.ip()) else {
             tracing::debug!(%peer, "request refused: too many of this address");
-            tokio::spawn(async move {
-                requester.close().await;
-                drop(place);
-            });
+            drop(place);
+            if let Ok(place) = refused.clone().try_acquire_owned() {
+                tokio::spawn(async move {
+                    requester.close().await;
+                    drop(place);
+                });
+            }
             continue;
         };
         let offered = offered.clone();

@@ -8,12 +8,12 @@ use std::net::{IpAddr, SocketAddr};
 use shoal_classic::limits::{TRACKER_CONNECT_TIMEOUT, TRACKER_SILENCE_MAX};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::driver::{Report, Reports};
-use super::limits::READ_BYTES;
+use super::limits::{OUTBOX_MAX, READ_BYTES};
 
 /// What happens on the connection.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) enum TrackerEvent {
 /// A connection, from dialling to its end.
 pub(super) struct TrackerConnection {
     number: u64,
-    outbox: mpsc::UnboundedSender<Vec<u8>>,
+    outbox: mpsc::Sender<Vec<u8>>,
     task: JoinHandle<()>,
     is_hung_up: bool,
 }
@@ -37,9 +37,7 @@ pub(super) struct TrackerConnection {
 impl TrackerConnection {
     /// Dials; all that follows is reported under `number`.
     pub(super) fn dial(number: u64, tracker: SocketAddr, reports: Reports) -> Self {
-        // Unbounded in type only: the link sends a keep-alive each five seconds, and the connection ends when
-        // the tracker has taken nothing for half a minute.
-        let (outbox, outgoing) = mpsc::unbounded_channel();
+        let (outbox, outgoing) = mpsc::channel(OUTBOX_MAX);
         let task = tokio::spawn(async move {
             let why = match connect(tracker).await {
                 Err(error) => format!("the tracker at {tracker} cannot be reached: {}", said(&error)),
@@ -57,10 +55,11 @@ impl TrackerConnection {
         self.number
     }
 
-    /// Sends a message, in one write if the socket takes it.
-    pub(super) fn send(&self, message: Vec<u8>) {
+    /// Sends a message, in one write if the socket takes it; false if the tracker takes nothing any more.
+    #[must_use]
+    pub(super) fn send(&self, message: Vec<u8>) -> bool {
         // A connection that has ended reports that itself.
-        let _ = self.outbox.send(message);
+        !matches!(self.outbox.try_send(message), Err(TrySendError::Full(_)))
     }
 
     /// Closes the connection; nothing more that it reports counts.
@@ -92,7 +91,7 @@ async fn converse(
     number: u64,
     stream: TcpStream,
     reports: &Reports,
-    mut outgoing: mpsc::UnboundedReceiver<Vec<u8>>,
+    mut outgoing: mpsc::Receiver<Vec<u8>>,
 ) -> io::Result<()> {
     let (local, peer) = (stream.local_addr()?.ip().to_canonical(), stream.peer_addr()?.ip().to_canonical());
     let report = |event| reports.send(Report::Tracker(number, event));
