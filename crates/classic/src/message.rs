@@ -120,6 +120,19 @@ impl PeerMessage {
     }
 }
 
+/// How many bytes an item of that name takes in an Initial message of ours, at most.
+#[must_use]
+pub fn item_bytes_max(name: &FileName) -> usize {
+    let escaped = |c: char| match c {
+        ' '..='~' => 2,
+        other => 6 * other.len_utf16(),
+    };
+    ITEM_BYTES_BESIDE_NAME + name.as_str().chars().map(escaped).sum::<usize>()
+}
+
+/// Keys, separators and the longest numbers of an item.
+const ITEM_BYTES_BESIDE_NAME: usize = 72;
+
 impl Announcement {
     fn take(&mut self, raw: &RawValue, entries_max: usize) {
         let entry = Entry::read(raw);

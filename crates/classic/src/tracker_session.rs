@@ -98,6 +98,8 @@ pub struct TrackerSession {
     held: Option<(PeerMessage, Time)>,
     /// When the peer was last heard: a byte inside a message, or a whole one outside.
     heard: Time,
+    /// When bytes came last, whatever they were.
+    received: Time,
     /// When the message that has begun began.
     message_began: Option<Time>,
     has_spoken: bool,
@@ -115,6 +117,7 @@ impl TrackerSession {
             dialect: None,
             held: None,
             heard: now,
+            received: now,
             message_began: None,
             has_spoken: false,
             is_closed: false,
@@ -124,15 +127,11 @@ impl TrackerSession {
 
     /// Bytes came.
     pub fn received(&mut self, bytes: &[u8], now: Time) {
-        if self.is_closed {
-            return;
+        if !self.is_closed {
+            self.received = now;
+            self.framer.push(bytes);
+            self.advance();
         }
-        self.heard = now;
-        self.framer.push(bytes);
-        if let Err(reason) = self.take_tokens(now) {
-            self.close(reason);
-        }
-        self.message_began = self.framer.is_inside().then(|| self.message_began.unwrap_or(now));
     }
 
     /// A moment has come; to be called at [`poll_timeout`](Self::poll_timeout), and harmless at others.
@@ -152,8 +151,11 @@ impl TrackerSession {
         }
     }
 
-    /// The next thing to do.
+    /// The next thing to do. To be called until it gives `None`; only then all that came has been looked at.
     pub fn poll_action(&mut self) -> Option<Action> {
+        if self.actions.is_empty() && !self.is_closed {
+            self.advance();
+        }
         self.actions.pop_front()
     }
 
@@ -174,21 +176,38 @@ impl TrackerSession {
         self.framer.buffered_bytes()
     }
 
-    fn take_tokens(&mut self, now: Time) -> Result<(), CloseReason> {
-        loop {
-            match self.framer.next_token()? {
-                None => return Ok(()),
-                Some(Token::LineEnd { marked }) => {
-                    self.learn(if marked { Dialect::Both } else { Dialect::Framed });
-                }
-                Some(Token::Object(bytes)) => {
-                    let message = PeerMessage::parse(bytes, self.limits.entries_max)?;
-                    self.message_began = None;
-                    self.has_spoken = true;
-                    self.take(message, now);
-                }
+    /// Looks at what came until there is something to do: a thousand messages in one segment wait as bytes, which
+    /// are few, and not as actions.
+    fn advance(&mut self) {
+        while self.actions.is_empty() {
+            match self.take_token() {
+                Ok(true) => self.heard = self.received,
+                Ok(false) => break,
+                Err(reason) => return self.close(reason),
             }
         }
+        // Blank lines say nothing, and keep nobody waiting.
+        if self.framer.is_inside() {
+            self.heard = self.received;
+        }
+        self.message_began = self.framer.is_inside().then(|| self.message_began.unwrap_or(self.received));
+    }
+
+    /// Takes one token; false when there is none yet.
+    fn take_token(&mut self) -> Result<bool, CloseReason> {
+        match self.framer.next_token()? {
+            None => return Ok(false),
+            Some(Token::LineEnd { marked }) => {
+                self.learn(if marked { Dialect::Both } else { Dialect::Framed });
+            }
+            Some(Token::Object(bytes)) => {
+                let message = PeerMessage::parse(bytes, self.limits.entries_max)?;
+                self.message_began = None;
+                self.has_spoken = true;
+                self.take(message, self.received);
+            }
+        }
+        Ok(true)
     }
 
     fn take(&mut self, message: PeerMessage, now: Time) {
@@ -329,6 +348,18 @@ mod tests {
     }
 
     #[test]
+    fn i30_a_thousand_messages_in_one_segment_wait_as_bytes() {
+        let mut session = session();
+        session.received(&b"{\"port\": 1}\n".repeat(1_000), at(0));
+        let mut answers = 0;
+        while let Some(action) = session.poll_action() {
+            answers += usize::from(action == Action::Answer);
+            assert!(session.actions.len() <= 4, "{} actions wait", session.actions.len());
+        }
+        assert_eq!(answers, 1_000);
+    }
+
+    #[test]
     fn b2_b3_b26_b30_silence_and_stalls_end_the_connection() {
         let mut silent = session();
         assert_eq!(silent.poll_timeout(), Some(at(10_000)));
@@ -342,6 +373,13 @@ mod tests {
         assert_eq!(words(&mut truncated), [""; 0]);
         truncated.tick(at(1_000));
         assert_eq!(words(&mut truncated), ["close: stopped inside a message"]);
+
+        let mut blank = session();
+        for second in 0..10 {
+            blank.received(b"\n", at(second * 1_000));
+        }
+        blank.tick(at(10_000));
+        assert_eq!(words(&mut blank), ["close: said nothing for 10s"]);
 
         let mut dripping = session();
         for second in 0..200 {

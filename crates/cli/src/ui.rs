@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -33,6 +34,9 @@ pub(crate) struct Ui {
 /// Most notices that wait to be printed.
 const WAITING_MAX: usize = 100_000;
 
+/// How long the end may wait for a terminal that takes nothing.
+const END_WAIT: Duration = Duration::from_secs(2);
+
 impl Ui {
     pub(crate) fn start(style: Style, options: &Options) -> io::Result<Self> {
         let (notices, inbox) = sync_channel::<Notice>(WAITING_MAX);
@@ -52,13 +56,18 @@ impl Ui {
         })
     }
 
-    /// Prints what is waiting; an error if anything could not be printed.
+    /// Prints what is waiting, as long as somebody takes it; an error if anything could not be printed.
     pub(crate) fn end(self) -> anyhow::Result<()> {
         drop(self.notices);
-        self.thread.join().map_err(|_| anyhow!("the display broke"))?;
-        match self.failed.try_recv() {
+        match self.failed.recv_timeout(END_WAIT) {
             Ok(error) => Err(error).context("cannot write to stdout"),
-            Err(_) => Ok(()),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(anyhow!("stdout takes no more; what was left is not printed"))
+            }
+            // The thread has ended.
+            Err(RecvTimeoutError::Disconnected) => {
+                self.thread.join().map_err(|_| anyhow!("the display broke"))
+            }
         }
     }
 }
@@ -127,10 +136,10 @@ impl Printer {
                 if let (Some(bars), Some(running)) = (&mut self.bars, self.running.get(&job)) {
                     bars.progress(job, &running.name, got, length);
                 }
-                Ok(())
             }
-            Notice::Event(event) => self.event(event),
+            Notice::Event(event) => self.event(event)?,
         }
+        Ok(())
     }
 
     fn event(&mut self, event: Event) -> io::Result<()> {
@@ -148,38 +157,36 @@ impl Printer {
                 if let Some(bars) = &mut self.bars {
                     bars.planned(files as u64);
                 }
-                Ok(())
             }
             Event::Started { job, name, source } => {
                 self.running.insert(job, Running { name: name.to_string(), source: source.to_string() });
-                Ok(())
             }
             Event::Fetched { job, name, bytes, replaced, .. } => {
-                if let Some(bars) = &mut self.bars {
-                    bars.ended(job, 1);
-                }
-                let source = self.running.remove(&job).map_or_else(String::new, |running| running.source);
+                let source = self.ended(job, 1).map_or_else(String::new, |running| running.source);
                 let kept = if replaced { "; the older version is in .shoal/history" } else { "" };
-                self.line(&format!("fetched {name} ({}) from {source}{kept}", HumanBytes(bytes)))
+                self.line(&format!("fetched {name} ({}) from {source}{kept}", HumanBytes(bytes)))?;
             }
-            Event::Dropped { job } => {
-                if let Some(bars) = &mut self.bars {
-                    bars.ended(job, 0);
-                }
-                self.running.remove(&job);
-                Ok(())
-            }
-            Event::Problem { name, why } => self.line(&format!("not in sync: {name}: {why}")),
+            Event::Dropped { job } => drop(self.ended(job, 0)),
+            Event::Problem { name, why } => self.line(&format!("not in sync: {name}: {why}"))?,
             Event::Warning(text) => self.talk(&format!("Warning: {text}.")),
             Event::InSync { files: count } => {
                 self.rest();
-                self.talk(&format!("In sync: {} listed.", files(count)))
+                self.talk(&format!("In sync: {} listed.", files(count)));
             }
             Event::OutOfSync { missing } => {
                 self.rest();
-                self.talk(&format!("Not in sync: {} missing, see above; trying again.", files(missing)))
+                self.talk(&format!("Not in sync: {} missing, see above; trying again.", files(missing)));
             }
         }
+        Ok(())
+    }
+
+    /// A fetch ended, with so many files.
+    fn ended(&mut self, job: JobId, files: u64) -> Option<Running> {
+        if let Some(bars) = &mut self.bars {
+            bars.ended(job, files);
+        }
+        self.running.remove(&job)
     }
 
     /// Nothing is being fetched.
@@ -199,9 +206,11 @@ impl Printer {
         }
     }
 
-    /// A line of talk.
-    fn talk(&self, text: &str) -> io::Result<()> {
-        let write = || writeln!(io::stderr(), "{text}");
+    /// A line of talk. Where nobody listens to it, data is printed all the same.
+    fn talk(&self, text: &str) {
+        let write = || {
+            let _ = writeln!(io::stderr(), "{text}");
+        };
         match &self.bars {
             Some(bars) => bars.all.suspend(write),
             None => write(),

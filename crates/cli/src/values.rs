@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use shoal_daemon::classic::JOBS_MAX;
+
 /// A port to dial: 1 to 65535.
 pub(crate) fn port(text: &str) -> Result<u16, String> {
     match number(text) {
@@ -46,6 +48,14 @@ pub(crate) fn count(text: &str) -> Result<usize, String> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
     let count = is_plain.then(|| text.parse().ok()).flatten().filter(|count| *count > 0);
     count.ok_or_else(|| "give a number of at least 1".into())
+}
+
+/// How many files may be fetched at once.
+pub(crate) fn jobs(text: &str) -> Result<usize, String> {
+    count(text)
+        .ok()
+        .filter(|jobs| *jobs <= JOBS_MAX)
+        .ok_or_else(|| format!("give a number from 1 to {JOBS_MAX}"))
 }
 
 #[cfg(test)]

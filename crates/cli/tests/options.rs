@@ -1,8 +1,10 @@
 //! What each option does, what is printed, and how the program ends.
 
 use std::net::TcpListener;
+use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -50,6 +52,38 @@ fn live_announces_what_is_new_and_what_has_changed_and_removes_nothing_anywhere(
     found.remove("just now");
     assert_eq!(found, contents(&[("a", 2_000, "a, changed"), ("b", 1_000, "b")]));
     assert_eq!(theirs.history(), [b"a"]);
+}
+
+#[test]
+fn with_live_a_fetched_file_that_is_removed_comes_back_while_others_list_it() {
+    let (_tracker, port) = tracker(&[]);
+    let (ours, theirs) = (Folder::new(), Folder::with(&[("a", 1_000, "a")]));
+    let _theirs = source(port, &theirs);
+    let mut live = sync("ours", port, &ours, &["--live"]);
+    for _ in 0..2 {
+        live.wait_fetched("a");
+        // Ours is a holder now, and listed as one as long as theirs is no better.
+        std::fs::remove_file(ours.join("a")).unwrap();
+    }
+}
+
+#[test]
+fn a_stuck_reader_of_stdout_does_not_keep_the_program_from_ending() {
+    let (_tracker, port) = tracker(&[]);
+    let theirs = Folder::new();
+    for number in 0..1_500 {
+        theirs.write(&format!("{number:04}"), 1_000, b"x");
+    }
+    let _theirs = source(port, &theirs);
+    let ours = Folder::new();
+    let mut command = shoal();
+    command.args(["sync", "127.0.0.1", &port.to_string(), "--bind", "127.0.0.1", "--json", "--dir"]);
+    let child = command.arg(ours.path()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut child = child.unwrap();
+    eventually("all files came, though nobody reads", SOON, || ours.contents().len() == 1_500);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    eventually("it ends", SOON, || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(1), "what it had to say was not taken");
 }
 
 #[test]

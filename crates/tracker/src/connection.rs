@@ -103,6 +103,8 @@ impl Connection {
                     Ok(_) => {}
                 },
             }
+            // What came counts while the answers to it are being taken.
+            self.account();
             self.act().await?;
             self.account();
         }

@@ -24,8 +24,9 @@ use std::sync::Arc;
 use crate::dialect::Dialect;
 use crate::directory::{Directory, Listed};
 use crate::fetch::Answer;
-use crate::limits::{ENTRIES_PER_PEER_MAX, FUTURE_MAX, NO_SPACE_PAUSE};
+use crate::limits::{ENTRIES_PER_PEER_MAX, FUTURE_MAX, MESSAGE_BYTES_MAX, NO_SPACE_PAUSE};
 use crate::link::{self, TrackerLink};
+use crate::message::item_bytes_max;
 use crate::name::FileName;
 use crate::plan::{self, Folder, Here, Wanted, Whereabouts};
 use crate::serve::Shelf;
@@ -64,6 +65,8 @@ pub struct Synchronizer {
     /// Nothing is fetched before then: the disk is full.
     paused_until: Option<Time>,
     root_is_lost: bool,
+    /// Files that are beyond what one message may list.
+    left_out: usize,
     /// How it stood when that was last told, with how many files listed; nothing when files came since.
     told: Option<(Finish, usize)>,
     actions: VecDeque<Action>,
@@ -93,6 +96,7 @@ impl Synchronizer {
             unannounced: 0,
             paused_until: None,
             root_is_lost: false,
+            left_out: 0,
             told: None,
             actions: VecDeque::new(),
         };
@@ -158,11 +162,6 @@ impl Synchronizer {
         self.told = None;
         let shelf = self.serve();
         self.report(Event::Connected { announced: shelf.len() });
-        if shelf.len() > ENTRIES_PER_PEER_MAX {
-            let text =
-                format!("trackers may leave out what is beyond {ENTRIES_PER_PEER_MAX} files of one peer");
-            self.report(Event::Warning(text));
-        }
         self.link.connected(&shelf, now);
     }
 
@@ -387,17 +386,38 @@ impl Synchronizer {
 
     fn serve(&mut self) -> Arc<Shelf> {
         let shelf = Arc::new(self.shelf());
+        let left_out = self.announceable().count() - shelf.len();
+        if left_out > self.left_out {
+            let text =
+                format!("{left_out} files are not announced: there are more than one message may list");
+            self.report(Event::Warning(text));
+        }
+        self.left_out = left_out;
         self.actions.push_back(Action::Serve(shelf.clone()));
         shelf
     }
 
-    /// What is announced and served.
+    /// What is announced and served: as many files as one message may list.
     fn shelf(&self) -> Shelf {
+        let mut room = MESSAGE_BYTES_MAX - INITIAL_BYTES_BESIDE_ITEMS;
+        let fits = |(name, _): &(&FileName, i64)| match room.checked_sub(item_bytes_max(name)) {
+            Some(left) => {
+                room = left;
+                true
+            }
+            None => false,
+        };
+        let files = self.announceable().take(ENTRIES_PER_PEER_MAX).take_while(fits);
+        files.map(|(name, mtime)| (name.clone(), mtime)).collect()
+    }
+
+    /// The plain files that the skip list lets through.
+    fn announceable(&self) -> impl Iterator<Item = (&FileName, i64)> {
         let files = self.folder.iter().filter_map(|(name, here)| match here {
-            Here::File { mtime } => Some((name.clone(), *mtime)),
+            Here::File { mtime } => Some((name, *mtime)),
             Here::Blocked(_) => None,
         });
-        files.filter(|(name, _)| self.options.all || !name.is_skipped()).collect()
+        files.filter(|(name, _)| self.options.all || !name.is_skipped())
     }
 
     fn tell_standing(&mut self) {
@@ -429,6 +449,9 @@ impl Synchronizer {
         self.actions.push_back(Action::Report(event));
     }
 }
+
+/// Brackets, keys and the port of an Initial message.
+const INITIAL_BYTES_BESIDE_ITEMS: usize = 256;
 
 /// Whether a problem is told even if another one of the same name is known.
 enum Weight {

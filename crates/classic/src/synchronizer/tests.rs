@@ -277,6 +277,61 @@ fn a_dead_source_is_left_alone_and_then_doubted() {
 }
 
 #[test]
+fn names_that_a_source_no_longer_has_cost_it_none_of_its_other_files() {
+    let mut peer = Played::with(Options { once: true, jobs: 2, ..Options::default() }, &[]);
+    let files: Vec<String> = (0..20).map(|i| entry(&format!("f{i:02}"), "10.0.0.3:1", 1)).collect();
+    peer.directory(&files);
+    let mut placed_files = 0;
+    while let Some(job) = peer.jobs.pop() {
+        let is_gone = job.name.as_str() < "f06";
+        placed_files += usize::from(!is_gone);
+        peer.end(job.id, if is_gone { Fetched::Refused("gone".into()) } else { placed() });
+    }
+    assert_eq!(placed_files, 14);
+    assert_eq!(peer.said().last().unwrap(), "OutOfSync(6)");
+}
+
+#[test]
+fn what_cannot_be_put_in_place_is_fetched_again_after_growing_pauses() {
+    let mut peer = Played::with(Options::default(), &[]);
+    let mut fetches = Vec::new();
+    for second in 1..=100 {
+        let mtime = if second < 90 { 1 } else { 2 };
+        peer.directory(&[entry("a", "10.0.0.3:1", mtime)]);
+        if let Some(job) = peer.jobs.pop() {
+            fetches.push(second);
+            peer.end(job.id, Fetched::BadHere("immutable".into()));
+        }
+    }
+    assert_eq!(fetches, [1, 11, 31, 71, 90, 100], "a newer version is tried at once");
+}
+
+#[test]
+fn i30_no_more_is_announced_than_one_message_may_hold() {
+    let files =
+        (0..100_000).map(|i| (name(&format!("{i:06}{}", "\u{e9}".repeat(120))), Here::File { mtime: 1 }));
+    let own = vec!["10.0.0.2:7".parse().unwrap()];
+    let mut peer = Synchronizer::new(Options::default(), own, files.collect());
+    let (tracker, local) = (TRACKER.parse().unwrap(), "10.0.0.2".parse().unwrap());
+    let now = Now { time: Time::START, unix: 0 };
+    peer.handle(Input::TrackerConnected { tracker, local }, now);
+    let actions: Vec<Action> = std::iter::from_fn(|| peer.poll_action()).collect();
+    let sent = actions.iter().find_map(|action| match action {
+        Action::Send(bytes) => Some(bytes.len()),
+        _ => None,
+    });
+    assert!(
+        sent.is_some_and(|bytes| bytes > MESSAGE_BYTES_MAX / 2 && bytes <= MESSAGE_BYTES_MAX),
+        "{sent:?}"
+    );
+    let is_told = |action: &Action| match action {
+        Action::Report(Event::Warning(text)) => text.contains("not announced"),
+        _ => false,
+    };
+    assert_eq!(actions.iter().filter(|action| is_told(action)).count(), 1);
+}
+
+#[test]
 fn i19_i20_nothing_is_fetched_without_the_folder_or_space() {
     let mut peer = Played::with(Options { jobs: 1, ..Options::default() }, &[]);
     let files = [entry("a", "10.0.0.3:1", 1), entry("b", "10.0.0.3:1", 1)];

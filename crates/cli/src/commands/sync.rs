@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use shoal_daemon::classic::{self, Finish, JOBS, JOBS_MAX, Options, SyncOptions};
+use shoal_daemon::classic::{self, Finish, JOBS, Options, SyncOptions};
 
 use crate::exit::Exit;
 use crate::ui::{Style, Ui};
@@ -35,7 +35,7 @@ pub(crate) struct SyncArgs {
     #[arg(long, value_name = "IP", value_parser = values::ip, default_value = "0.0.0.0")]
     bind: IpAddr,
     /// How many files to fetch at once
-    #[arg(long, value_name = "N", value_parser = values::count, default_value_t = JOBS)]
+    #[arg(long, value_name = "N", value_parser = values::jobs, default_value_t = JOBS)]
     jobs: usize,
     /// Watch the folder, and announce what changes
     #[arg(long, conflicts_with_all = ["once", "strict"])]
@@ -68,7 +68,7 @@ const END_WAIT: Duration = Duration::from_secs(1);
 
 pub(crate) fn sync(args: SyncArgs) -> anyhow::Result<Exit> {
     let style = if args.json { Style::Json } else { Style::Human };
-    let jobs = args.jobs.min(JOBS_MAX);
+    let jobs = args.jobs;
     let options = Options::from(args);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -102,7 +102,7 @@ impl From<SyncArgs> for Options {
         options.live = args.live;
         options.timeout = args.timeout;
         options.sync = SyncOptions {
-            jobs: args.jobs.min(JOBS_MAX),
+            jobs: args.jobs,
             once: args.once,
             strict: args.strict,
             trust_future: args.trust_future,

@@ -143,3 +143,35 @@ impl Drop for InUse {
         self.connections.lock().in_use.remove(&self.number);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn i30_only_so_many_connections_are_kept() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let source = listener.local_addr().unwrap();
+        let connections = Connections::default();
+        let mut opened = Vec::new();
+        for _ in 0..KEPT_CONNECTIONS_MAX + 10 {
+            let mut connection = connections.open(source, SOON, false).unwrap();
+            let in_use = connections.note(&mut connection).unwrap();
+            opened.push((connection, in_use, listener.accept().unwrap()));
+        }
+        for (connection, in_use, _) in opened {
+            connections.keep(connection, &in_use);
+        }
+        let kept = || connections.lock().kept.values().map(Vec::len).sum::<usize>();
+        assert_eq!(kept(), KEPT_CONNECTIONS_MAX);
+        assert!(connections.open(source, SOON, true).unwrap().was_kept);
+        connections.cancel();
+        assert_eq!(kept(), 0);
+        let mut late = connections.open(source, SOON, true).unwrap();
+        assert!(connections.note(&mut late).is_err(), "after the end nothing begins");
+    }
+}

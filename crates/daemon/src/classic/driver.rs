@@ -35,8 +35,8 @@ pub(super) enum Report {
     Fetched(JobId, Fetched),
     /// Bytes of a file came.
     Progress(Notice),
-    /// The folder was looked at again.
-    Scanned(plan::Folder),
+    /// The folder was looked at again, when so many files had been put in place.
+    Scanned { folder: plan::Folder, files_placed: u64 },
     /// The folder is the one that it was, or not, and why.
     Root(Result<(), String>),
     /// Something to tell.
@@ -57,7 +57,7 @@ pub(super) struct Driver {
     fetcher: Fetcher,
     placer: Placer,
     /// Held for as long as the folder is watched.
-    _watch: Option<LiveWatch>,
+    watch: Option<LiveWatch>,
     teller: Teller,
 }
 
@@ -98,7 +98,7 @@ impl Driver {
             tracker: None,
             fetcher,
             placer,
-            _watch: live,
+            watch: live,
             teller,
         })
     }
@@ -187,7 +187,14 @@ impl Driver {
             }
             Report::Received(job) => self.feed(Input::Received(job)),
             Report::Fetched(job, fetched) => self.feed(Input::Fetched(job, fetched)),
-            Report::Scanned(folder) => self.feed(Input::Scanned(folder)),
+            Report::Scanned { folder, files_placed } => {
+                if files_placed == self.placer.view().files_placed() {
+                    self.feed(Input::Scanned(folder));
+                } else if let Some(watch) = &self.watch {
+                    // It may not have seen what was put in place since.
+                    watch.look_again();
+                }
+            }
             Report::Root(Ok(())) => self.feed(Input::RootFound),
             Report::Root(Err(why)) => self.feed(Input::RootLost(why)),
             Report::Progress(notice) | Report::Notice(notice) => self.tell(notice),

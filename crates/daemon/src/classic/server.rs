@@ -23,7 +23,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout, timeout_at};
 
-use super::limits::{LINGER, LINGER_BYTES, NO_HANDLE_PAUSE, REFUSED_MAX, REQUESTS_MAX, REQUESTS_PER_ADDRESS_MAX, SEND_BYTES};
+use super::limits::{
+    LINGER, LINGER_BYTES, NO_HANDLE_PAUSE, REFUSED_MAX, REQUESTS_MAX, REQUESTS_PER_ADDRESS_MAX, SEND_BYTES,
+};
 use super::view::disk_name;
 
 /// Serves what is offered until it is aborted or nothing is offered any more.

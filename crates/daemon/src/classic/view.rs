@@ -24,17 +24,25 @@ struct Memory {
     clamped: BTreeMap<Name, (Stat, i64)>,
     /// Names that were told of.
     told: BTreeSet<String>,
+    /// How many files were put in place so far.
+    placed: u64,
 }
 
 impl View {
     /// Notes what a file became that was put in place with this mtime.
     pub(super) fn placed(&self, name: &Name, stat: &Stat, mtime: i64) {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.placed += 1;
         if stat.mtime.secs == mtime {
             memory.clamped.remove(name);
         } else {
             memory.clamped.insert(name.clone(), (*stat, mtime));
         }
+    }
+
+    /// How many files were put in place so far: a look at the folder that began with another number is old.
+    pub(super) fn files_placed(&self) -> u64 {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).placed
     }
 
     /// The mtime of a file, as it counts for the protocol.

@@ -23,10 +23,16 @@ use super::view::View;
 /// A watched folder; dropped, it is no longer watched.
 pub(super) struct LiveWatch {
     _watcher: Option<notify::RecommendedWatcher>,
-    _stop: SyncSender<()>,
+    hint: SyncSender<()>,
 }
 
 impl LiveWatch {
+    /// Has the folder looked at again soon.
+    pub(super) fn look_again(&self) {
+        // One hint that waits is enough.
+        let _ = self.hint.try_send(());
+    }
+
     pub(super) fn start(folder: &Folder, view: View, reports: Reports) -> io::Result<Self> {
         // One place is enough: an event says no more than «look again».
         let (hint, hints) = sync_channel(1);
@@ -48,7 +54,7 @@ impl LiveWatch {
         }
         let eye = Eye { folder: folder.clone(), view, reports, reported: None, restless: BTreeMap::new() };
         std::thread::Builder::new().name("watch".into()).spawn(move || eye.run(&hints))?;
-        Ok(Self { _watcher: watcher.ok(), _stop: hint })
+        Ok(Self { _watcher: watcher.ok(), hint })
     }
 }
 
@@ -82,6 +88,7 @@ impl Eye {
     /// Looks at the folder, reports what is quiet; how long until the next look, or `None` at the end.
     fn look(&mut self) -> Option<Duration> {
         let mut notices = Vec::new();
+        let files_placed = self.view.files_placed();
         let scanned = match self.folder.scan() {
             Ok(scan) => self.view.take(scan, &mut |notice| notices.push(notice)),
             Err(error) => {
@@ -93,10 +100,8 @@ impl Eye {
             self.reports.blocking_send(Report::Notice(notice)).ok()?;
         }
         let (looked, wait) = self.settle(scanned);
-        if self.reported.as_ref() != Some(&looked) {
-            self.reported = Some(looked.clone());
-            self.reports.blocking_send(Report::Scanned(looked)).ok()?;
-        }
+        self.reported = Some(looked.clone());
+        self.reports.blocking_send(Report::Scanned { folder: looked, files_placed }).ok()?;
         Some(wait.unwrap_or(FULL_LOOK_INTERVAL))
     }
 
