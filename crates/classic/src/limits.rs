@@ -137,7 +137,7 @@ pub const SOURCES_MAX: usize = 10_000;
 /// How long fetching rests when the disk is full (`I20`).
 pub const NO_SPACE_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long a file that could not be put in place is left alone at first; doubled up to [`SETBACK_REST_MAX`].
+/// How long a file that twice could not be put in place is left alone; doubled up to [`SETBACK_REST_MAX`].
 pub const SETBACK_REST_MIN: Duration = Duration::from_secs(10);
 
 /// Longest time for which a file that could not be put in place is left alone.

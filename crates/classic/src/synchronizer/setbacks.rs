@@ -1,7 +1,7 @@
 //! Files that came and could not be put in place here.
 //!
-//! Promise: such a file is not fetched again at every directory, but after growing pauses; a newer version of it
-//! is fetched at once.
+//! Promise: such a file is fetched once more at the next directory, and then after growing pauses; a newer version
+//! of it is fetched at once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,7 +24,8 @@ impl Setbacks {
     /// Notes that the version of this mtime could not be put in place.
     pub(super) fn add(&mut self, name: &FileName, mtime: i64, now: Time) {
         let before = self.0.get(name).filter(|before| before.mtime == mtime);
-        let rest = before.map_or(SETBACK_REST_MIN, |before| (before.rest * 2).min(SETBACK_REST_MAX));
+        let rest =
+            before.map_or(Duration::ZERO, |it| (it.rest * 2).clamp(SETBACK_REST_MIN, SETBACK_REST_MAX));
         self.0.insert(name.clone(), Setback { mtime, rest, until: now + rest });
     }
 

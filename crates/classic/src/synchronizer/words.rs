@@ -136,7 +136,8 @@ pub enum Fetched {
     NotNeeded(i64),
     /// The answer may be incomplete, or no answer at all; it counts if it comes again.
     Uncertain(Uncertain, Answer),
-    /// The source closed without an answer: it does not have this file, or does not speak like this.
+    /// The source closed without an answer that can be taken: it does not have this file, or does not speak like
+    /// this.
     Refused(String),
     /// The source is to blame.
     BadSource(String),

@@ -20,7 +20,7 @@ type Refused = (&'static str, &'static [&'static str], &'static str);
 const NO_ADDRESS: &str = "not an IPv4 address";
 const NO_PORT: &str = "not a port";
 
-const REFUSED: [Refused; 47] = [
+const REFUSED: [Refused; 48] = [
     ("A1", &[], "Usage:"),
     ("A1", &["sync"], "<TRACKER_IP>"),
     ("A1", &["sync", "127.0.0.1"], "<TRACKER_PORT>"),
@@ -67,7 +67,8 @@ const REFUSED: [Refused; 47] = [
     ("A10", &["sync", "127.0.0.1", "80", "--dir", "-x"], "-x"),
     ("A10", &["sync", "127.0.0.1", "80", "--timeout", "-1"], "-1"),
     ("A11", &["sync", "127.0.0.1", "80", "--password", "x"], "unexpected argument"),
-    ("A12", &["sync", "127.0.0.1", "80", "--jobs", "99999999999999999999999"], "at least 1"),
+    ("A12", &["sync", "127.0.0.1", "80", "--jobs", "99999999999999999999999"], "from 1 to 256"),
+    ("A12", &["sync", "127.0.0.1", "80", "--jobs", "257"], "from 1 to 256"),
 ];
 
 /// Runs Shoal in a folder which is the home folder as well; its exit code and what it said.

@@ -77,7 +77,7 @@ impl Fetcher {
         let (staged, answer) = self.receive(job, &name)?;
         if answer == Answer::ClassicEmpty && present.is_some_and(|present| present.size > 0) {
             let why = "its source answered with nothing, and the file here is not empty; kept the one here";
-            return Err(Fetched::BadHere(why.into()));
+            return Err(Fetched::Refused(why.into()));
         }
         let bytes = staged.written();
         let mtime = FileTime { secs: job.mtime, nanos: 0 };
