@@ -20,6 +20,7 @@ use shoal_classic::message::Announcement;
 use shoal_classic::{Dialect, FileName, Time};
 
 use crate::limits::DirectoryLimits;
+use crate::seats::household;
 use names::Names;
 use peer::{Peer, Presence};
 pub use views::Answer;
@@ -37,6 +38,8 @@ pub struct Directory {
     names: Names,
     /// Peers that have announced themselves, by where they serve files.
     sources: BTreeMap<SocketAddr, Vec<PeerId>>,
+    /// How many files are announced from each household: an address, or an IPv6 network of one subscriber.
+    households: BTreeMap<IpAddr, usize>,
     /// When to look at a peer again. It may turn out to be due later; then it is put here once more, so that
     /// a keep-alive has nothing to move.
     deadlines: BTreeSet<(Time, PeerId)>,
@@ -54,7 +57,7 @@ pub struct Taken {
     pub files: usize,
     /// How many were refused because one peer may have no more.
     pub beyond_peer: usize,
-    /// How many were refused because the whole directory takes no more.
+    /// How many were refused because the whole directory takes no more, or no more from that address.
     pub beyond_total: usize,
 }
 
@@ -84,6 +87,7 @@ impl Directory {
             peers: BTreeMap::new(),
             names: Names::default(),
             sources: BTreeMap::new(),
+            households: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             views: Views::default(),
             generation: 0,
@@ -251,6 +255,13 @@ impl Directory {
         for (name, version) in &peer.files {
             self.names.remove(name, *version);
         }
+        let household = household(peer.ip);
+        if let Some(files) = self.households.get_mut(&household) {
+            *files = files.saturating_sub(peer.files.len());
+            if *files == 0 {
+                self.households.remove(&household);
+            }
+        }
     }
 
     fn move_to_port(&mut self, id: PeerId, port: u16) {
@@ -310,15 +321,19 @@ impl Directory {
     fn put(&mut self, id: PeerId, name: FileName, mtime: i64) -> Result<(), NoRoom> {
         let Some(peer) = self.peers.get(&id) else { return Ok(()) };
         let before = peer.files.get(&name).copied();
+        let household = household(peer.ip);
+        let of_household = self.households.get(&household).copied().unwrap_or(0);
         match before {
             Some(version) if version.mtime == mtime => return Ok(()),
             None if peer.files.len() >= self.limits.entries_per_peer_max => return Err(NoRoom::Peer),
             None if self.names.holdings() >= self.limits.announcements_max => return Err(NoRoom::Total),
+            None if of_household >= self.limits.announcements_per_address_max => return Err(NoRoom::Total),
             _ => {}
         }
         let newest = self.newest(&name);
-        if let Some(version) = before {
-            self.names.remove(&name, version);
+        match before {
+            Some(version) => self.names.remove(&name, version),
+            None => drop(self.households.insert(household, of_household + 1)),
         }
         let (name, version) = self.names.add(name, mtime, id);
         if let Some(peer) = self.peers.get_mut(&id) {
@@ -341,6 +356,6 @@ impl Directory {
 enum NoRoom {
     /// Its peer has announced too many.
     Peer,
-    /// All peers together have.
+    /// All peers together have, or all of one address.
     Total,
 }

@@ -23,6 +23,9 @@ pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 1_024;
 /// some 250 MB with ordinary names.
 pub const ANNOUNCEMENTS_MAX: usize = 1_000_000;
 
+/// Most files that all peers of one address may have announced together (`T5`).
+pub const ANNOUNCEMENTS_PER_ADDRESS_MAX: usize = 500_000;
+
 /// Most bytes of unfinished messages over all connections, and most bytes of outdated answers that peers are
 /// still taking. Beyond it the oldest give way.
 pub const BUFFERED_BYTES_MAX: usize = 256 << 20;
@@ -97,6 +100,8 @@ pub struct Options {
     pub entries_per_peer_max: usize,
     /// Most announced files in all.
     pub announcements_max: usize,
+    /// Most announced files from one address.
+    pub announcements_per_address_max: usize,
     /// Most bytes of unfinished messages over all connections, and most of outdated answers.
     pub buffered_bytes_max: usize,
     /// Longest time until a connection's first message begins.
@@ -117,6 +122,7 @@ impl Default for Options {
             message_bytes_max: MESSAGE_BYTES_MAX,
             entries_per_peer_max: ENTRIES_PER_PEER_MAX,
             announcements_max: ANNOUNCEMENTS_MAX,
+            announcements_per_address_max: ANNOUNCEMENTS_PER_ADDRESS_MAX,
             buffered_bytes_max: BUFFERED_BYTES_MAX,
             first_message_wait: FIRST_MESSAGE_WAIT,
             expiry: PEER_EXPIRY,
@@ -144,6 +150,7 @@ impl Options {
         DirectoryLimits {
             entries_per_peer_max: self.entries_per_peer_max,
             announcements_max: self.announcements_max,
+            announcements_per_address_max: self.announcements_per_address_max,
             expiry: self.expiry,
             ..DirectoryLimits::default()
         }
@@ -157,6 +164,8 @@ pub struct DirectoryLimits {
     pub entries_per_peer_max: usize,
     /// Most announced files in all.
     pub announcements_max: usize,
+    /// Most announced files from one address.
+    pub announcements_per_address_max: usize,
     /// Largest answer, in bytes; what finds no room in it is not listed.
     pub answer_bytes_max: usize,
     /// Silence after which a peer is no longer listed.
@@ -177,6 +186,7 @@ impl Default for DirectoryLimits {
         Self {
             entries_per_peer_max: ENTRIES_PER_PEER_MAX,
             announcements_max: ANNOUNCEMENTS_MAX,
+            announcements_per_address_max: ANNOUNCEMENTS_PER_ADDRESS_MAX,
             answer_bytes_max: MESSAGE_BYTES_MAX,
             expiry: PEER_EXPIRY,
             closed_grace: CLOSED_PEER_GRACE,
@@ -190,5 +200,6 @@ impl Default for DirectoryLimits {
 const _: () =
     assert!(BUFFERED_BYTES_MAX >= 4 * MESSAGE_BYTES_MAX, "four of the largest fit beside each other");
 const _: () = assert!(ENTRIES_PER_PEER_MAX < ANNOUNCEMENTS_MAX, "one peer cannot take all the room");
+const _: () = assert!(ANNOUNCEMENTS_PER_ADDRESS_MAX < ANNOUNCEMENTS_MAX, "nor can one address");
 const _: () = assert!(CONNECTIONS_PER_ADDRESS_MAX < CONNECTIONS_MAX, "one address cannot take all the seats");
 const _: () = assert!(TAKEOVER_SILENCE.as_nanos() < PEER_EXPIRY.as_nanos());

@@ -86,7 +86,7 @@ impl Drop for Seat {
 }
 
 /// What counts as one address: of IPv6 the network part, since the rest is its owner's to choose.
-fn household(ip: IpAddr) -> IpAddr {
+pub(crate) fn household(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => {
             let [a, b, c, d, ..] = ip.segments();

@@ -53,6 +53,9 @@ pub(crate) struct TrackerArgs {
     /// Most listed files in all, each counted once for each peer that lists it
     #[arg(long, value_name = "N", value_parser = values::count, default_value_t = Options::default().announcements_max)]
     max_announcements: usize,
+    /// Most listed files of one address
+    #[arg(long, value_name = "N", value_parser = values::count, default_value_t = Options::default().announcements_per_address_max)]
+    max_announcements_per_address: usize,
     /// Most bytes of unfinished messages in all
     #[arg(long, value_name = "BYTES", value_parser = values::count, default_value_t = Options::default().buffered_bytes_max)]
     max_buffered: usize,
@@ -99,6 +102,7 @@ impl From<TrackerArgs> for Options {
             message_bytes_max: args.max_message,
             entries_per_peer_max: args.max_entries,
             announcements_max: args.max_announcements,
+            announcements_per_address_max: args.max_announcements_per_address,
             buffered_bytes_max: args.max_buffered,
             first_message_wait: args.first_message_wait,
             expiry: args.expiry,

@@ -15,6 +15,7 @@ mod fetcher;
 mod limits;
 mod placer;
 mod server;
+mod settling;
 mod tracker_connection;
 mod view;
 mod watch;

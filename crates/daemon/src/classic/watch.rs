@@ -1,23 +1,19 @@
 //! Watches the folder for `--live`: what changes is looked at again, and reported when it is quiet.
 //!
 //! Promise: the watcher is a hint (`I33`): a lost event delays a change until the next full look, at most
-//! [`FULL_LOOK_INTERVAL`]. A file is reported only once its second has passed without a further write (`I22`),
-//! because the protocol counts in seconds: a second edit within one would have the first one's version. A file
-//! that never rests is reported all the same after [`RESTLESS_MAX`].
+//! [`FULL_LOOK_INTERVAL`]. What is quiet, `settling` decides.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use notify::{RecursiveMode, Watcher};
-use shoal_classic::FileName;
-use shoal_classic::plan::{Folder as Looked, Here};
 use shoal_disk::Folder;
 
 use super::Notice;
 use super::driver::{Report, Reports};
-use super::limits::{BURST_WAIT, FULL_LOOK_INTERVAL, RESTLESS_MAX};
+use super::limits::{BURST_WAIT, FULL_LOOK_INTERVAL};
+use super::settling::Settling;
 use super::view::View;
 
 /// A watched folder; dropped, it is no longer watched.
@@ -52,7 +48,8 @@ impl LiveWatch {
                 format!("the folder cannot be watched ({error}); it is looked through every minute instead");
             let _ = reports.try_send(Report::Notice(Notice::Unlisted { name: ".".into(), why }));
         }
-        let eye = Eye { folder: folder.clone(), view, reports, reported: None, restless: BTreeMap::new() };
+        let settling = Settling::default();
+        let eye = Eye { folder: folder.clone(), view, reports, settling, began: Instant::now() };
         std::thread::Builder::new().name("watch".into()).spawn(move || eye.run(&hints))?;
         Ok(Self { _watcher: watcher.ok(), hint })
     }
@@ -62,10 +59,8 @@ struct Eye {
     folder: Folder,
     view: View,
     reports: Reports,
-    /// What was reported last.
-    reported: Option<Looked>,
-    /// Files that were written within the last second, and since when that has been so.
-    restless: BTreeMap<FileName, Instant>,
+    settling: Settling,
+    began: Instant,
 }
 
 impl Eye {
@@ -99,42 +94,10 @@ impl Eye {
         for notice in notices {
             self.reports.blocking_send(Report::Notice(notice)).ok()?;
         }
-        let (looked, wait) = self.settle(scanned);
-        self.reported = Some(looked.clone());
-        self.reports.blocking_send(Report::Scanned { folder: looked, files_placed }).ok()?;
-        Some(wait.unwrap_or(FULL_LOOK_INTERVAL))
-    }
-
-    /// Holds back what was written within this second; how long until it may be quiet.
-    fn settle(&mut self, mut looked: Looked) -> (Looked, Option<Duration>) {
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let this_second = i64::try_from(unix.as_secs()).unwrap_or(i64::MAX);
-        let before = self.reported.take();
-        let old = |name: &FileName| before.as_ref().and_then(|before| before.get(name)).cloned();
-        let fresh: Vec<FileName> = looked
-            .iter()
-            .filter(|(name, here)| {
-                let is_fresh = matches!(here, Here::File { mtime } if *mtime == this_second);
-                is_fresh && old(name).as_ref() != Some(here)
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        self.restless.retain(|name, _| fresh.contains(name));
-        let mut is_waiting = false;
-        for name in fresh {
-            let since = *self.restless.entry(name.clone()).or_insert_with(Instant::now);
-            if since.elapsed() >= RESTLESS_MAX {
-                continue;
-            }
-            is_waiting = true;
-            match old(&name) {
-                Some(here) => looked.insert(name, here),
-                None => looked.remove(&name),
-            };
-        }
-        self.reported = before;
-        let rest_of_second =
-            Duration::from_secs(1).saturating_sub(Duration::from_nanos(unix.subsec_nanos().into()));
-        (looked, is_waiting.then_some(rest_of_second + Duration::from_millis(5)))
+        let (settled, wait) = self.settling.settle(scanned, unix, self.began.elapsed());
+        let folder = settled.clone();
+        self.reports.blocking_send(Report::Scanned { folder, files_placed }).ok()?;
+        Some(wait.unwrap_or(FULL_LOOK_INTERVAL))
     }
 }

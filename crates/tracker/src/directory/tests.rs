@@ -307,6 +307,24 @@ fn askers_without_ipv6_are_not_told_of_it() {
 }
 
 #[test]
+fn i30_t5_one_address_cannot_fill_the_directory() {
+    let mut world = World::with(|limits| limits.announcements_per_address_max = 3);
+    let first = world.connect("10.0.0.2");
+    assert_eq!(world.announce(first, &[("a", 1), ("b", 1)]).beyond_total, 0);
+    let second = world.connect("10.0.0.2");
+    assert_eq!(
+        world.announce(second, &[("c", 1), ("d", 1)]),
+        Taken { files: 1, beyond_peer: 0, beyond_total: 1 }
+    );
+    let elsewhere = world.connect("10.0.0.3");
+    assert_eq!(world.announce(elsewhere, &[("e", 1), ("f", 1)]).files, 2);
+    world.close(first);
+    world.wait(5);
+    world.directory.expire(world.now);
+    assert_eq!(world.announce(second, &[("c", 1), ("d", 1)]).files, 2, "room comes back");
+}
+
+#[test]
 fn b21_i30_announcements_are_bounded_per_peer_and_in_all() {
     let mut world = World::with(|limits| {
         limits.entries_per_peer_max = 2;
