@@ -149,6 +149,8 @@ impl Synchronizer {
         let mut missing: BTreeSet<&str> = self.problems.names().collect();
         missing.extend(self.queue.iter().chain(self.under_way()).map(|wanted| wanted.name.as_str()));
         match missing.len() + self.problems.nameless() {
+            // Who is to fetch once and has no directory yet cannot say that nothing is missing.
+            0 if self.options.once && self.directory.is_none() => Finish::OutOfSync(0),
             0 => Finish::InSync,
             missing => Finish::OutOfSync(missing),
         }

@@ -233,6 +233,9 @@ fn once_ends_in_sync_or_says_what_is_missing() {
     peer.directory(&[entry("a", "10.0.0.3:1", 1)]);
     assert_eq!(peer.said().last().unwrap(), "InSync");
 
+    let peer = Played::with(once.clone(), &[]);
+    assert_eq!(peer.peer.standing(), Finish::OutOfSync(0), "nothing is known yet");
+
     let mut peer = Played::with(once.clone(), &[]);
     peer.directory(&[entry("a", "10.0.0.3:1", 1), entry("b", "10.0.0.3:1", 1)]);
     let jobs = peer.started();
