@@ -78,6 +78,8 @@ struct Printer {
     folder: String,
     bars: Option<Bars>,
     running: BTreeMap<JobId, Running>,
+    /// Whether what is missing at the end of the first round stays so.
+    is_last_word: bool,
     out: io::Stdout,
 }
 
@@ -104,6 +106,7 @@ impl Printer {
             folder: options.dir.display().to_string().escape_debug().to_string(),
             bars: with_bars.then(Bars::new),
             running: BTreeMap::new(),
+            is_last_word: options.sync.once,
             out: io::stdout(),
         }
     }
@@ -175,7 +178,8 @@ impl Printer {
             }
             Event::OutOfSync { missing } => {
                 self.rest();
-                self.talk(&format!("Not in sync: {} missing, see above; trying again.", files(missing)));
+                let outlook = if self.is_last_word { "" } else { "; trying again with each directory" };
+                self.talk(&format!("Not in sync: {} missing, see above{outlook}.", files(missing)));
             }
         }
         Ok(())
