@@ -16,7 +16,6 @@ use crate::time::Time;
 /// A request for one file, from the moment its connection stands.
 #[derive(Debug)]
 pub struct Fetch {
-    name: FileName,
     dialect: Option<Dialect>,
     timeout: Duration,
     began: Time,
@@ -124,7 +123,7 @@ impl Fetch {
     ///
     /// `dialect` is what is known of the source; `timeout` bounds each silence.
     #[must_use]
-    pub fn new(name: FileName, dialect: Option<Dialect>, timeout: Duration, now: Time) -> Self {
+    pub fn new(name: &FileName, dialect: Option<Dialect>, timeout: Duration, now: Time) -> Self {
         let mut request = name.as_str().as_bytes().to_vec();
         let newline_sent = matches!(dialect, Some(Dialect::Framed | Dialect::Both));
         if newline_sent {
@@ -134,7 +133,6 @@ impl Fetch {
             request.extend_from_slice(SHOAL_MARK);
         }
         Self {
-            name,
             dialect,
             timeout,
             began: now,
@@ -145,12 +143,6 @@ impl Fetch {
             head: Vec::new(),
             phase: Phase::Undecided { held: Vec::new() },
         }
-    }
-
-    /// The file that is asked for.
-    #[must_use]
-    pub const fn name(&self) -> &FileName {
-        &self.name
     }
 
     /// What is to be sent now, in one write.
@@ -403,7 +395,7 @@ mod tests {
     }
 
     fn fetch(dialect: Option<Dialect>) -> Fetch {
-        let mut fetch = Fetch::new(FileName::parse("a b").unwrap(), dialect, TIMEOUT, at(0));
+        let mut fetch = Fetch::new(&FileName::parse("a b").unwrap(), dialect, TIMEOUT, at(0));
         fetch.poll_send().unwrap();
         fetch
     }
@@ -424,8 +416,9 @@ mod tests {
 
     #[test]
     fn what_is_asked_in_each_dialect() {
-        let ask =
-            |dialect| Fetch::new(FileName::parse("é").unwrap(), dialect, TIMEOUT, at(0)).poll_send().unwrap();
+        let ask = |dialect| {
+            Fetch::new(&FileName::parse("é").unwrap(), dialect, TIMEOUT, at(0)).poll_send().unwrap()
+        };
         assert_eq!(ask(None), "é".as_bytes());
         assert_eq!(ask(Some(Dialect::Classic)), "é".as_bytes());
         assert_eq!(ask(Some(Dialect::Framed)), "é\n".as_bytes());

@@ -61,9 +61,6 @@ pub enum BindError {
 /// Why a tracker that listens cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// There is no event loop to run in.
-    #[error("cannot start the event loop")]
-    Runtime(#[source] io::Error),
     /// The event loop does not take a listening socket.
     #[error("cannot wait for connections on {address}")]
     Register {
@@ -127,15 +124,6 @@ impl Tracker {
         drop(tasks);
         tracing::info!("tracker stopped");
         Ok(())
-    }
-
-    /// Like [`run`](Self::run), in a runtime of its own on the calling thread.
-    ///
-    /// # Errors
-    /// Also when no runtime can be made.
-    pub fn run_blocking(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.map_err(RunError::Runtime)?.block_on(self.run(shutdown))
     }
 }
 

@@ -21,7 +21,8 @@ fn b30_without_handles_the_others_are_served_and_newcomers_wait() {
     let tracker = Tracker::bind(SocketAddr::from(([127, 0, 0, 1], 0)), Options::default()).unwrap();
     let address = tracker.local_addr();
     let (stop, stopped) = oneshot::channel::<()>();
-    let running = std::thread::spawn(|| tracker.run_blocking(async { drop(stopped.await) }));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let running = std::thread::spawn(move || runtime.block_on(tracker.run(async { drop(stopped.await) })));
 
     let prepare = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let connect = |socket: Socket| {

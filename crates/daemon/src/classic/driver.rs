@@ -1,7 +1,8 @@
 //! The one loop of the synchronizer: drains its actions, waits for the next thing to happen, feeds it.
 //!
 //! Everything that can block (dialling, fetching, disk, watching) is a worker that reports through one
-//! channel. Bounded: at most one tracker connection, `jobs` fetches, and a batch of files being placed.
+//! channel. Bounded: at most one tracker connection, `jobs` fetches, and what waits for the placer
+//! (`WAITING_FILES_MAX`); when that is full the fetching threads wait, and never the loop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -108,7 +108,7 @@ impl Fetcher {
             let opened = self.connections.open(job.source, self.timeout, may_be_kept);
             let mut connection = opened.map_err(bad_source)?;
             let in_use = self.connections.note(&mut connection).map_err(bad_source)?;
-            let mut fetch = Fetch::new(job.name.clone(), job.dialect, self.timeout, connection.now());
+            let mut fetch = Fetch::new(&job.name, job.dialect, self.timeout, connection.now());
             let received = self.converse(&mut connection, &mut fetch, job, name);
             if connection.was_kept && fetch.is_unanswered() {
                 // It was closed while it was kept; that says nothing of the source.
