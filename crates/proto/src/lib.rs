@@ -1,0 +1,15 @@
+//! The words that all native peers share: bytes in, values out.
+//!
+//! Promise: everything here is a pure function or a state machine. No files, sockets, clocks, threads or
+//! randomness (`clippy.toml` sees to it); what differs from device to device comes in as an argument. Nothing that
+//! others send makes it panic, and nothing costs more than `limits` allows.
+//!
+//! Begin at `record` (one version of one path) and `heads` (how versions merge). `tree` says what a path
+//! shows once its children are looked at, `roster` and `publication` who may say what, `reconcile` how two
+//! devices find what differs, `message` how all of it looks on the wire.
+
+pub mod dot;
+pub mod hash;
+pub mod id;
+pub mod limits;
+pub mod path;

@@ -1,0 +1,31 @@
+//! Every bound of the native protocol, in one place; checked by who sends and by who receives.
+
+// ── values ──
+
+/// Longest path inside a share, in bytes; Linux takes no longer one either (`PATH_MAX`).
+pub const PATH_BYTES_MAX: usize = 4096;
+
+/// Longest name between two slashes, in bytes, as on Linux file systems.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// Most names in a path.
+pub const PATH_DEPTH_MAX: usize = 128;
+
+/// Longest target of a symbolic link, in bytes; Linux takes no longer one either.
+pub const SYMLINK_TARGET_BYTES_MAX: usize = 4095;
+
+/// Most writers that one record may have seen. More than ever write in a share, so that no honest path freezes; a
+/// record that has seen as many takes some 40 KiB.
+pub const SEEN_ENTRIES_MAX: usize = 4096;
+
+/// How far a counter in a *seen* may be above the highest one known of its writer before it must be proved.
+pub const COUNTER_JUMP_MAX: u64 = 1 << 20;
+
+/// Most records in a publication: one signature for each, and ten hashes prove a lone one.
+pub const PUBLICATION_RECORDS_MAX: usize = 1024;
+
+/// Deepest proof of a lone record.
+pub const PROOF_HASHES_MAX: usize = PUBLICATION_RECORDS_MAX.ilog2() as usize;
+
+/// Most bytes of a record in its canonical encoding: the longest path, target and seen together, and what is fixed.
+pub const RECORD_BYTES_MAX: usize = PATH_BYTES_MAX + SYMLINK_TARGET_BYTES_MAX + 20 * SEEN_ENTRIES_MAX + 256;
