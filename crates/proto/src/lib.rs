@@ -8,8 +8,13 @@
 //! shows once its children are looked at, `roster` and `publication` who may say what, `reconcile` how two
 //! devices find what differs, `message` how all of it looks on the wire.
 
+pub mod conflict;
 pub mod dot;
+pub mod guard;
 pub mod hash;
+pub mod heads;
 pub mod id;
 pub mod limits;
+pub mod moves;
 pub mod path;
+pub mod record;

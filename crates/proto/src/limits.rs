@@ -14,6 +14,12 @@ pub const PATH_DEPTH_MAX: usize = 128;
 /// Longest target of a symbolic link, in bytes; Linux takes no longer one either.
 pub const SYMLINK_TARGET_BYTES_MAX: usize = 4095;
 
+/// Largest file, in bytes: a pebibyte.
+pub const FILE_BYTES_MAX: u64 = 1 << 50;
+
+/// Longest extension, with its dot, that a conflict copy's mark goes before; what is longer belongs to the stem.
+pub const COPY_EXTENSION_BYTES_MAX: usize = 32;
+
 /// Most writers that one record may have seen. More than ever write in a share, so that no honest path freezes; a
 /// record that has seen as many takes some 40 KiB.
 pub const SEEN_ENTRIES_MAX: usize = 4096;

@@ -1,0 +1,306 @@
+//! How versions of one path merge: the rules on which everything else rests.
+//!
+//! Promise: no version that a user made is dropped but by one whose author had seen it (I3); who wins, what is copied
+//! and under which name follow from the records alone (I16), in whatever order they came (I15), however often (I14).
+//! Why the rules are these, and what breaks without each: `docs/design/agreement.md`.
+//!
+//! Begin at [`Heads::add`]; then [`Heads::winner`], [`Heads::edit`] and [`Heads::resolve`].
+
+use std::collections::BTreeMap;
+
+use crate::conflict::copy_of;
+use crate::dot::{Dot, Seen, SeenJoin};
+use crate::id::Writer;
+use crate::path::RelPath;
+use crate::record::{Kind, Mode, Record, Timestamp, Version};
+
+/// The records of one path that no other record has seen; nearly always one.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Heads(Vec<Record>); // sorted, so that equal sets are equal
+
+/// What [`Heads::add`] did.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Added {
+    /// The record is a head now; these are not any more.
+    Head {
+        /// The heads that it had seen.
+        dropped: Vec<Record>,
+    },
+    /// It was there already.
+    Known,
+    /// A head has seen it.
+    Superseded,
+}
+
+/// What the disk last agreed with, and what its user had therefore seen.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Base {
+    /// What the disk showed.
+    pub version: Version,
+    /// Where its bytes came from.
+    pub origin: Dot,
+    /// The *seen* and dots of all heads that had this content.
+    pub seen: Seen,
+}
+
+/// Whether anything that is not gone lies below a path.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Below {
+    /// No path below it is live.
+    Nothing,
+    /// Some path below it is.
+    Live,
+}
+
+/// What a disk is to show at a path.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Shown<'a> {
+    /// Nothing.
+    Nothing,
+    /// This version.
+    Version(&'a Record),
+    /// A folder that nobody published, because something below it is live. It has [`Mode::IMPLIED_DIRECTORY`], and
+    /// nobody publishes it.
+    ImpliedDirectory,
+}
+
+/// Records that are published together, or not at all.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Transaction {
+    /// The new record of the path.
+    pub record: Record,
+    /// A conflict copy for each version that lost by it. They go to paths of their own.
+    pub copies: Vec<Record>,
+}
+
+impl Heads {
+    /// Takes in one more record. All are of the same path.
+    ///
+    /// A record is dropped when another one's *seen* includes its dot, and for no other reason: two that have one
+    /// dot (a cloned device), or have seen the same, are both kept.
+    pub fn add(&mut self, record: Record) -> Added {
+        debug_assert!(self.0.first().is_none_or(|head| head.path == record.path), "heads are of one path");
+        let Err(at) = self.0.binary_search(&record) else { return Added::Known };
+        if self.0.iter().any(|head| head.seen.includes(record.dot)) {
+            return Added::Superseded;
+        }
+        if !self.0.iter().any(|head| record.seen.includes(head.dot)) {
+            self.0.insert(at, record);
+            return Added::Head { dropped: Vec::new() };
+        }
+        let (dropped, mut kept): (Vec<_>, Vec<_>) =
+            core::mem::take(&mut self.0).into_iter().partition(|head| record.seen.includes(head.dot));
+        let at = kept.partition_point(|head| *head < record);
+        kept.insert(at, record);
+        self.0 = kept;
+        Added::Head { dropped }
+    }
+
+    /// Takes out the records that a removal made void. What they had replaced may be lacking now: a writer whose disk
+    /// shows a void version, or has nothing left to agree with, publishes it as its own ([`Record::reissued`]).
+    pub fn remove_void(&mut self, is_void: impl Fn(&Record) -> bool) -> Vec<Record> {
+        let (void, kept) = core::mem::take(&mut self.0).into_iter().partition(|head| is_void(head));
+        self.0 = kept;
+        void
+    }
+
+    /// The heads, in an order that is the same everywhere.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Record> {
+        self.0.iter()
+    }
+
+    /// Whether nothing is known of the path.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The heads that are not stale, in order.
+    ///
+    /// A head is *stale* when the *seen* of a head with another origin includes its origin: it carries bytes, kept by
+    /// a resolution, a new mode or a new time, that an edit beside it replaced. If all are, none is.
+    #[must_use]
+    pub fn live(&self) -> Vec<&Record> {
+        let [_, _, ..] = *self.0 else { return self.0.iter().collect() };
+        let seen = HighestSeen::of(&self.0);
+        let live: Vec<_> = self.0.iter().filter(|head| !seen.by_another_origin(head.origin)).collect();
+        if live.is_empty() { self.0.iter().collect() } else { live }
+    }
+
+    /// The version that the path has: of those that are not stale, anything over gone, a folder over a file over a
+    /// link, the later mtime, the larger content id, the larger dot; a total order over whole records.
+    #[must_use]
+    pub fn winner(&self) -> Option<&Record> {
+        match &*self.0 {
+            [] => None,
+            [only] => Some(only),
+            _ => winner_of(&self.live()),
+        }
+    }
+
+    /// What a disk is to show: the winner, or a folder where something live lies below.
+    #[must_use]
+    pub fn shown(&self, below: Below) -> Shown<'_> {
+        match (self.winner(), below) {
+            (Some(winner), _) if winner.version.kind == Kind::Directory => Shown::Version(winner),
+            (_, Below::Live) => Shown::ImpliedDirectory,
+            (Some(winner), Below::Nothing) if !winner.version.kind.is_gone() => Shown::Version(winner),
+            (_, Below::Nothing) => Shown::Nothing,
+        }
+    }
+
+    /// What a disk that shows the winner has agreed with: the user there has seen all heads with that content, and
+    /// no other. `None` where nothing is known.
+    #[must_use]
+    pub fn base(&self) -> Option<Base> {
+        let winner = self.winner()?;
+        let seen = self.join(|head| head.version.kind.is_same(&winner.version.kind)).finish();
+        Some(Base { version: winner.version.clone(), origin: winner.origin, seen })
+    }
+
+    /// The versions that contradict each other: empty if all that are not stale show the same. The winner comes
+    /// first; those that would be lost without a copy are the ones that hold data and differ from it.
+    ///
+    /// Who resolves must hold the bytes of the winner and of all that [`Self::resolve`] would copy.
+    #[must_use]
+    pub fn conflict(&self, below: Below) -> Vec<&Record> {
+        let mut live = self.live();
+        let Some(winner) = winner_of(&live) else { return Vec::new() };
+        let is_blocked = below == Below::Live && winner.version.kind.holds_data();
+        if !is_blocked && live.iter().all(|head| head.version.kind.is_same(&winner.version.kind)) {
+            return Vec::new();
+        }
+        live.sort_by_key(|head| *head != winner);
+        live
+    }
+
+    /// Ends a conflict: the winner again, under a fresh dot and having seen all heads, and a copy of each version
+    /// that would be lost. `None` if there is no conflict.
+    ///
+    /// With something live below, a file or link cannot have the path: a folder takes it, and they become copies.
+    #[must_use]
+    pub fn resolve(&self, below: Below, dot: Dot) -> Option<Transaction> {
+        let conflict = self.conflict(below);
+        let winner = *conflict.first()?;
+        let is_blocked = below == Below::Live && winner.version.kind.holds_data();
+        let (version, origin) = if is_blocked {
+            (Version::new(Kind::Directory, Timestamp::ZERO, Mode::IMPLIED_DIRECTORY), dot)
+        } else {
+            (winner.version.clone(), winner.origin)
+        };
+        let copies = copies(conflict.into_iter().filter(|head| !head.version.kind.is_same(&version.kind)));
+        let seen = self.join(|_| true).finish();
+        let path = winner.path.clone();
+        Some(Transaction { record: Record { path, version, dot, seen, origin, copy_of: None }, copies })
+    }
+
+    /// A user's edit, deletion, touch or change of mode, on a disk that agreed with `base` (`None`: that had nothing
+    /// there that it knew).
+    ///
+    /// The new record has seen what the user saw: base, and all heads with its content. A new time or mode alone
+    /// keeps the origin of the bytes. Two rules beyond that:
+    ///
+    /// - An edit of what won resolves the conflict with what lost, at once.
+    /// - An earlier head by the same writer is always resolved with it. Whoever sees the new dot has, by number, seen
+    ///   all earlier ones of its writer, so one that stayed beside it would be dropped and never looked at.
+    #[must_use]
+    pub fn edit(&self, path: &RelPath, base: Option<&Base>, version: Version, dot: Dot) -> Transaction {
+        let is_base = |head: &Record| base.is_some_and(|base| head.version.kind.is_same(&base.version.kind));
+        let shows_winner = self.winner().is_some_and(is_base);
+        let covers = |head: &Record| shows_winner || is_base(head) || head.dot.writer == dot.writer;
+
+        let mut seen = self.join(|head| covers(head));
+        if let Some(base) = base {
+            seen.seen(&base.seen);
+        }
+        let lost =
+            |head: &&Record| covers(head) && !is_base(head) && !head.version.kind.is_same(&version.kind);
+        let copies = copies(self.live().into_iter().filter(lost));
+        let origin =
+            base.filter(|base| base.version.kind.is_same(&version.kind)).map_or(dot, |base| base.origin);
+        let record = Record { path: path.clone(), version, dot, seen: seen.finish(), origin, copy_of: None };
+        Transaction { record, copies }
+    }
+
+    fn join(&self, covers: impl Fn(&Record) -> bool) -> SeenJoin {
+        let mut join = SeenJoin::default();
+        for head in self.0.iter().filter(|head| covers(head)) {
+            join.seen(&head.seen).dot(head.dot);
+        }
+        join
+    }
+}
+
+impl From<&Record> for Base {
+    /// What a disk has agreed with once it shows this record: after an edit there, the edit's.
+    fn from(record: &Record) -> Self {
+        let seen = SeenJoin::default().seen(&record.seen).dot(record.dot).finish();
+        Self { version: record.version.clone(), origin: record.origin, seen }
+    }
+}
+
+impl FromIterator<Record> for Heads {
+    fn from_iter<I: IntoIterator<Item = Record>>(records: I) -> Self {
+        let mut heads = Self::default();
+        for record in records {
+            heads.add(record);
+        }
+        heads
+    }
+}
+
+fn winner_of<'a>(live: &[&'a Record]) -> Option<&'a Record> {
+    live.iter().copied().max_by_key(|head| {
+        let Version { kind, mtime, .. } = &head.version;
+        (kind.rank(), *mtime, kind.content(), head.dot, *head)
+    })
+}
+
+/// One for each content that can be lost; heads with equal content and origin make the same copy.
+fn copies<'a>(losers: impl Iterator<Item = &'a Record>) -> Vec<Record> {
+    let mut copies: Vec<_> = losers.filter(|head| head.version.kind.holds_data()).map(copy_of).collect();
+    copies.sort_unstable();
+    copies.dedup();
+    copies
+}
+
+/// Of each writer the highest counter that any head has seen, and the highest that a head with yet another origin has.
+/// So staleness of many heads is found in one pass over them, however many a hostile writer makes.
+struct HighestSeen(BTreeMap<Writer, [Option<(u64, Dot)>; 2]>);
+
+impl HighestSeen {
+    fn of(heads: &[Record]) -> Self {
+        let mut highest: BTreeMap<Writer, [Option<(u64, Dot)>; 2]> = BTreeMap::new();
+        for head in heads {
+            for entry in head.seen.entries() {
+                let [first, second] = highest.entry(entry.writer).or_default();
+                let new = Some((entry.counter, head.origin));
+                match *first {
+                    Some((counter, origin)) if origin == head.origin => {
+                        *first = Some((counter.max(entry.counter), origin));
+                    }
+                    Some((counter, _)) if counter < entry.counter => (*first, *second) = (new, *first),
+                    Some(_) => {
+                        let higher = second.is_none_or(|(counter, _)| counter < entry.counter);
+                        *second = if higher { new } else { *second };
+                    }
+                    None => *first = new,
+                }
+            }
+        }
+        Self(highest)
+    }
+
+    /// Whether a head with another origin has seen this one.
+    fn by_another_origin(&self, origin: Dot) -> bool {
+        self.0
+            .get(&origin.writer)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|&(counter, by)| by != origin && counter >= origin.counter)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

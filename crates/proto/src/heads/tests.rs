@@ -1,0 +1,508 @@
+//! The merge rules by name: each trace that once broke them, as a story of devices.
+
+use super::*;
+use crate::hash::ContentId;
+use crate::record::CopyOf;
+
+/// Devices with one path each, a writer and a disk: just enough to tell a trace.
+pub(crate) struct World {
+    minted: u64,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self { minted: 0 }
+    }
+
+    /// A record out of nowhere.
+    pub(crate) fn record(&mut self, path: &str, kind: Kind) -> Record {
+        self.minted += 1;
+        let dot = Dot::new(Writer::from_bytes([0; 8]), self.minted);
+        let version = Version::new(kind, Timestamp::ZERO, Mode::from_bits(0o644));
+        Record { path: path_of(path), version, dot, seen: Seen::default(), origin: dot, copy_of: None }
+    }
+}
+
+pub(crate) fn content(number: u8) -> ContentId {
+    ContentId::from_bytes([number; 32])
+}
+
+pub(crate) fn path_of(path: &str) -> RelPath {
+    RelPath::parse(path.as_bytes()).unwrap()
+}
+
+/// A device: what it knows of each path, and what its disk shows.
+#[derive(Clone)]
+struct Device {
+    writer: Writer,
+    counter: u64,
+    paths: BTreeMap<RelPath, (Heads, Option<Base>)>,
+}
+
+impl Device {
+    fn new(name: u8) -> Self {
+        Self { writer: Writer::from_bytes([name; 8]), counter: 0, paths: BTreeMap::new() }
+    }
+
+    fn mint(&mut self) -> Dot {
+        self.counter += 1;
+        Dot::new(self.writer, self.counter)
+    }
+
+    fn heads(&self, path: &str) -> Heads {
+        self.paths.get(&path_of(path)).map(|at| at.0.clone()).unwrap_or_default()
+    }
+
+    fn take(&mut self, record: Record) -> Added {
+        self.paths.entry(record.path.clone()).or_default().0.add(record)
+    }
+
+    /// The disk shows the winner.
+    fn show(&mut self, path: &str) {
+        let at = self.paths.entry(path_of(path)).or_default();
+        at.1 = at.0.base();
+    }
+
+    fn edit(&mut self, path: &str, version: Version) -> Record {
+        let dot = self.mint();
+        let (heads, base) = self.paths.entry(path_of(path)).or_default();
+        let transaction = heads.edit(&path_of(path), base.as_ref(), version, dot);
+        *base = Some(Base::from(&transaction.record));
+        let record = transaction.record.clone();
+        self.publish(transaction);
+        record
+    }
+
+    fn write(&mut self, path: &str, bytes: u8, time: i64) -> Record {
+        self.edit(path, file(bytes, time, 0o644))
+    }
+
+    fn delete(&mut self, path: &str) -> Record {
+        let gone = self.paths[&path_of(path)].1.as_ref().unwrap().version.deleted();
+        self.edit(path, gone)
+    }
+
+    fn resolve(&mut self, path: &str) -> Option<Transaction> {
+        let dot = Dot::new(self.writer, self.counter + 1);
+        let transaction = self.heads(path).resolve(Below::Nothing, dot)?;
+        self.counter += 1;
+        self.publish(transaction.clone());
+        self.show(path);
+        Some(transaction)
+    }
+
+    fn publish(&mut self, transaction: Transaction) {
+        for record in transaction.copies.into_iter().chain([transaction.record]) {
+            self.take(record.check().unwrap());
+        }
+    }
+
+    /// Hears of all that the other knows.
+    fn hear(&mut self, other: &Self) {
+        for record in other.paths.values().flat_map(|at| at.0.iter()) {
+            self.take(record.clone());
+        }
+    }
+
+    fn shows(&self, path: &str) -> Option<Kind> {
+        self.heads(path).winner().map(|winner| winner.version.kind.clone())
+    }
+
+    fn copies(&self) -> Vec<ContentId> {
+        let heads = self.paths.values().flat_map(|at| at.0.iter());
+        heads.filter(|head| head.copy_of.is_some()).map(|head| head.version.kind.content()).collect()
+    }
+}
+
+fn exchange(one: &mut Device, other: &mut Device) {
+    one.hear(other);
+    other.hear(one);
+}
+
+fn file(bytes: u8, time: i64, mode: u32) -> Version {
+    let kind = Kind::File { size: 5, content: content(bytes) };
+    Version::new(kind, Timestamp::new(time, 0).unwrap(), Mode::from_bits(mode))
+}
+
+fn kind(bytes: u8) -> Option<Kind> {
+    Some(file(bytes, 0, 0).kind)
+}
+
+fn three() -> [Device; 3] {
+    [Device::new(1), Device::new(2), Device::new(3)]
+}
+
+/// F1: an edit of what won must not swallow the editor's own version that lost, which nobody ever saw.
+#[test]
+fn an_edit_of_the_winner_keeps_the_own_version_that_lost() {
+    let [mut ana, mut ben, _] = three();
+    ana.write("p", 1, 415);
+    ben.write("p", 2, 309);
+    ben.hear(&ana);
+    assert_eq!(ben.shows("p"), kind(1));
+    ben.show("p");
+    ben.write("p", 3, 500);
+    assert_eq!(ben.copies(), [content(2)], "the edit resolved what it stood on");
+    ana.hear(&ben);
+    assert_eq!((ana.shows("p"), ana.copies()), (kind(3), vec![content(2)]));
+}
+
+/// F1, where the disk has not caught up: the third version wins but is not shown yet when the user edits.
+#[test]
+fn an_edit_beside_an_unseen_winner_still_keeps_the_own_version_that_lost() {
+    let [mut ana, mut ben, mut cyd] = three();
+    ana.write("p", 1, 415);
+    ben.write("p", 2, 309);
+    ben.hear(&ana);
+    ben.show("p");
+    cyd.write("p", 4, 900);
+    ben.hear(&cyd);
+    let edit = ben.write("p", 3, 500);
+    assert_eq!(ben.copies(), [content(2)]);
+    assert_eq!(ben.heads("p").iter().count(), 2, "the unseen winner stays beside the edit");
+    let mut dan = Device::new(4);
+    dan.take(edit);
+    dan.show("p");
+    dan.write("p", 5, 1000);
+    dan.hear(&ben);
+    dan.hear(&ana);
+    assert_eq!(dan.copies(), [content(2)]);
+    assert_eq!(dan.heads("p").live().len(), 2, "5 and 4 contradict each other, and 1 and 2 are settled");
+}
+
+/// F2: two resolutions that have seen the same but hold different contents are two records, and both are kept.
+#[test]
+fn resolutions_that_have_seen_the_same_do_not_part_the_devices_for_ever() {
+    let [mut ana, mut ben, mut w1] = three();
+    let mut w2 = Device::new(4);
+    ana.write("p", 1, 30);
+    ben.write("p", 2, 20);
+    for other in [&ana, &ben] {
+        w1.hear(other);
+    }
+    w1.resolve("p").unwrap();
+    ana.show("p");
+    ana.write("p", 3, 10); // an older file, by `cp -p`
+    for other in [&ana, &ben] {
+        w2.hear(other);
+    }
+    w2.resolve("p").unwrap();
+    w1.hear(&ana);
+    w1.resolve("p");
+    let mut all = [ana, ben, w1, w2];
+    for _ in 0..4 {
+        for at in 0..4 {
+            let (one, rest) = all.split_at_mut(at);
+            for other in one {
+                exchange(other, &mut rest[0]);
+            }
+        }
+        all[2].resolve("p");
+    }
+    for other in &all[1..] {
+        assert_eq!(other.heads("p"), all[0].heads("p"));
+        assert_eq!(other.copies(), all[0].copies());
+    }
+    let shown = all[0].shows("p").unwrap().content();
+    let mut kept = all[0].copies();
+    kept.push(shown);
+    assert!(kept.contains(&content(2)) && kept.contains(&content(3)), "{kept:?}");
+}
+
+/// F3 (a): a resolution that keeps old bytes is not newer than the edit of those bytes.
+#[test]
+fn bytes_kept_by_a_resolution_do_not_beat_what_replaced_them() {
+    let [mut ana, mut ben, mut cyd] = three();
+    ana.write("p", 1, 900);
+    ben.write("p", 2, 100);
+    cyd.hear(&ana);
+    cyd.show("p");
+    cyd.write("p", 3, 50); // has seen 1; its clock is behind
+    ana.hear(&ben);
+    ana.resolve("p").unwrap();
+    ana.hear(&cyd);
+    assert_eq!(ana.shows("p"), kind(3));
+    assert_eq!(ana.copies(), [content(2)], "1 was seen by the author of 3");
+    assert!(ana.resolve("p").is_none(), "what is stale contradicts nothing");
+}
+
+/// F3 (b), (c): a touch or a new mode beside an edit gives neither the path nor a copy to the old bytes.
+#[test]
+fn a_touch_or_mode_beside_an_edit_loses_silently() {
+    for touch in [file(1, 9999, 0o644), file(1, 100, 0o755)] {
+        let [mut ana, mut ben, _] = three();
+        ana.write("p", 1, 100);
+        exchange(&mut ana, &mut ben);
+        ben.show("p");
+        ana.edit("p", touch);
+        ben.write("p", 2, 200);
+        exchange(&mut ana, &mut ben);
+        assert_eq!((ana.shows("p"), ana.heads("p").conflict(Below::Nothing).len()), (kind(2), 0));
+    }
+}
+
+/// F3 (d): a touch beside a deletion does not bring the file back (I6).
+#[test]
+fn a_touch_beside_a_deletion_does_not_undo_it() {
+    let [mut ana, mut ben, _] = three();
+    ana.write("p", 1, 100);
+    exchange(&mut ana, &mut ben);
+    ben.show("p");
+    ana.edit("p", file(1, 9999, 0o644));
+    ben.delete("p");
+    exchange(&mut ana, &mut ben);
+    assert!(ana.shows("p").unwrap().is_gone());
+    assert_eq!(ana.heads("p").shown(Below::Nothing), Shown::Nothing);
+    assert!(ana.resolve("p").is_none());
+}
+
+/// F4 (a), (b): a lost or rolled back index counts for nothing that its former life had seen.
+#[test]
+fn a_new_life_of_an_index_does_not_cover_what_the_old_one_made() {
+    let [mut ana, mut ben, _] = three();
+    ana.write("p", 1, 100);
+    ana.write("p", 2, 200);
+    exchange(&mut ana, &mut ben);
+    // The disk was restored from an older backup, without an index.
+    let mut again = Device::new(9);
+    again.hear(&ben);
+    again.write("p", 1, 100);
+    exchange(&mut again, &mut ben);
+    assert_eq!(ben.shows("p"), kind(2));
+    assert_eq!(ben.resolve("p").unwrap().copies.len(), 1);
+}
+
+/// F5 (a), (d): however many resolve, and whatever they call each other, they make one copy.
+#[test]
+fn many_resolvers_make_one_copy() {
+    let [mut ana, mut ben, mut cyd] = three();
+    ana.write("p", 1, 100);
+    ben.write("p", 2, 200);
+    exchange(&mut ana, &mut ben);
+    cyd.hear(&ana);
+    let made: Vec<_> = [&mut ana, &mut ben, &mut cyd].map(|one| one.resolve("p").unwrap().copies).into();
+    assert!(made.iter().all(|copies| *copies == made[0] && copies.len() == 1));
+    ana.hear(&ben);
+    ana.hear(&cyd);
+    assert_eq!(ana.copies(), [content(1)]);
+    assert!(ana.resolve("p").is_none(), "three heads with equal content are no conflict");
+}
+
+/// F5 (b): two versions that lose within a minute have two names.
+#[test]
+fn copies_of_one_minute_have_names_of_their_own() {
+    let [mut ana, mut ben, mut cyd] = three();
+    ana.write("p", 1, 60);
+    ben.write("p", 2, 61);
+    cyd.write("p", 3, 200);
+    cyd.hear(&ana);
+    cyd.hear(&ben);
+    let copies = cyd.resolve("p").unwrap().copies;
+    assert_eq!(copies.len(), 2);
+    assert_ne!(copies[0].path, copies[1].path);
+}
+
+/// F5 (c): a deleted copy stays deleted, though another device makes it again.
+#[test]
+fn a_deleted_copy_does_not_return() {
+    let [mut ana, mut ben, mut cyd] = three();
+    ana.write("p", 1, 100);
+    ben.write("p", 2, 200);
+    cyd.hear(&ana);
+    cyd.hear(&ben);
+    ana.hear(&ben);
+    let copy = ana.resolve("p").unwrap().copies.remove(0);
+    let name = copy.path.to_string();
+    ana.show(&name);
+    ana.delete(&name);
+    cyd.resolve("p").unwrap();
+    exchange(&mut ana, &mut cyd);
+    assert!(ana.shows(&name).unwrap().is_gone() && cyd.shows(&name).unwrap().is_gone());
+}
+
+/// F9 (a): a tombstone knows what it deleted, so a device that lost its index adopts it instead of undoing it.
+#[test]
+fn a_tombstone_knows_the_content_that_it_deleted() {
+    let [mut ana, _, _] = three();
+    ana.write("p", 1, 100);
+    let gone = ana.delete("p");
+    assert_eq!(gone.version.kind, Kind::Gone { of: content(1) });
+    let link = Version::new(Kind::Symlink { target: b"t".as_slice().into() }, Timestamp::ZERO, Mode::ZERO);
+    ana.edit("l", link.clone());
+    assert_eq!(ana.delete("l").version.kind, Kind::Gone { of: link.kind.content() });
+}
+
+/// F10 (a): a folder takes the path from a file, whatever their times; the file becomes a copy.
+#[test]
+fn a_folder_beats_a_file() {
+    let [mut ana, mut ben, _] = three();
+    ana.write("d", 1, 9999);
+    ben.edit("d", Version::new(Kind::Directory, Timestamp::ZERO, Mode::from_bits(0o755)));
+    ben.hear(&ana);
+    let resolved = ben.resolve("d").unwrap();
+    assert_eq!(resolved.record.version.kind, Kind::Directory);
+    assert_eq!(resolved.copies.len(), 1);
+}
+
+/// F10 (b): a folder deleted beside a new child is shown as long as the child lives, and nobody publishes it.
+#[test]
+fn a_gone_folder_is_implied_while_something_below_it_lives() {
+    let [mut ana, _, _] = three();
+    ana.edit("d", Version::new(Kind::Directory, Timestamp::ZERO, Mode::from_bits(0o700)));
+    ana.delete("d");
+    let heads = ana.heads("d");
+    assert_eq!(heads.shown(Below::Live), Shown::ImpliedDirectory);
+    assert_eq!(heads.shown(Below::Nothing), Shown::Nothing);
+    assert!(heads.resolve(Below::Live, Dot::new(ana.writer, 9)).is_none());
+}
+
+/// A file that replaced a folder while somebody else made a child in it: the child keeps its folder, the file a copy.
+#[test]
+fn a_file_gives_way_to_what_lives_below_it() {
+    let [mut ana, _, _] = three();
+    ana.write("d", 1, 100);
+    let heads = ana.heads("d");
+    assert_eq!(heads.shown(Below::Live), Shown::ImpliedDirectory);
+    assert_eq!(heads.conflict(Below::Live).len(), 1);
+    let resolved = heads.resolve(Below::Live, Dot::new(ana.writer, 9)).unwrap();
+    assert_eq!(resolved.record.version.kind, Kind::Directory);
+    assert_eq!(resolved.record.check().unwrap().origin.counter, 9);
+    assert_eq!(resolved.copies[0].version.kind.content(), content(1));
+}
+
+/// I7: an edit beside a deletion survives it, at its path and without a copy.
+#[test]
+fn an_edit_beside_a_deletion_survives() {
+    let [mut ana, mut ben, _] = three();
+    ana.write("p", 1, 100);
+    exchange(&mut ana, &mut ben);
+    ben.show("p");
+    ana.write("p", 2, 50);
+    ben.delete("p");
+    exchange(&mut ana, &mut ben);
+    assert_eq!(ana.shows("p"), kind(2));
+    assert_eq!(ben.resolve("p").unwrap().copies, []);
+    exchange(&mut ana, &mut ben);
+    assert_eq!((ana.shows("p"), ana.copies()), (kind(2), vec![]));
+}
+
+/// A deletion of what is shown takes with it only what the user saw.
+#[test]
+fn deleting_the_winner_leaves_a_copy_of_what_lost() {
+    let [mut ana, mut ben, _] = three();
+    ana.write("p", 1, 415);
+    ben.write("p", 2, 309);
+    ben.hear(&ana);
+    ben.show("p");
+    ben.delete("p");
+    assert!(ben.shows("p").unwrap().is_gone());
+    assert_eq!(ben.copies(), [content(2)]);
+}
+
+/// What two users made alike is one version: no copy, and an edit has seen both.
+#[test]
+fn equal_contents_merge_silently() {
+    let [mut ana, mut ben, mut cyd] = three();
+    ana.write("p", 1, 100);
+    ben.write("p", 1, 200);
+    exchange(&mut ana, &mut ben);
+    cyd.hear(&ana);
+    assert!(cyd.resolve("p").is_none());
+    cyd.show("p");
+    cyd.write("p", 2, 50);
+    exchange(&mut cyd, &mut ana);
+    assert_eq!((ana.shows("p"), ana.heads("p").iter().count()), (kind(2), 1));
+}
+
+/// D11, D19: two records under one dot, as a cloned device makes them, are both kept.
+#[test]
+fn d11_two_records_with_one_dot_are_both_kept() {
+    let [mut ana, mut ben, _] = three();
+    ben.writer = ana.writer;
+    ana.write("p", 1, 100);
+    ben.write("p", 2, 200);
+    exchange(&mut ana, &mut ben);
+    assert_eq!(ana.heads("p").iter().count(), 2);
+    assert_eq!(ana.heads("p"), ben.heads("p"));
+    assert_eq!(ana.resolve("p").unwrap().copies.len(), 1);
+}
+
+/// I26: what a removal made void leaves; whose disk shows it publishes it as an own version, which covers what the
+/// void one had covered.
+#[test]
+fn void_records_leave_and_are_published_anew() {
+    let [mut ana, mut mal, _] = three();
+    ana.write("p", 1, 100);
+    mal.hear(&ana);
+    mal.show("p");
+    let void = mal.write("p", 2, 200);
+    ana.hear(&mal);
+    ana.show("p");
+    let mut heads = ana.heads("p");
+    assert_eq!(heads.remove_void(|record| record.dot.writer == mal.writer), [void.clone()]);
+    assert!(heads.is_empty());
+    let own = void.reissued(ana.mint()).check().unwrap();
+    assert_eq!((own.origin, &own.seen), (own.dot, &void.seen));
+    let mut other: Heads = [ana.write("q", 9, 9)].into_iter().collect();
+    assert_eq!(other.remove_void(|_| false), []);
+    assert_eq!(other.iter().count(), 1);
+}
+
+#[test]
+fn the_winner_is_decided_by_kind_then_time_then_content_then_dot() {
+    let dot = |writer: u8| Dot::new(Writer::from_bytes([writer; 8]), 1);
+    let record = |version: Version, writer: u8| Record {
+        path: path_of("p"),
+        version,
+        dot: dot(writer),
+        seen: Seen::default(),
+        origin: dot(writer),
+        copy_of: None,
+    };
+    let link =
+        Version::new(Kind::Symlink { target: b"t".as_slice().into() }, file(1, 500, 0).mtime, Mode::ZERO);
+    let folder = Version::new(Kind::Directory, Timestamp::ZERO, Mode::ZERO);
+    // Each beats all before it; the dots would say the reverse.
+    let ladder = [
+        record(file(1, 0, 0).deleted(), 9),
+        record(link, 8),
+        record(file(3, 10, 0), 7),
+        record(file(1, 11, 0o777), 6),
+        record(file(2, 11, 0), 1),
+        record(file(2, 11, 0), 5),
+        record(folder, 4),
+    ];
+    for (at, better) in ladder.iter().enumerate() {
+        for worse in &ladder[..at] {
+            let heads: Heads = [better.clone(), worse.clone()].into_iter().collect();
+            assert_eq!(heads.winner(), Some(better));
+        }
+    }
+}
+
+/// Staleness by one pass over all heads is what its definition says, also where several have the same origin.
+#[test]
+fn staleness_is_as_defined() {
+    use proptest::prelude::*;
+    let head = (0u8..4, 1u64..4, proptest::collection::vec((0u8..4, 1u64..5), 0..3), (0u8..4, 1u64..4));
+    let heads = proptest::collection::vec(head, 2..7);
+    proptest!(ProptestConfig::with_cases(2000), |(heads in heads)| {
+        let dot = |(writer, counter)| Dot::new(Writer::from_bytes([writer; 8]), counter);
+        let heads = Heads(heads.into_iter().map(|(writer, counter, seen, origin)| {
+            let mut join = SeenJoin::default();
+            for entry in seen {
+                join.dot(dot(entry));
+            }
+            let kind = Kind::Directory;
+            let version = Version::new(kind, Timestamp::ZERO, Mode::ZERO);
+            let (dot, origin) = (dot((writer, counter)), dot(origin));
+            Record { path: path_of("p"), version, dot, seen: join.finish(), origin, copy_of: None::<CopyOf> }
+        }).collect());
+        let stale = |head: &Record| {
+            heads.iter().any(|other| other.origin != head.origin && other.seen.includes(head.origin))
+        };
+        let live: Vec<_> = heads.iter().filter(|head| !stale(head)).collect();
+        let expected = if live.is_empty() { heads.iter().collect() } else { live };
+        prop_assert_eq!(heads.live(), expected);
+    });
+}
