@@ -8,8 +8,11 @@
 //! shows once its children are looked at, `roster` and `publication` who may say what, `reconcile` how two
 //! devices find what differs, `message` how all of it looks on the wire.
 
+#[cfg(any(test, feature = "arb"))]
+pub mod arb;
 pub mod conflict;
 pub mod dot;
+pub mod frame;
 pub mod guard;
 pub mod hash;
 pub mod heads;
@@ -18,3 +21,4 @@ pub mod limits;
 pub mod moves;
 pub mod path;
 pub mod record;
+pub mod run;

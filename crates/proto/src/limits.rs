@@ -35,3 +35,27 @@ pub const PROOF_HASHES_MAX: usize = PUBLICATION_RECORDS_MAX.ilog2() as usize;
 
 /// Most bytes of a record in its canonical encoding: the longest path, target and seen together, and what is fixed.
 pub const RECORD_BYTES_MAX: usize = PATH_BYTES_MAX + SYMLINK_TARGET_BYTES_MAX + 20 * SEEN_ENTRIES_MAX + 256;
+
+// ── frames ──
+
+/// Largest body of a frame, in bytes: bounds memory for each connection.
+pub const FRAME_BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Largest body before the other end has said hello, in bytes.
+pub const FRAME_BODY_BYTES_HELLO_MAX: usize = 1 << 10;
+
+/// Most content bytes that one frame carries: one write of 256 KiB.
+pub const FRAME_CONTENT_BYTES_MAX: usize = 256 << 10;
+
+/// Most records in a run: a publication's. With the longest paths they take 4 MiB once they are expanded.
+pub const RUN_RECORDS_MAX: usize = PUBLICATION_RECORDS_MAX;
+
+/// Most bytes of a run's records and writers; leaves room in a frame for publications and proofs.
+pub const RUN_BYTES_MAX: usize = 768 << 10;
+
+/// Most writers in a run's table: those that one record can have seen, and one for each dot and origin.
+pub const RUN_WRITERS_MAX: usize = SEEN_ENTRIES_MAX + 2 * RUN_RECORDS_MAX;
+
+const _: () =
+    assert!(RECORD_BYTES_MAX + 8 * SEEN_ENTRIES_MAX < RUN_BYTES_MAX, "a record by itself always fits");
+const _: () = assert!(RUN_BYTES_MAX < FRAME_BODY_BYTES_MAX && FRAME_CONTENT_BYTES_MAX < FRAME_BODY_BYTES_MAX);

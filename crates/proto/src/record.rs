@@ -123,7 +123,6 @@ impl Mode {
     /// The permission bits of a Unix mode; all others are dropped.
     #[must_use]
     pub const fn from_bits(bits: u32) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "nine bits are left")]
         Self((bits & 0o777) as u16)
     }
 

@@ -439,7 +439,7 @@ fn void_records_leave_and_are_published_anew() {
     ana.hear(&mal);
     ana.show("p");
     let mut heads = ana.heads("p");
-    assert_eq!(heads.remove_void(|record| record.dot.writer == mal.writer), [void.clone()]);
+    assert_eq!(heads.remove_void(|record| record.dot.writer == mal.writer), core::slice::from_ref(&void));
     assert!(heads.is_empty());
     let own = void.reissued(ana.mint()).check().unwrap();
     assert_eq!((own.origin, &own.seen), (own.dot, &void.seen));
