@@ -8,8 +8,10 @@
 //! shows once its children are looked at, `roster` and `publication` who may say what, `reconcile` how two
 //! devices find what differs, `message` how all of it looks on the wire.
 
+pub mod announce;
 #[cfg(any(test, feature = "arb"))]
 pub mod arb;
+pub mod body;
 pub mod conflict;
 pub mod dot;
 pub mod frame;

@@ -59,3 +59,17 @@ pub const RUN_WRITERS_MAX: usize = SEEN_ENTRIES_MAX + 2 * RUN_RECORDS_MAX;
 const _: () =
     assert!(RECORD_BYTES_MAX + 8 * SEEN_ENTRIES_MAX < RUN_BYTES_MAX, "a record by itself always fits");
 const _: () = assert!(RUN_BYTES_MAX < FRAME_BODY_BYTES_MAX && FRAME_CONTENT_BYTES_MAX < FRAME_BODY_BYTES_MAX);
+
+// ── tracker ──
+
+/// Largest body of a message between peer and tracker: the most peers, each with the most addresses.
+pub const TRACKER_BODY_BYTES_MAX: usize = 20 << 10;
+
+/// Most addresses that a device announces.
+pub const ANNOUNCED_ADDRESSES_MAX: usize = 16;
+
+/// Most peers that a tracker tells of at once.
+pub const TOLD_PEERS_MAX: usize = 50;
+
+/// Longest lease of an announcement, in seconds: a day.
+pub const LEASE_SECONDS_MAX: u32 = 24 * 60 * 60;
