@@ -23,7 +23,8 @@ fn record(counter: u64) -> Record {
     let content = ContentId::from_bytes([7; 32]);
     let mtime = Timestamp::new(1_763_800_000, 123_456_789).expect("a time");
     Record {
-        path: RelPath::parse(format!("photos/2026/november/picture-{counter:05}.jpeg").as_bytes()).expect("a path"),
+        path: RelPath::parse(format!("photos/2026/november/picture-{counter:05}.jpeg").as_bytes())
+            .expect("a path"),
         version: Version::new(Kind::File { size: 5_000_000, content }, mtime, Mode::from_bits(0o644)),
         dot: dot(counter),
         seen: Seen::new(vec![dot(counter - 1)]).expect("entries"),

@@ -279,7 +279,7 @@ fn dialable(address: SocketAddr) -> Result<(), AnnounceError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::frame::FrameReader;
 
@@ -290,7 +290,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn asked() -> [ToTracker; 4] {
+    pub(crate) fn asked() -> [ToTracker; 4] {
         let addresses = vec![address("192.0.2.1:80"), address("[2001:db8::1]:443")];
         [
             ToTracker::Announce { topic: TOPIC, pseudonym: NAME, addresses, lease_seconds: 300 },
@@ -300,7 +300,7 @@ mod tests {
         ]
     }
 
-    fn told() -> [FromTracker; 4] {
+    pub(crate) fn told() -> [FromTracker; 4] {
         let peers = vec![(NAME, vec![address("192.0.2.1:80")]), (NAME, vec![])];
         [
             FromTracker::Leased { topic: TOPIC, lease_seconds: 1, seen: address("192.0.2.1:80") },

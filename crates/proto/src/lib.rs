@@ -15,6 +15,8 @@ pub mod body;
 pub mod conflict;
 pub mod dot;
 pub mod frame;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod guard;
 pub mod hash;
 pub mod heads;

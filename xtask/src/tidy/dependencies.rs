@@ -51,11 +51,12 @@ pub(super) fn check(sources: &[Source]) -> Result<Vec<String>> {
     Ok(findings)
 }
 
-/// The members of the workspace by their short names.
+/// The members of the workspace by their short names. What lies in a folder of a member (its fuzz targets) is none.
 fn members(sources: &[Source]) -> impl Iterator<Item = (&str, &Source)> {
     sources.iter().filter_map(|source| {
         let folder = source.path.strip_suffix("/Cargo.toml")?;
-        Some((folder.strip_prefix("crates/").unwrap_or(folder), source))
+        let name = folder.strip_prefix("crates/").unwrap_or(folder);
+        (!name.contains('/')).then_some((name, source))
     })
 }
 

@@ -1,0 +1,178 @@
+//! What a fuzzer calls: every decoder, with what must hold of anything that it takes.
+//!
+//! Behind the feature `fuzz`; `fuzz/` holds the targets and what was found worth keeping. The same inputs run as a
+//! plain test, so nothing that was once found comes back unseen.
+
+use crate::announce::{FromTracker, ToTracker};
+use crate::frame::{Frame, FrameReader, RequestId, write_frame};
+use crate::path::RelPath;
+use crate::record::Record;
+use crate::run::{decode_run, encode_run};
+
+/// A decoder's name, which is that of its target and of its folder of inputs, and what to call.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    ("path", path),
+    ("record", record),
+    ("run", run),
+    ("frames", frames),
+    ("to_tracker", to_tracker),
+    ("from_tracker", from_tracker),
+];
+
+/// A path shows without control characters, and its names are the path.
+pub fn path(bytes: &[u8]) {
+    if let Ok(path) = RelPath::parse(bytes) {
+        assert!(!path.to_string().chars().any(char::is_control));
+        assert_eq!(path.names().collect::<Vec<_>>().join(&b'/'), bytes);
+    }
+}
+
+/// A record has one canonical encoding.
+pub fn record(bytes: &[u8]) {
+    if let Ok(record) = Record::decode(bytes) {
+        assert_eq!(Record::decode(&record.encode()), Ok(record));
+    }
+}
+
+/// A run comes back as it was.
+pub fn run(bytes: &[u8]) {
+    if let Ok(run) = decode_run(bytes) {
+        let (encoded, taken) = encode_run(&run);
+        assert_eq!(decode_run(&encoded).as_deref(), Ok(&run[..taken]));
+    }
+}
+
+/// Frames are the same in one piece and byte by byte.
+pub fn frames(bytes: &[u8]) {
+    let found = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let (mut reader, mut out) = (FrameReader::default(), Vec::new());
+        for piece in pieces {
+            reader.push(piece);
+            loop {
+                match reader.next_frame() {
+                    Ok(Some(frame)) => out.push(Ok((frame.kind, frame.request, frame.body.to_vec()))),
+                    Ok(None) => break,
+                    Err(error) => {
+                        out.push(Err(error));
+                        return out;
+                    }
+                }
+            }
+        }
+        out
+    };
+    let whole = found(&mut core::iter::once(bytes));
+    assert_eq!(whole, found(&mut bytes.chunks(1)));
+    for (kind, request, body) in whole.into_iter().flatten() {
+        let mut again = Vec::new();
+        write_frame(&mut again, kind, request, &[&body])
+            .unwrap_or_else(|_| unreachable!("a body that was read"));
+    }
+}
+
+/// What a tracker takes, it would say alike.
+pub fn to_tracker(bytes: &[u8]) {
+    each_frame(bytes, |frame| {
+        if let Ok(Some(message)) = ToTracker::read(frame) {
+            let again = written(|out| message.write(out, RequestId::NONE));
+            each_frame_of_stream(&again, |frame| {
+                assert_eq!(ToTracker::read(frame), Ok(Some(message.clone())))
+            });
+        }
+    });
+}
+
+/// What a peer takes from a tracker, the tracker would say alike.
+pub fn from_tracker(bytes: &[u8]) {
+    each_frame(bytes, |frame| {
+        if let Ok(Some(message)) = FromTracker::read(frame) {
+            let again = written(|out| message.write(out, RequestId::NONE));
+            each_frame_of_stream(&again, |frame| {
+                assert_eq!(FromTracker::read(frame), Ok(Some(message.clone())))
+            });
+        }
+    });
+}
+
+/// The first byte is the type, the rest the body: a fuzzer should not have to learn lengths.
+fn each_frame(bytes: &[u8], with: impl Fn(&Frame<'_>)) {
+    if let [kind, body @ ..] = bytes {
+        with(&Frame { kind: *kind, request: RequestId::NONE, body });
+    }
+}
+
+fn each_frame_of_stream(bytes: &[u8], with: impl Fn(&Frame<'_>)) {
+    let mut reader = FrameReader::default();
+    reader.push(bytes);
+    while let Ok(Some(frame)) = reader.next_frame() {
+        with(&frame);
+    }
+}
+
+fn written<E: core::fmt::Debug>(write: impl Fn(&mut Vec<u8>) -> Result<(), E>) -> Vec<u8> {
+    let mut out = Vec::new();
+    assert!(write(&mut out).is_ok(), "a message that was read can be written");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use proptest::strategy::{Strategy, ValueTree};
+    use proptest::test_runner::TestRunner;
+
+    use super::*;
+    use crate::arb;
+
+    fn corpus(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name)
+    }
+
+    /// A frame's type and body, as [`each_frame`] takes them.
+    fn typed(frame: &[u8]) -> Vec<u8> {
+        [&frame[4..5], &frame[crate::frame::FRAME_HEADER_BYTES..]].concat()
+    }
+
+    /// Every input that a fuzzer found worth keeping.
+    #[test]
+    fn the_corpus_runs() {
+        for (name, target) in TARGETS {
+            let mut inputs = 0;
+            for input in fs::read_dir(corpus(name)).unwrap() {
+                target(&fs::read(input.unwrap().path()).unwrap());
+                inputs += 1;
+            }
+            assert!(inputs > 0, "no inputs for {name}");
+        }
+    }
+
+    #[test]
+    #[ignore = "writes what a fuzzer begins with into fuzz/corpus"]
+    fn write_seeds() {
+        let mut runner = TestRunner::deterministic();
+        let write = |name: &str, number: usize, bytes: &[u8]| {
+            fs::create_dir_all(corpus(name)).unwrap();
+            fs::write(corpus(name).join(format!("seed-{number:02}")), bytes).unwrap();
+        };
+        for number in 0..8 {
+            let record = arb::record().new_tree(&mut runner).unwrap().current();
+            let run = proptest::collection::vec(arb::record(), 1..6).new_tree(&mut runner).unwrap().current();
+            write("path", number, record.path.as_bytes());
+            write("record", number, &record.encode());
+            write("run", number, &encode_run(&run).0);
+            write("frames", number, &written(|out| write_frame(out, 1, RequestId(2), &[&record.encode()])));
+        }
+        let messages = crate::announce::tests::asked();
+        for (number, message) in messages.iter().enumerate() {
+            write("to_tracker", number, &typed(&written(|out| message.write(out, RequestId::NONE))));
+        }
+        for (number, message) in crate::announce::tests::told().iter().enumerate() {
+            write("from_tracker", number, &typed(&written(|out| message.write(out, RequestId::NONE))));
+        }
+    }
+}
