@@ -79,7 +79,7 @@ pub fn to_tracker(bytes: &[u8]) {
         if let Ok(Some(message)) = ToTracker::read(frame) {
             let again = written(|out| message.write(out, RequestId::NONE));
             each_frame_of_stream(&again, |frame| {
-                assert_eq!(ToTracker::read(frame), Ok(Some(message.clone())))
+                assert_eq!(ToTracker::read(frame), Ok(Some(message.clone())));
             });
         }
     });
@@ -91,7 +91,7 @@ pub fn from_tracker(bytes: &[u8]) {
         if let Ok(Some(message)) = FromTracker::read(frame) {
             let again = written(|out| message.write(out, RequestId::NONE));
             each_frame_of_stream(&again, |frame| {
-                assert_eq!(FromTracker::read(frame), Ok(Some(message.clone())))
+                assert_eq!(FromTracker::read(frame), Ok(Some(message.clone())));
             });
         }
     });

@@ -153,9 +153,22 @@ impl Heads {
     /// no other. `None` where nothing is known.
     #[must_use]
     pub fn base(&self) -> Option<Base> {
-        let winner = self.winner()?;
-        let seen = self.join(|head| head.version.kind.is_same(&winner.version.kind)).finish();
-        Some(Base { version: winner.version.clone(), origin: winner.origin, seen })
+        self.winner().map(|winner| self.base_of(winner))
+    }
+
+    /// What a disk agrees with that holds this and whose index knows of no base: it joins with data, or lost its index.
+    /// That is a head that shows the same, else a deletion of just this. `None` if it is a version of its own.
+    #[must_use]
+    pub fn adopt(&self, here: &Kind) -> Option<Base> {
+        let same = |head: &&Record| head.version.kind.is_same(here);
+        let deletion = |head: &&Record| head.version.kind == Kind::Gone { of: here.content() };
+        let equal = self.winner().filter(same).or_else(|| self.0.iter().rfind(same));
+        equal.or_else(|| self.0.iter().rfind(deletion)).map(|head| self.base_of(head))
+    }
+
+    fn base_of(&self, shown: &Record) -> Base {
+        let seen = self.join(|head| head.version.kind.is_same(&shown.version.kind)).finish();
+        Base { version: shown.version.clone(), origin: shown.origin, seen }
     }
 
     /// The versions that contradict each other: empty if all that are not stale show the same. The winner comes

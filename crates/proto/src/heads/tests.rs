@@ -330,6 +330,25 @@ fn a_tombstone_knows_the_content_that_it_deleted() {
     let link = Version::new(Kind::Symlink { target: b"t".as_slice().into() }, Timestamp::ZERO, Mode::ZERO);
     ana.edit("l", link.clone());
     assert_eq!(ana.delete("l").version.kind, Kind::Gone { of: link.kind.content() });
+
+    let heads = ana.heads("p");
+    let adopted = heads.adopt(&kind(1).unwrap()).unwrap();
+    assert!(adopted.version.kind.is_gone() && adopted.seen.includes(gone.dot));
+    assert_eq!(heads.adopt(&kind(2).unwrap()), None, "other content is a version of its own");
+}
+
+/// I18: a lost index agrees again with what its disk holds, also where that lost; later edits have seen just that.
+#[test]
+fn a_disk_without_an_index_adopts_what_it_holds() {
+    let [mut ana, mut ben, _] = three();
+    ana.write("p", 1, 100);
+    ben.write("p", 2, 200);
+    exchange(&mut ana, &mut ben);
+    let heads = ana.heads("p");
+    assert_eq!(heads.adopt(&kind(2).unwrap()), heads.base());
+    let loser = heads.adopt(&kind(1).unwrap()).unwrap();
+    assert!(loser.version.mtime.seconds == 100 && loser.seen.entries().eq([Dot::new(ana.writer, 1)]));
+    assert_eq!(Heads::default().adopt(&kind(1).unwrap()), None);
 }
 
 /// F10 (a): a folder takes the path from a file, whatever their times; the file becomes a copy.
