@@ -12,7 +12,9 @@ pub mod announce;
 #[cfg(any(test, feature = "arb"))]
 pub mod arb;
 pub mod body;
+pub mod chunk;
 pub mod conflict;
+pub mod cut;
 pub mod dot;
 pub mod frame;
 #[cfg(any(test, feature = "fuzz"))]
@@ -26,3 +28,4 @@ pub mod moves;
 pub mod path;
 pub mod record;
 pub mod run;
+pub mod segment;

@@ -14,9 +14,6 @@ pub const PATH_DEPTH_MAX: usize = 128;
 /// Longest target of a symbolic link, in bytes; Linux takes no longer one either.
 pub const SYMLINK_TARGET_BYTES_MAX: usize = 4095;
 
-/// Largest file, in bytes: a pebibyte.
-pub const FILE_BYTES_MAX: u64 = 1 << 50;
-
 /// Longest extension, with its dot, that a conflict copy's mark goes before; what is longer belongs to the stem.
 pub const COPY_EXTENSION_BYTES_MAX: usize = 32;
 
@@ -35,6 +32,37 @@ pub const PROOF_HASHES_MAX: usize = PUBLICATION_RECORDS_MAX.ilog2() as usize;
 
 /// Most bytes of a record in its canonical encoding: the longest path, target and seen together, and what is fixed.
 pub const RECORD_BYTES_MAX: usize = PATH_BYTES_MAX + SYMLINK_TARGET_BYTES_MAX + 20 * SEEN_ENTRIES_MAX + 256;
+
+// ── cut and lists ──
+
+/// Least size of a segment that is not the last of its content, in bytes.
+pub const SEGMENT_BYTES_MIN: u32 = 256 << 10;
+
+/// Greatest size of a segment, in bytes.
+pub const SEGMENT_BYTES_MAX: u32 = 4 << 20;
+
+/// Least size of a chunk that is not the last of its segment, in bytes.
+pub const CHUNK_BYTES_MIN: u32 = 1 << 10;
+
+/// Greatest size of a chunk, in bytes.
+pub const CHUNK_BYTES_MAX: u32 = 16 << 10;
+
+/// Most chunks of a segment.
+pub const CHUNKS_MAX: usize = (SEGMENT_BYTES_MAX / CHUNK_BYTES_MIN) as usize;
+
+/// Most segments in a list that is not in pages, and in a page: 144 KiB of list for some 4 GiB of content.
+pub const SEGMENTS_PER_PAGE: usize = 4096;
+
+/// Most pages of a list: their index is at most 640 KiB.
+pub const SEGMENT_PAGES_MAX: usize = 1 << 14;
+
+/// Largest file that is shared: 16 TiB, more than ext4 holds. Its list fits the pages even if all segments are
+/// of the least size.
+pub const FILE_BYTES_MAX: u64 =
+    SEGMENT_PAGES_MAX as u64 * SEGMENTS_PER_PAGE as u64 * SEGMENT_BYTES_MIN as u64;
+
+// Segments are counted in 32 bits, and their bytes never overflow 64.
+const _: () = assert!(SEGMENT_PAGES_MAX * SEGMENTS_PER_PAGE <= u32::MAX as usize);
 
 // ── frames ──
 
