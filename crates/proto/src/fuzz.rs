@@ -4,10 +4,13 @@
 //! plain test, so nothing that was once found comes back unseen.
 
 use crate::announce::{FromTracker, ToTracker};
+use crate::chunk::ChunkList;
 use crate::frame::{Frame, FrameReader, RequestId, write_frame};
+use crate::hash::{ContentId, Domain, SegmentId};
 use crate::path::RelPath;
 use crate::record::Record;
 use crate::run::{decode_run, encode_run};
+use crate::segment::{PageIndex, Segment, SegmentList};
 
 /// A decoder's name, which is that of its target and of its folder of inputs, and what to call.
 pub type Target = (&'static str, fn(&[u8]));
@@ -20,6 +23,9 @@ pub const TARGETS: &[Target] = &[
     ("frames", frames),
     ("to_tracker", to_tracker),
     ("from_tracker", from_tracker),
+    ("segment_list", segment_list),
+    ("page_index", page_index),
+    ("chunk_list", chunk_list),
 ];
 
 /// A path shows without control characters, and its names are the path.
@@ -97,6 +103,36 @@ pub fn from_tracker(bytes: &[u8]) {
     });
 }
 
+/// A list of segments, under the id and the size that it would need.
+pub fn segment_list(bytes: &[u8]) {
+    let content = ContentId::from_bytes(Domain::SEGMENT_LIST.hash_one(bytes));
+    let lengths = bytes.chunks_exact(36).filter_map(|entry| entry.last_chunk());
+    let size = lengths.map(|length| u64::from(u32::from_be_bytes(*length))).sum();
+    if let Ok(list) = SegmentList::decode(bytes, content, size) {
+        assert_eq!(list.encode(), bytes);
+    }
+}
+
+/// An index of pages, under the id and the size that it would need.
+pub fn page_index(bytes: &[u8]) {
+    let content = ContentId::from_bytes(Domain::SEGMENT_PAGES.hash_one(bytes));
+    let size = bytes.last_chunk().map_or(0, |end| u64::from_be_bytes(*end));
+    if let Ok(index) = PageIndex::decode(bytes, content, size) {
+        assert_eq!(index.encode(), bytes);
+        assert!(index.page(0, bytes).is_err());
+    }
+}
+
+/// A list of chunks of a segment whose length comes first.
+pub fn chunk_list(bytes: &[u8]) {
+    let Some((length, bytes)) = bytes.split_first_chunk() else { return };
+    let segment = Segment { id: SegmentId::from_bytes([0; 32]), length: u32::from_be_bytes(*length) };
+    if let Ok(list) = ChunkList::decode(bytes, &segment) {
+        assert_eq!(list.encode(), bytes);
+        assert_eq!(list.chunks().last().map_or(0, |(range, _)| range.end), segment.length);
+    }
+}
+
 /// The first byte is the type, the rest the body: a fuzzer should not have to learn lengths.
 fn each_frame(bytes: &[u8], with: impl Fn(&Frame<'_>)) {
     if let [kind, body @ ..] = bytes {
@@ -167,6 +203,14 @@ mod tests {
             write("run", number, &encode_run(&run).0);
             write("frames", number, &written(|out| write_frame(out, 1, RequestId(2), &[&record.encode()])));
         }
+        let segment = |number: u8, length| Segment { id: SegmentId::from_bytes([number; 32]), length };
+        let list = SegmentList::new(vec![segment(1, 1 << 20), segment(2, 1 << 18), segment(3, 5)]).unwrap();
+        write("segment_list", 0, &list.encode());
+        let mut hasher = crate::segment::ListHasher::new();
+        (0..5000).for_each(|_| hasher.push(segment(4, 1 << 20)).unwrap());
+        write("page_index", 0, &hasher.finish().index.unwrap().encode());
+        let chunks = ChunkList::of(&ContentId::of_nothing(), &[7; 40_000]).encode();
+        write("chunk_list", 0, &[&40_000_u32.to_be_bytes(), &chunks[..]].concat());
         let messages = crate::announce::tests::asked();
         for (number, message) in messages.iter().enumerate() {
             write("to_tracker", number, &typed(&written(|out| message.write(out, RequestId::NONE))));
