@@ -40,6 +40,9 @@ impl Domain {
     /// Where a path belongs in the digest tree; the share's id comes first.
     pub const LEAF: Self = Self::named(b"shoal leaf");
 
+    /// The keys of one round of agreeing.
+    pub const RECONCILE: Self = Self::named(b"shoal reconcile");
+
     const fn named(name: &[u8]) -> Self {
         let mut key = [b' '; 32];
         let mut at = 0;
@@ -171,6 +174,7 @@ mod tests {
             Domain::COPY_OF,
             Domain::COPY_DOT,
             Domain::LEAF,
+            Domain::RECONCILE,
         ];
         let hashes: std::collections::BTreeSet<_> = domains.iter().map(|domain| domain.hash(&[])).collect();
         assert_eq!(hashes.len(), domains.len());

@@ -101,3 +101,54 @@ pub const TOLD_PEERS_MAX: usize = 50;
 
 /// Longest lease of an announcement, in seconds: a day.
 pub const LEASE_SECONDS_MAX: u32 = 24 * 60 * 60;
+
+// ── agreeing ──
+
+/// Most bytes of one message of agreeing: the digests of all 65,536 leaves fit, so that each level is one message.
+/// Only one such message is ever under way between two ends, so paging them would save no memory worth the round
+/// trips.
+pub const RECONCILE_MESSAGE_BYTES_MAX: usize = 520 * 1024;
+
+/// Most fingerprints, and most leaves, in one page of the list of them.
+pub const RECONCILE_PAGE_MAX: usize = 4096;
+
+/// Most pages that wait for their answer; who lists keeps the 32-byte hashes of these, 1 MiB.
+pub const RECONCILE_PAGES_IN_FLIGHT_MAX: usize = 8;
+
+/// Most fingerprints that the other end may list in one round: more records than a share will ever have.
+pub const RECONCILE_LISTED_MAX: usize = 1 << 26;
+
+/// Most record hashes that are handed out to be sent at a time.
+pub const RECONCILE_PUSH_MAX: usize = 4096;
+
+/// How often differences are sought while the own records stay as they are and no agreement is reached.
+pub const RECONCILE_WALKS_MAX: u32 = 3;
+
+/// How many rounds of any outcome the other end gets while the own records stay as they are.
+pub const RECONCILE_ROUNDS_MAX: u32 = 32;
+
+const _: () = assert!(RECONCILE_MESSAGE_BYTES_MAX > (1 << 16) * 8 + (1 << 8) * 2 + 16);
+const _: () = assert!(RECONCILE_PAGE_MAX.is_multiple_of(8));
+
+// ── who has what ──
+
+/// Most record hashes in one message about what an end lacks or has.
+pub const HOLDING_PAGE_RECORDS_MAX: usize = 4096;
+
+/// Most records that an end may be known to lack: 2 MiB for each connection. Who lacks more says only that.
+pub const LACKING_RECORDS_MAX: usize = 1 << 16;
+
+/// Most contents whose segments one other end is known to have, or not.
+pub const SEGMENT_MAPS_MAX: usize = 256;
+
+/// Most bytes of all maps of segments of one other end; one for 8 TiB in segments of the average size.
+pub const SEGMENT_MAPS_BYTES_MAX: usize = 1 << 20;
+
+/// Most bytes of a map of segments in one message, a bit for each segment.
+pub const SEGMENT_MAP_PART_BYTES_MAX: usize = 4096;
+
+/// Most bytes of one message about who has what.
+pub const HOLDING_MESSAGE_BYTES_MAX: usize = 32 * HOLDING_PAGE_RECORDS_MAX + 64;
+
+const _: () = assert!(LACKING_RECORDS_MAX.is_multiple_of(HOLDING_PAGE_RECORDS_MAX));
+const _: () = assert!(SEGMENT_MAP_PART_BYTES_MAX < HOLDING_MESSAGE_BYTES_MAX);
