@@ -39,7 +39,7 @@ fn into_chunks(bencher: Bencher<'_, '_>, data: &Data) {
 fn into_a_chunk_list(bencher: Bencher<'_, '_>) {
     let bytes = bytes(&Data::Random);
     let segment = SegmentId::from_bytes([1; 32]);
-    bencher.counter(BytesCount::of_slice(&bytes)).bench(|| ChunkList::of(&segment, &bytes));
+    bencher.counter(BytesCount::of_slice(&bytes)).bench(|| ChunkList::of(&segment.into(), &bytes));
 }
 
 fn bytes(data: &Data) -> Vec<u8> {
