@@ -111,7 +111,7 @@ fn converse([one, other]: [Set; 2]) -> [Set; 2] {
             while let Some(output) = ends[from].poll(&sets[from]) {
                 match output {
                     Output::Send(message) => {
-                        let Ok(body) = message.encode() else { return sets };
+                        let body = message.encode();
                         pipes[1 - from].push_back(Item::Message(body));
                     }
                     Output::Push(records) => pipes[1 - from].push_back(Item::Records(records)),

@@ -43,6 +43,9 @@ impl Domain {
     /// The keys of one round of agreeing.
     pub const RECONCILE: Self = Self::named(b"shoal reconcile");
 
+    /// A device that an invite's key lets in.
+    pub const JOIN: Self = Self::named(b"shoal join");
+
     const fn named(name: &[u8]) -> Self {
         let mut key = [b' '; 32];
         let mut at = 0;
@@ -175,6 +178,7 @@ mod tests {
             Domain::COPY_DOT,
             Domain::LEAF,
             Domain::RECONCILE,
+            Domain::JOIN,
         ];
         let hashes: std::collections::BTreeSet<_> = domains.iter().map(|domain| domain.hash(&[])).collect();
         assert_eq!(hashes.len(), domains.len());

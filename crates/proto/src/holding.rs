@@ -419,12 +419,10 @@ enum Wire {
 
 impl HoldingMessage {
     /// Its body on the wire.
-    ///
-    /// # Errors
-    /// Never.
-    pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
         let bytes = |records: &[RecordHash]| records.iter().map(|record| *record.as_bytes()).collect();
-        postcard::to_stdvec(&match self {
+        crate::body::encode(&match self {
             Self::Lacking { records, end } => {
                 Wire::Lacking { records: bytes(records), end: end.map(Sum::to_bytes) }
             }

@@ -11,7 +11,9 @@
 pub mod announce;
 #[cfg(any(test, feature = "arb"))]
 pub mod arb;
+pub mod batch;
 pub mod body;
+pub mod chain;
 pub mod chunk;
 pub mod conflict;
 pub mod cut;
@@ -25,10 +27,18 @@ pub mod hash;
 pub mod heads;
 pub mod holding;
 pub mod id;
+pub mod invite;
+pub mod key;
 pub mod limits;
+pub mod merkle;
+pub mod message;
 pub mod moves;
 pub mod path;
+pub mod publication;
 pub mod reconcile;
 pub mod record;
+pub mod roster;
 pub mod run;
+pub mod secret;
 pub mod segment;
+mod signed;

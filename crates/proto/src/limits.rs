@@ -152,3 +152,97 @@ pub const HOLDING_MESSAGE_BYTES_MAX: usize = 32 * HOLDING_PAGE_RECORDS_MAX + 64;
 
 const _: () = assert!(LACKING_RECORDS_MAX.is_multiple_of(HOLDING_PAGE_RECORDS_MAX));
 const _: () = assert!(SEGMENT_MAP_PART_BYTES_MAX < HOLDING_MESSAGE_BYTES_MAX);
+
+// ── trust ──
+
+/// Most bytes of a publication without its records: keys, hashes and signature, and three numbers.
+pub const PUBLICATION_BYTES_MAX: usize = 192;
+
+/// Most bytes of an entry of a roster; the largest ones seal a new secret to [`SEALED_MAX`] devices.
+pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
+
+/// Most entries that one device signs in one share, one after the other: a life of an admin.
+pub const CHAIN_ENTRIES_MAX: u64 = 4096;
+
+/// Most entries that a device keeps of one roster.
+pub const ROSTER_ENTRIES_MAX: usize = 65_536;
+
+/// Most bytes of entries that a device keeps of one roster.
+pub const ROSTER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Most entries of one signer among them: a whole chain, and as much again for forks of it, as restored
+/// backups make them. Who signs more does it on purpose.
+pub const SIGNER_ENTRIES_MAX: usize = 8192;
+
+/// Most bytes of one signer's entries among them.
+pub const SIGNER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Most steps from the creator down to a device, by who let in whom; so asking who stands above is never
+/// slow.
+pub const ROSTER_DEPTH_MAX: usize = 32;
+
+/// Longest name of a device, in bytes of UTF-8.
+pub const DEVICE_NAME_BYTES_MAX: usize = 64;
+
+/// Most last entries that a removal names: one for each branch of a chain that was forked by restored
+/// backups.
+pub const KEPT_ENTRIES_MAX: usize = 16;
+
+/// Most last publications that a removal names: one for each writer that the device ever had.
+pub const KEPT_PUBLICATIONS_MAX: usize = 1024;
+
+/// Most admissions by invite that a removal or revocation names.
+pub const KEPT_ADMISSIONS_MAX: usize = 4096;
+
+/// Most devices that one entry seals a secret to; for more there are more entries.
+pub const SEALED_MAX: usize = 2048;
+
+/// Most devices that one invite lets in.
+pub const INVITE_USES_MAX: u16 = 1024;
+
+/// Most addresses in an invite.
+pub const INVITE_ADDRESSES_MAX: usize = 16;
+
+/// Most trackers in an invite.
+pub const INVITE_TRACKERS_MAX: usize = 8;
+
+/// Longest address in an invite, in bytes: the longest host name (RFC 1035), a colon, a port.
+pub const ADDRESS_BYTES_MAX: usize = 253 + 1 + 5;
+
+/// Most bytes in an invite before they are written as letters.
+pub const INVITE_BYTES_MAX: usize = 8 * 1024;
+
+/// Most bytes of text that are looked at as an invite, with all spaces and line ends that came along.
+pub const INVITE_TEXT_BYTES_MAX: usize = 32 * 1024;
+
+const _: () = assert!(ENTRY_BYTES_MAX > SEALED_MAX * 114 + 256);
+const _: () = assert!(ENTRY_BYTES_MAX > KEPT_ADMISSIONS_MAX * 32 + KEPT_PUBLICATIONS_MAX * 50 + 1024);
+const _: () =
+    assert!(INVITE_BYTES_MAX > (INVITE_ADDRESSES_MAX + INVITE_TRACKERS_MAX) * (ADDRESS_BYTES_MAX + 2) + 512);
+const _: () = assert!(INVITE_TEXT_BYTES_MAX > INVITE_BYTES_MAX * 2);
+
+// ── messages ──
+
+/// Longest name and version of a program in a hello, in bytes.
+pub const AGENT_BYTES_MAX: usize = 64;
+
+/// Most shares that a device tells of on one connection, newest secret first.
+pub const SHARES_MAX: usize = 1024;
+
+/// Most roster entries in one message.
+pub const MESSAGE_ENTRIES_MAX: usize = 256;
+
+/// Most publications without records in one message.
+pub const MESSAGE_PUBLICATIONS_MAX: usize = 1024;
+
+/// Most publications with records in one message: each has one record at least.
+pub const MESSAGE_BATCHES_MAX: usize = RUN_RECORDS_MAX;
+
+/// Most record hashes in one message: 128 KiB.
+pub const MESSAGE_HASHES_MAX: usize = 4096;
+
+/// Most contents that one request asks for.
+pub const MESSAGE_CONTENTS_MAX: usize = 4096;
+
+/// Most spans of one segment in a request: as many as it can have chunks.
+pub const SPANS_MAX: usize = CHUNKS_MAX;

@@ -271,20 +271,20 @@ fn some_messages() -> Vec<(HoldingMessage, String)> {
 #[test]
 fn messages_keep_their_bytes() {
     for (message, bytes) in some_messages() {
-        let body = message.encode().unwrap();
+        let body = message.encode();
         assert_eq!(data_encoding::HEXLOWER.encode(&body), bytes);
         assert_eq!(HoldingMessage::decode(&body), Ok(message));
     }
     let page = lacking(&[], Some(root(1)));
     let HoldingMessage::Lacking { end, .. } = page else { return };
     let full = HoldingMessage::Lacking { records: vec![record(0); HOLDING_PAGE_RECORDS_MAX], end };
-    assert!(full.encode().unwrap().len() <= HOLDING_MESSAGE_BYTES_MAX);
+    assert!(full.encode().len() <= HOLDING_MESSAGE_BYTES_MAX);
 }
 
 #[test]
 fn d1_d2_bodies_that_are_no_message_are_refused() {
     for (message, _) in some_messages() {
-        let body = message.encode().unwrap();
+        let body = message.encode();
         for length in 0..body.len() {
             assert!(matches!(HoldingMessage::decode(&body[..length]), Err(HoldingDecodeError::Malformed(_))));
         }
@@ -308,10 +308,10 @@ fn d1_d2_bodies_that_are_no_message_are_refused() {
             assert!(matches!(HoldingMessage::decode(&body), Err(HoldingDecodeError::Malformed(_))));
         }
     }
-    let many = HoldingMessage::Have(vec![record(0); HOLDING_PAGE_RECORDS_MAX + 1]).encode().unwrap();
+    let many = HoldingMessage::Have(vec![record(0); HOLDING_PAGE_RECORDS_MAX + 1]).encode();
     let error = HoldingDecodeError::TooManyRecords(HOLDING_PAGE_RECORDS_MAX + 1);
     assert_eq!(HoldingMessage::decode(&many), Err(error));
-    let empty = HoldingMessage::Segments(part(0, &[])).encode().unwrap();
+    let empty = HoldingMessage::Segments(part(0, &[])).encode();
     let error = HoldingDecodeError::Part(HoldingError::BadPart { first: 0, bytes: 0 });
     assert_eq!(HoldingMessage::decode(&empty), Err(error));
 }

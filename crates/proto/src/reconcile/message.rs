@@ -170,10 +170,8 @@ impl ReconcileMessage {
     }
 
     /// Its body on the wire, at most [`RECONCILE_MESSAGE_BYTES_MAX`] long.
-    ///
-    /// # Errors
-    /// Never for what [`Reconcile`](super::Reconcile) says.
-    pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
         let (masks, shorts);
         let wire = match self {
             Self::Root { round, by, root } => {
@@ -199,7 +197,7 @@ impl ReconcileMessage {
             Self::Wanted(bits) => Wire::Wanted(bits),
             Self::Wait => Wire::Wait,
         };
-        postcard::to_stdvec(&wire)
+        crate::body::encode(&wire)
     }
 
     /// The message with this body.

@@ -130,7 +130,7 @@ impl End {
         while let Some(output) = self.reconcile.poll(&self.set) {
             match output {
                 Output::Send(message) => {
-                    let body = message.encode().unwrap();
+                    let body = message.encode();
                     self.bytes += body.len();
                     self.longest = self.longest.max(body.len());
                     self.said = None;
@@ -775,7 +775,7 @@ fn an_answer_has_a_bit_for_each_record_of_its_page() {
 // ── bytes ──
 
 fn hex(message: &ReconcileMessage) -> String {
-    data_encoding::HEXLOWER.encode(&message.encode().unwrap())
+    data_encoding::HEXLOWER.encode(&message.encode())
 }
 
 fn some_messages() -> Vec<(ReconcileMessage, &'static str)> {
@@ -809,7 +809,7 @@ fn some_messages() -> Vec<(ReconcileMessage, &'static str)> {
 fn messages_keep_their_bytes() {
     for (message, bytes) in some_messages() {
         assert_eq!(hex(&message), bytes.replace(' ', ""));
-        assert_eq!(ReconcileMessage::decode(&message.encode().unwrap()), Ok(message));
+        assert_eq!(ReconcileMessage::decode(&message.encode()), Ok(message));
     }
 }
 
@@ -835,7 +835,7 @@ fn cuts_and_proofs_keep_their_bytes() {
 #[test]
 fn d1_d2_bodies_that_are_no_message_are_refused() {
     for (message, _) in some_messages() {
-        let body = message.encode().unwrap();
+        let body = message.encode();
         for length in 0..body.len() {
             assert!(matches!(
                 ReconcileMessage::decode(&body[..length]),
@@ -877,7 +877,7 @@ fn d1_d2_bodies_that_are_no_message_are_refused() {
     for (body, error) in table {
         assert_eq!(ReconcileMessage::decode(body).as_ref(), Err(error), "{body:?}");
     }
-    let too_many = |message: ReconcileMessage| match ReconcileMessage::decode(&message.encode().unwrap()) {
+    let too_many = |message: ReconcileMessage| match ReconcileMessage::decode(&message.encode()) {
         Err(ReconcileDecodeError::TooMany(_, what, _)) => what,
         other => panic!("{other:?}"),
     };

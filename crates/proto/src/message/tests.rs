@@ -1,0 +1,254 @@
+//! Every message on the wire: golden bytes, and what bad ones get.
+
+use super::*;
+use crate::batch::Part;
+use crate::digest::Sum;
+use crate::frame::{Frame, FrameReader, RequestId};
+use crate::heads::tests::{World, content};
+use crate::key::DeviceKey;
+use crate::limits::{
+    AGENT_BYTES_MAX, FRAME_CONTENT_BYTES_MAX, MESSAGE_HASHES_MAX, SEGMENT_BYTES_MAX, SHARES_MAX,
+};
+use crate::record::Kind;
+
+const CHANNEL: Channel = Channel(5);
+
+/// One of each kind.
+pub(crate) fn all() -> Vec<Message> {
+    let record = World::new().record("a/b", Kind::File { size: 9, content: content(7) });
+    let hash = record.hash();
+    let share = crate::id::ShareId::from_bytes([8; 32]);
+    let publication =
+        Publication::sign(&DeviceKey::from_seed(&[1; 32]), &share, WriterSalt([2; 16]), None, &[hash])
+            .unwrap();
+    let place = Place { sequence: 3, hash: crate::publication::PublicationHash::from_bytes([4; 32]) };
+    let proof = Publication::proof_of(&[hash, hash], 1).unwrap();
+    let lone = Batch { publication, part: Part::Some(vec![proof]), records: vec![record.clone()] };
+    let whole = Batch { publication, part: Part::Whole, records: vec![record] };
+    let channel = CHANNEL;
+    let id = content(7);
+    vec![
+        Message::Hello { versions: VERSIONS, agent: "shoal 1".into() },
+        Message::Shares(vec![ShareProof::from_bytes([6; 32])]),
+        Message::Opened {
+            channel,
+            salt: WriterSalt([2; 16]),
+            published: Some(place),
+            nonce: [9; 16],
+            records: 300,
+            roster: [1; 32],
+        },
+        Message::Known { channel, published: None, counter: 300 },
+        Message::Roster { channel, entries: vec![vec![1, 2, 3]] },
+        Message::Reconcile { channel, message: ReconcileMessage::Wait },
+        Message::Records { channel, batches: vec![whole, lone] },
+        Message::Offer { channel, records: vec![hash] },
+        Message::WantRecords { channel, records: vec![hash] },
+        Message::WantPublications { channel, writer: Writer::from_bytes([3; 8]), from: 1, to: 300 },
+        Message::Publications { channel, publications: vec![publication] },
+        Message::Holding { channel, message: HoldingMessage::complete(Sum::ZERO) },
+        Message::WantContents { channel, contents: vec![id] },
+        Message::Content { number: 1, from: 300, is_last: true, bytes: b"abc".to_vec() },
+        Message::WantList { channel, content: id, page: Some(2) },
+        Message::List(b"list".to_vec()),
+        Message::WantSegment { channel, content: id, segment: 2, spans: vec![Span { from: 0, length: 9 }] },
+        Message::WantChunks { channel, content: id, segment: 2 },
+        Message::Unserved(Unserved::Absent),
+        Message::Cancel,
+        Message::Ping,
+        Message::Pong,
+        Message::Goodbye(Goodbye::Clone),
+    ]
+}
+
+fn written(message: &Message) -> Vec<u8> {
+    let mut out = Vec::new();
+    message.write(&mut out, RequestId(1)).unwrap();
+    out
+}
+
+fn read(bytes: &[u8]) -> Result<Option<Message>, MessageError> {
+    let mut reader = FrameReader::default();
+    reader.push(bytes);
+    Message::read(&reader.next_frame().unwrap().unwrap())
+}
+
+fn body(kind: u8, body: &[u8]) -> Result<Option<Message>, MessageError> {
+    Message::read(&Frame { kind, request: RequestId::NONE, body })
+}
+
+#[test]
+fn every_message_comes_back() {
+    for message in all() {
+        assert_eq!(read(&written(&message)), Ok(Some(message)));
+    }
+}
+
+/// The bytes of every message, in the order of [`all`]: type and body; of those over 80 bytes their hash.
+#[test]
+fn the_bytes_are_frozen() {
+    let shown: Vec<String> = all()
+        .iter()
+        .map(|message| {
+            let frame = written(message);
+            let bytes = [&frame[4..5], &frame[9..]].concat();
+            if bytes.len() > 80 {
+                return format!(
+                    "{:02x} {} bytes, blake3 {}",
+                    bytes[0],
+                    bytes.len(),
+                    &blake3::hash(&bytes).to_hex()[..16]
+                );
+            }
+            data_encoding::HEXLOWER.encode(&bytes)
+        })
+        .collect();
+    assert_eq!(shown, GOLDEN);
+}
+
+const GOLDEN: &[&str] = &[
+    "0101010773686f616c2031",
+    "02010606060606060606060606060606060606060606060606060606060606060606",
+    "03 102 bytes, blake3 592e0496a0a233ce",
+    "040500ac02",
+    "05050103010203",
+    "100505",
+    "11 503 bytes, blake3 f9d6eee400312468",
+    "120501acb7ffed10c3a0966b41c4fd605be650bfc3b9e8005127f03d001d41ed1f2dc6",
+    "130501acb7ffed10c3a0966b41c4fd605be650bfc3b9e8005127f03d001d41ed1f2dc6",
+    "1405030303030303030301ac02",
+    "15 183 bytes, blake3 9efe69a5fa6b6648",
+    "16050000010000000000000000000000000000000000000000000000000000000000000000",
+    "2005010707070707070707070707070707070707070707070707070707070707070707",
+    "2101ac0201616263",
+    "220507070707070707070707070707070707070707070707070707070707070707070102",
+    "236c697374",
+    "2405070707070707070707070707070707070707070707070707070707070707070702010009",
+    "2505070707070707070707070707070707070707070707070707070707070707070702",
+    "2601",
+    "27",
+    "30",
+    "31",
+    "3f03",
+];
+
+#[test]
+fn d3_versions_agree_or_both_are_named() {
+    let range = |from, to| Versions { from, to };
+    assert_eq!(range(1, 3).agree(range(2, 9)), Ok(3));
+    assert_eq!(range(4, 9).agree(range(2, 4)), Ok(4));
+    let error = range(1, 1).agree(range(2, 255)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the other side speaks version 2 to 255 of the protocol, this side 1; the older one needs an update"
+    );
+    for (from, to) in [(0, 1), (2, 1)] {
+        let error = body(0x01, &crate::body::encode(&(from, to, ""))).unwrap_err();
+        assert_eq!(error.to_string(), "a hello: a range of versions that holds none");
+    }
+}
+
+#[test]
+fn d4_unknown_types_are_passed_over_or_refused() {
+    assert_eq!(body(0x80, b"anything"), Ok(None));
+    assert_eq!(body(0xff, b""), Ok(None));
+    assert_eq!(body(0x7f, b""), Err(MessageError::UnknownType(0x7f)));
+    assert_eq!(body(0x00, b""), Err(MessageError::UnknownType(0)));
+}
+
+#[test]
+fn d2_d13_what_no_honest_peer_says_is_refused_by_name() {
+    let encode = |message: &(u16, Vec<[u8; 32]>)| crate::body::encode(message);
+    let spans = |spans: &[(u32, u32)]| body(0x24, &crate::body::encode(&(5_u16, [0_u8; 32], 2_u32, spans)));
+    let meaningless = "a request for a segment: spans that are empty, out of order or beyond a segment";
+    let cases = [
+        (
+            body(0x01, &crate::body::encode(&(1, 1, "x".repeat(AGENT_BYTES_MAX + 1)))),
+            "a hello: 65 bytes of a program's name",
+        ),
+        (
+            body(0x02, &crate::body::encode(&vec![[0_u8; 32]; SHARES_MAX + 1])),
+            "a list of shares: 1025 shares",
+        ),
+        (
+            body(0x12, &encode(&(5, vec![[0; 32]; MESSAGE_HASHES_MAX + 1]))),
+            "an offer of records: 4097 records",
+        ),
+        (
+            body(0x13, &encode(&(5, vec![[0; 32]; MESSAGE_HASHES_MAX + 1]))),
+            "a request for records: 4097 records",
+        ),
+        (body(0x20, &encode(&(5, vec![[0; 32]; 4097]))), "a request for contents: 4097 contents"),
+        (body(0x14, &crate::body::encode(&(5, [0_u8; 8], 2, 1))), "a request for publications: a range"),
+        (
+            body(0x21, &[&[0, 0, 0][..], &vec![0; FRAME_CONTENT_BYTES_MAX + 1]].concat()),
+            "bytes of content: 262145",
+        ),
+        (spans(&[(0, 0)]), meaningless),
+        (spans(&[(5, 5), (9, 1)]), meaningless),
+        (spans(&[(SEGMENT_BYTES_MAX, 1)]), meaningless),
+        (spans(&[(u32::MAX, 2)]), meaningless),
+        (body(0x30, b"x"), "a ping: a body with 1 bytes after its end"),
+        (body(0x3f, &[99]), "a goodbye: a body that is not of its type"),
+        (body(0x10, &[5, 99]), "a step of reconciling: "),
+        (body(0x11, &[5, 0]), "records: records without a table of writers"),
+        (body(0x11, &[5, 1, 2, 0, 0, 0, 1, 0, 0]), "records: a publication that is cut short"),
+    ];
+    for (result, expected) in cases {
+        let error = result.unwrap_err().to_string();
+        assert!(error.starts_with(expected), "'{error}' is not '{expected}'");
+    }
+    assert!(spans(&[(0, 5), (5, 5), (SEGMENT_BYTES_MAX - 1, 1)]).is_ok());
+}
+
+/// D9: records without a publication, or publications without their records, are no message.
+#[test]
+fn d9_records_and_publications_belong_together() {
+    let Some(Message::Records { batches, .. }) = all().into_iter().find(|message| message.kind() == 0x11)
+    else {
+        unreachable!("there is one")
+    };
+    let with = |records: u16| {
+        let publication = batches[0].publication.encode();
+        let none: Option<Vec<(u16, Vec<[u8; 32]>)>> = None;
+        let head = crate::body::encode(&(5_u16, vec![(&publication[..], none, records)]));
+        let run = crate::run::encode_run(&batches[0].records).0;
+        body(0x11, &[head, run].concat())
+    };
+    assert!(with(1).is_ok());
+    assert_eq!(with(0).unwrap_err().to_string(), "records: records that belong to no publication");
+    assert_eq!(with(2).unwrap_err().to_string(), "records: a publication without its records");
+}
+
+#[test]
+fn records_that_do_not_fit_are_not_written() {
+    let mut batch = match all().remove(6) {
+        Message::Records { mut batches, .. } => batches.remove(0),
+        other => unreachable!("{other:?}"),
+    };
+    batch.records = vec![batch.records[0].clone(); crate::limits::RUN_RECORDS_MAX + 1];
+    let mut out = Vec::new();
+    let message = Message::Records { channel: CHANNEL, batches: vec![batch] };
+    assert_eq!(message.write(&mut out, RequestId(1)), Err(WriteError::Records { given: 1025, taken: 1024 }));
+    assert!(out.is_empty());
+}
+
+#[test]
+fn d1_no_bytes_make_it_panic() {
+    for message in all() {
+        let frame = written(&message);
+        let (kind, whole) = (frame[4], &frame[9..]);
+        for end in 0..whole.len() {
+            let _ = body(kind, &whole[..end]);
+        }
+        for at in 0..whole.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut changed = whole.to_vec();
+                changed[at] = value;
+                let _ = body(kind, &changed);
+            }
+        }
+        let raw = [0x10, 0x11, 0x16, 0x21, 0x23].contains(&kind);
+        assert!(raw || body(kind, &[whole, b"x"].concat()).is_err(), "{message:?} with a byte more");
+    }
+}
