@@ -29,6 +29,7 @@ fn record(counter: u64) -> Record {
         dot: dot(counter),
         seen: Seen::new(vec![dot(counter - 1)]).expect("entries"),
         origin: dot(counter),
+        displaced: Box::default(),
         copy_of: None,
     }
 }

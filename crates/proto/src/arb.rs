@@ -67,7 +67,10 @@ pub fn record() -> impl Strategy<Value = Record> {
         |(path, version, dot, seen, (keeps, is_copy))| {
             let kept = seen.entries().next().filter(|_| keeps);
             let origin = kept.unwrap_or(dot);
-            let record = Record { path, version, dot, seen, origin, copy_of: None }.check().ok()?;
+            let record =
+                Record { path, version, dot, seen, origin, displaced: Box::default(), copy_of: None }
+                    .check()
+                    .ok()?;
             if is_copy && record.version.kind.holds_data() {
                 Some(conflict::copy_of(&record))
             } else {

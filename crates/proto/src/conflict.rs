@@ -34,19 +34,20 @@ pub fn copy_of(loser: &Record) -> Record {
         dot,
         seen: Seen::default(),
         origin: dot,
+        displaced: Box::default(),
         copy_of: Some(copy_of),
     }
 }
 
 /// Whether a record that says it is a conflict copy is one: its dot follows from what it copies and its content, its
-/// name carries the mark that follows from them, it holds data, and has seen nothing.
+/// name carries the mark that follows from them, it is not gone, and has seen nothing.
 pub(crate) fn is_true_copy(record: &Record) -> bool {
     let Some(copy_of) = record.copy_of else { return false };
     let (dot, hash) = copy_of.dot(&record.version.kind.content());
     record.dot == dot
         && record.origin == dot
         && record.seen.is_empty()
-        && record.version.kind.holds_data()
+        && !record.version.kind.is_gone()
         && split_name(record.path.name()).mark == Some(mark(record.version.mtime, &hash).as_bytes())
 }
 
@@ -144,6 +145,7 @@ mod tests {
             dot,
             seen: Seen::default(),
             origin: dot,
+            displaced: Box::default(),
             copy_of: None,
         }
     }

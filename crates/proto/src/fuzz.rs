@@ -7,8 +7,13 @@ use crate::announce::{FromTracker, ToTracker};
 use crate::chunk::ChunkList;
 use crate::frame::{Frame, FrameReader, RequestId, write_frame};
 use crate::hash::{ContentId, Domain, SegmentId};
+use crate::id::ShareId;
+use crate::invite::Invite;
+use crate::message::Message;
 use crate::path::RelPath;
+use crate::publication::Publication;
 use crate::record::Record;
+use crate::roster::{Delegation, Entry};
 use crate::run::{decode_run, encode_run};
 use crate::segment::{PageIndex, Segment, SegmentList};
 
@@ -26,6 +31,11 @@ pub const TARGETS: &[Target] = &[
     ("segment_list", segment_list),
     ("page_index", page_index),
     ("chunk_list", chunk_list),
+    ("message", message),
+    ("publication", publication),
+    ("entry", entry),
+    ("delegation", delegation),
+    ("invite", invite),
 ];
 
 /// A path shows without control characters, and its names are the path.
@@ -133,6 +143,50 @@ pub fn chunk_list(bytes: &[u8]) {
     }
 }
 
+/// What a peer takes, it would say alike; reconciling and holding among it.
+pub fn message(bytes: &[u8]) {
+    each_frame(bytes, |frame| {
+        if let Ok(Some(message)) = Message::read(frame) {
+            let again = written(|out| message.write(out, RequestId::NONE));
+            each_frame_of_stream(&again, |frame| assert_eq!(Message::read(frame), Ok(Some(message.clone()))));
+        }
+    });
+}
+
+/// A publication has one encoding; these ones, nobody signed.
+pub fn publication(bytes: &[u8]) {
+    if let Ok(publication) = Publication::decode(bytes) {
+        assert_eq!(Publication::decode(&publication.encode()), Ok(publication));
+    }
+}
+
+/// An entry that decodes has been verified, and has one encoding. The share's id comes first.
+pub fn entry(bytes: &[u8]) {
+    let Some((share, bytes)) = bytes.split_first_chunk() else { return };
+    let share = ShareId::from_bytes(*share);
+    if let Ok(entry) = Entry::decode(bytes, &share) {
+        assert_eq!(Entry::decode(&entry.encode(), &share).map(|again| again.hash()), Ok(entry.hash()));
+    }
+}
+
+/// A delegation has one encoding.
+pub fn delegation(bytes: &[u8]) {
+    if let Ok(delegation) = Delegation::decode(bytes) {
+        assert_eq!(
+            Delegation::decode(&delegation.encode()).map(|again| again.encode()),
+            Ok(delegation.encode())
+        );
+    }
+}
+
+/// An invite that is read has a text that is read alike; errors never repeat what could write to a terminal.
+pub fn invite(bytes: &[u8]) {
+    match Invite::parse(&String::from_utf8_lossy(bytes)) {
+        Ok(invite) => assert!(invite.to_text().is_ok_and(|text| Invite::parse(&text).is_ok())),
+        Err(error) => assert!(!error.to_string().chars().any(char::is_control)),
+    }
+}
+
 /// The first byte is the type, the rest the body: a fuzzer should not have to learn lengths.
 fn each_frame(bytes: &[u8], with: impl Fn(&Frame<'_>)) {
     if let [kind, body @ ..] = bytes {
@@ -211,6 +265,16 @@ mod tests {
         write("page_index", 0, &hasher.finish().index.unwrap().encode());
         let chunks = ChunkList::of(&ContentId::of_nothing(), &[7; 40_000]).encode();
         write("chunk_list", 0, &[&40_000_u32.to_be_bytes(), &chunks[..]].concat());
+        for (number, message) in crate::message::tests::all().iter().enumerate() {
+            write("message", number, &typed(&written(|out| message.write(out, RequestId::NONE))));
+            if let Message::Publications { publications, .. } = message {
+                write("publication", 0, &publications[0].encode());
+            }
+        }
+        write("invite", 0, crate::invite::tests::invite().to_text().unwrap().as_bytes());
+        for (name, bytes) in crate::roster::tests::samples() {
+            write(name, 0, &bytes);
+        }
         let messages = crate::announce::tests::asked();
         for (number, message) in messages.iter().enumerate() {
             write("to_tracker", number, &typed(&written(|out| message.write(out, RequestId::NONE))));

@@ -6,11 +6,8 @@
 //!
 //! Begin at [`Heads::add`]; then [`Heads::winner`], [`Heads::edit`] and [`Heads::resolve`].
 
-use std::collections::BTreeMap;
-
 use crate::conflict::copy_of;
 use crate::dot::{Dot, Seen, SeenJoin};
-use crate::id::Writer;
 use crate::path::RelPath;
 use crate::record::{Kind, Mode, Record, Timestamp, Version};
 
@@ -41,6 +38,8 @@ pub struct Base {
     pub origin: Dot,
     /// The *seen* and dots of all heads that had this content.
     pub seen: Seen,
+    /// What of it only lost and was not replaced.
+    pub displaced: Box<[Dot]>,
 }
 
 /// Whether anything that is not gone lies below a path.
@@ -117,13 +116,12 @@ impl Heads {
 
     /// The heads that are not stale, in order.
     ///
-    /// A head is *stale* when the *seen* of a head with another origin includes its origin: it carries bytes, kept by
-    /// a resolution, a new mode or a new time, that an edit beside it replaced. If all are, none is.
+    /// A head is *stale* when another head replaces its origin ([`Record::replaces`]): it carries bytes, kept by a
+    /// resolution, a new mode or a new time, that an edit beside it replaced. If all are, none is.
     #[must_use]
     pub fn live(&self) -> Vec<&Record> {
-        let [_, _, ..] = *self.0 else { return self.0.iter().collect() };
-        let seen = HighestSeen::of(&self.0);
-        let live: Vec<_> = self.0.iter().filter(|head| !seen.by_another_origin(head.origin)).collect();
+        let is_stale = |head: &&Record| self.0.iter().any(|other| other.replaces(head.origin));
+        let live: Vec<_> = self.0.iter().filter(|head| !is_stale(head)).collect();
         if live.is_empty() { self.0.iter().collect() } else { live }
     }
 
@@ -166,9 +164,13 @@ impl Heads {
         equal.or_else(|| self.0.iter().rfind(deletion)).map(|head| self.base_of(head))
     }
 
-    fn base_of(&self, shown: &Record) -> Base {
-        let seen = self.join(|head| head.version.kind.is_same(&shown.version.kind)).finish();
-        Base { version: shown.version.clone(), origin: shown.origin, seen }
+    /// What a disk that shows this head has agreed with.
+    #[must_use]
+    pub fn base_of(&self, shown: &Record) -> Base {
+        let shows = |head: &Record| head.version.kind.is_same(&shown.version.kind);
+        let displaced = self.displaced(shows, None, shown.origin);
+        let seen = self.join(shows).finish();
+        Base { version: shown.version.clone(), origin: shown.origin, seen, displaced }
     }
 
     /// The versions that contradict each other: empty if all that are not stale show the same. The winner comes
@@ -203,8 +205,12 @@ impl Heads {
         };
         let copies = copies(conflict.into_iter().filter(|head| !head.version.kind.is_same(&version.kind)));
         let seen = self.join(|_| true).finish();
+        let displaced = if origin == dot { Box::default() } else { self.displaced(|_| true, None, origin) };
         let path = winner.path.clone();
-        Some(Transaction { record: Record { path, version, dot, seen, origin, copy_of: None }, copies })
+        Some(Transaction {
+            record: Record { path, version, dot, seen, origin, displaced, copy_of: None },
+            copies,
+        })
     }
 
     /// A user's edit, deletion, touch or change of mode, on a disk that agreed with `base` (`None`: that had nothing
@@ -229,10 +235,29 @@ impl Heads {
         let lost =
             |head: &&Record| covers(head) && !is_base(head) && !head.version.kind.is_same(&version.kind);
         let copies = copies(self.live().into_iter().filter(lost));
-        let origin =
-            base.filter(|base| base.version.kind.is_same(&version.kind)).map_or(dot, |base| base.origin);
-        let record = Record { path: path.clone(), version, dot, seen: seen.finish(), origin, copy_of: None };
+        let kept = base.filter(|base| base.version.kind.is_same(&version.kind));
+        let (origin, displaced) = match kept {
+            Some(base) => (base.origin, self.displaced(covers, Some(base), base.origin)),
+            None => (dot, Box::default()),
+        };
+        let (path, seen) = (path.clone(), seen.finish());
+        let record = Record { path, version, dot, seen, origin, displaced, copy_of: None };
         Transaction { record, copies }
+    }
+
+    /// Of what these heads, and base, carry or had displaced: what none of them replaces, and is not kept either.
+    fn displaced(&self, covers: impl Fn(&Record) -> bool, base: Option<&Base>, kept: Dot) -> Box<[Dot]> {
+        let covered = || self.0.iter().filter(|head| covers(head));
+        let mut origins: Vec<_> =
+            covered().flat_map(|head| head.displaced.iter().copied().chain([head.origin])).collect();
+        origins.extend(base.into_iter().flat_map(|base| base.displaced.iter().copied()));
+        origins.retain(|&origin| {
+            let by_base = base.is_some_and(|base| base.replaces(origin));
+            origin != kept && !by_base && !covered().any(|head| head.replaces(origin))
+        });
+        origins.sort_unstable();
+        origins.dedup();
+        origins.into()
     }
 
     fn join(&self, covers: impl Fn(&Record) -> bool) -> SeenJoin {
@@ -248,7 +273,15 @@ impl From<&Record> for Base {
     /// What a disk has agreed with once it shows this record: after an edit there, the edit's.
     fn from(record: &Record) -> Self {
         let seen = SeenJoin::default().seen(&record.seen).dot(record.dot).finish();
-        Self { version: record.version.clone(), origin: record.origin, seen }
+        let Record { version, origin, displaced, .. } = record.clone();
+        Self { version, origin, seen, displaced }
+    }
+}
+
+impl Base {
+    /// As [`Record::replaces`].
+    fn replaces(&self, origin: Dot) -> bool {
+        self.origin != origin && self.seen.includes(origin) && self.displaced.binary_search(&origin).is_err()
     }
 }
 
@@ -269,50 +302,12 @@ fn winner_of<'a>(live: &[&'a Record]) -> Option<&'a Record> {
     })
 }
 
-/// One for each content that can be lost; heads with equal content and origin make the same copy.
+/// One for each that something was there in; heads with equal content and origin make the same copy.
 fn copies<'a>(losers: impl Iterator<Item = &'a Record>) -> Vec<Record> {
-    let mut copies: Vec<_> = losers.filter(|head| head.version.kind.holds_data()).map(copy_of).collect();
+    let mut copies: Vec<_> = losers.filter(|head| !head.version.kind.is_gone()).map(copy_of).collect();
     copies.sort_unstable();
     copies.dedup();
     copies
-}
-
-/// Of each writer the highest counter that any head has seen, and the highest that a head with yet another origin has.
-/// So staleness of many heads is found in one pass over them, however many a hostile writer makes.
-struct HighestSeen(BTreeMap<Writer, [Option<(u64, Dot)>; 2]>);
-
-impl HighestSeen {
-    fn of(heads: &[Record]) -> Self {
-        let mut highest: BTreeMap<Writer, [Option<(u64, Dot)>; 2]> = BTreeMap::new();
-        for head in heads {
-            for entry in head.seen.entries() {
-                let [first, second] = highest.entry(entry.writer).or_default();
-                let new = Some((entry.counter, head.origin));
-                match *first {
-                    Some((counter, origin)) if origin == head.origin => {
-                        *first = Some((counter.max(entry.counter), origin));
-                    }
-                    Some((counter, _)) if counter < entry.counter => (*first, *second) = (new, *first),
-                    Some(_) => {
-                        let higher = second.is_none_or(|(counter, _)| counter < entry.counter);
-                        *second = if higher { new } else { *second };
-                    }
-                    None => *first = new,
-                }
-            }
-        }
-        Self(highest)
-    }
-
-    /// Whether a head with another origin has seen this one.
-    fn by_another_origin(&self, origin: Dot) -> bool {
-        self.0
-            .get(&origin.writer)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .any(|&(counter, by)| by != origin && counter >= origin.counter)
-    }
 }
 
 #[cfg(test)]

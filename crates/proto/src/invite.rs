@@ -382,4 +382,4 @@ impl Drop for InviteWire<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -34,6 +34,8 @@ pub mod merkle;
 pub mod message;
 pub mod moves;
 pub mod path;
+#[cfg(test)]
+mod proof;
 pub mod publication;
 pub mod reconcile;
 pub mod record;

@@ -21,6 +21,9 @@ pub const COPY_EXTENSION_BYTES_MAX: usize = 32;
 /// record that has seen as many takes some 40 KiB.
 pub const SEEN_ENTRIES_MAX: usize = 4096;
 
+/// Most versions that one record may have displaced.
+pub const DISPLACED_MAX: usize = 1024;
+
 /// How far a counter in a *seen* may be above the highest one known of its writer before it must be proved.
 pub const COUNTER_JUMP_MAX: u64 = 1 << 20;
 
@@ -30,8 +33,9 @@ pub const PUBLICATION_RECORDS_MAX: usize = 1024;
 /// Deepest proof of a lone record.
 pub const PROOF_HASHES_MAX: usize = PUBLICATION_RECORDS_MAX.ilog2() as usize;
 
-/// Most bytes of a record in its canonical encoding: the longest path, target and seen together, and what is fixed.
-pub const RECORD_BYTES_MAX: usize = PATH_BYTES_MAX + SYMLINK_TARGET_BYTES_MAX + 20 * SEEN_ENTRIES_MAX + 256;
+/// Most bytes of a record in its canonical encoding: the longest path, target and lists together, and what is fixed.
+pub const RECORD_BYTES_MAX: usize =
+    PATH_BYTES_MAX + SYMLINK_TARGET_BYTES_MAX + 20 * (SEEN_ENTRIES_MAX + DISPLACED_MAX) + 256;
 
 // ── cut and lists ──
 
@@ -82,10 +86,12 @@ pub const RUN_RECORDS_MAX: usize = PUBLICATION_RECORDS_MAX;
 pub const RUN_BYTES_MAX: usize = 768 << 10;
 
 /// Most writers in a run's table: those that one record can have seen, and one for each dot and origin.
-pub const RUN_WRITERS_MAX: usize = SEEN_ENTRIES_MAX + 2 * RUN_RECORDS_MAX;
+pub const RUN_WRITERS_MAX: usize = SEEN_ENTRIES_MAX + DISPLACED_MAX + 2 * RUN_RECORDS_MAX;
 
-const _: () =
-    assert!(RECORD_BYTES_MAX + 8 * SEEN_ENTRIES_MAX < RUN_BYTES_MAX, "a record by itself always fits");
+const _: () = assert!(
+    RECORD_BYTES_MAX + 8 * (SEEN_ENTRIES_MAX + DISPLACED_MAX) < RUN_BYTES_MAX,
+    "a record by itself always fits"
+);
 const _: () = assert!(RUN_BYTES_MAX < FRAME_BODY_BYTES_MAX && FRAME_CONTENT_BYTES_MAX < FRAME_BODY_BYTES_MAX);
 
 // ── tracker ──

@@ -191,6 +191,9 @@ pub struct Record {
     /// The dot of the user's version whose bytes this carries: new bytes, the own dot; a resolution, a new mode or
     /// time alone keep the origin of the bytes.
     pub origin: Dot,
+    /// Origins that were seen and not replaced: versions that only lost, and stand in conflict copies. In order; empty
+    /// where the bytes are new, because those replace all that their author saw.
+    pub displaced: Box<[Dot]>,
     /// For a conflict copy: of what. The rest of such a record follows from the loser's.
     pub copy_of: Option<CopyOf>,
 }
@@ -237,6 +240,9 @@ pub enum RecordError {
     /// An origin that is neither its own dot nor seen.
     #[error("a record that carries bytes which its author had not seen")]
     UnseenOrigin,
+    /// Displaced origins out of order, unseen, or beside new bytes.
+    #[error("a record that displaces what it cannot have displaced")]
+    Displaced,
     /// A conflict copy that is not what its `copy_of` says.
     #[error("a conflict copy that does not follow from what it copies")]
     FalseCopy,
@@ -269,10 +275,26 @@ impl Record {
         if self.origin != self.dot && !self.seen.includes(self.origin) {
             return Err(RecordError::UnseenOrigin);
         }
+        let is_kept =
+            |origin: &Dot| self.seen.includes(*origin) && *origin != self.origin && origin.counter > 0;
+        let in_order = self.displaced.is_sorted_by(|one, next| one < next);
+        if !in_order
+            || !self.displaced.iter().all(is_kept)
+            || self.origin == self.dot && !self.displaced.is_empty()
+        {
+            return Err(RecordError::Displaced);
+        }
         if self.copy_of.is_some() && !crate::conflict::is_true_copy(&self) {
             return Err(RecordError::FalseCopy);
         }
         Ok(self)
+    }
+
+    /// Whether a user whose work is in this record saw the version with this origin and replaced it. What it only
+    /// displaced, or carries itself, it did not replace.
+    #[must_use]
+    pub fn replaces(&self, origin: Dot) -> bool {
+        self.origin != origin && self.seen.includes(origin) && self.displaced.binary_search(&origin).is_err()
     }
 
     /// The same version under another dot, as a version of its own: for one that a removal made void or that a rolled
@@ -280,7 +302,7 @@ impl Record {
     /// came meanwhile instead of replacing it.
     #[must_use]
     pub fn reissued(&self, dot: Dot) -> Self {
-        Self { dot, origin: dot, copy_of: None, ..self.clone() }
+        Self { dot, origin: dot, displaced: Box::default(), copy_of: None, ..self.clone() }
     }
 
     /// The hash of the canonical encoding: what a publication signs, and the record's fingerprint in the digests.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::dot::{Dot, Seen};
 use crate::hash::ContentId;
 use crate::id::Writer;
-use crate::limits::{RUN_BYTES_MAX, RUN_RECORDS_MAX, RUN_WRITERS_MAX};
+use crate::limits::{DISPLACED_MAX, RUN_BYTES_MAX, RUN_RECORDS_MAX, RUN_WRITERS_MAX};
 use crate::path::RelPath;
 use crate::record::{CopyOf, Kind, Mode, Record, RecordError, Timestamp, Version};
 
@@ -75,7 +75,7 @@ enum History {
     /// New bytes: the origin is the own dot.
     New { dot: Numbered, seen: Vec<Numbered> },
     /// Bytes kept from elsewhere.
-    Kept { dot: Numbered, origin: Numbered, seen: Vec<Numbered> },
+    Kept { dot: Numbered, origin: Numbered, seen: Vec<Numbered>, displaced: Vec<Numbered> },
     /// A conflict copy: its dot follows.
     Copy([u8; 32]),
 }
@@ -199,7 +199,8 @@ impl WriterTable {
         if record.origin == record.dot {
             return History::New { dot, seen };
         }
-        History::Kept { dot, origin: self.number(record.origin), seen }
+        let displaced = record.displaced.iter().map(|origin| self.number(*origin)).collect();
+        History::Kept { dot, origin: self.number(record.origin), seen, displaced }
     }
 }
 
@@ -216,22 +217,29 @@ impl Entry<'_> {
                 place.and_then(|place| writers.get(place)).ok_or(RunError::NoSuchWriter(at, numbered.0))?;
             Ok(Dot::new(Writer::from_bytes(*writer), numbered.1))
         };
-        let all_seen = |seen: Vec<Numbered>| {
-            let mut entries = seen.into_iter().map(dot).collect::<Result<Vec<_>, RunError>>()?;
+        let dots = |numbered: Vec<Numbered>| {
+            let mut dots = numbered.into_iter().map(dot).collect::<Result<Vec<_>, RunError>>()?;
             // Writers stand in the table as they were met, a record's in their own order.
-            entries.sort_unstable();
-            Seen::new(entries).map_err(|error| bad(error.into()))
+            dots.sort_unstable();
+            Ok(dots)
         };
-        let (dot, origin, seen, copy_of) = match self.history {
-            History::New { dot: own, seen } => (dot(own)?, dot(own)?, all_seen(seen)?, None),
-            History::Kept { dot: own, origin, seen } => (dot(own)?, dot(origin)?, all_seen(seen)?, None),
+        let all_seen = |seen| Seen::new(dots(seen)?).map_err(|error| bad(error.into()));
+        let none = Box::default();
+        let (dot, origin, seen, displaced, copy_of) = match self.history {
+            History::New { dot: own, seen } => (dot(own)?, dot(own)?, all_seen(seen)?, none, None),
+            History::Kept { dot: own, origin, seen, displaced } => {
+                if displaced.len() > DISPLACED_MAX {
+                    return Err(bad(RecordError::Displaced));
+                }
+                (dot(own)?, dot(origin)?, all_seen(seen)?, dots(displaced)?.into(), None)
+            }
             History::Copy(hash) => {
                 let copy_of = CopyOf(hash);
                 let dot = copy_of.dot(&version.kind.content()).0;
-                (dot, dot, Seen::default(), Some(copy_of))
+                (dot, dot, Seen::default(), none, Some(copy_of))
             }
         };
-        Record { path, version, dot, seen, origin, copy_of }.check().map_err(bad)
+        Record { path, version, dot, seen, origin, displaced, copy_of }.check().map_err(bad)
     }
 }
 

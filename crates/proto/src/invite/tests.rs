@@ -7,7 +7,7 @@ use crate::key::KeyError;
 use crate::key::testing::device_key;
 use crate::roster::{DeviceName, Entries, Founding, Offer, Role};
 
-fn invite() -> Invite {
+pub(crate) fn invite() -> Invite {
     let founding = founding();
     let key = InviteSecret::from_seed(&[3; 32]);
     let offer = Offer { role: Role::Writer, uses: 1, not_after: 1_795_000_000 };

@@ -9,7 +9,7 @@ use super::{CopyOf, Kind, Mode, Record, RecordError, Timestamp, Version};
 use crate::dot::{Dot, Seen};
 use crate::hash::ContentId;
 use crate::id::Writer;
-use crate::limits::{RECORD_BYTES_MAX, SEEN_ENTRIES_MAX};
+use crate::limits::{DISPLACED_MAX, RECORD_BYTES_MAX, SEEN_ENTRIES_MAX};
 use crate::path::RelPath;
 
 #[derive(Serialize, Deserialize)]
@@ -24,6 +24,7 @@ struct Wire<'a> {
     origin: DotWire,
     copy_of: Option<[u8; 32]>,
     seen: Vec<DotWire>,
+    displaced: Vec<DotWire>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -57,6 +58,7 @@ impl Record {
             origin: self.origin.into(),
             copy_of: self.copy_of.map(|copy| copy.0),
             seen: self.seen.entries().map(DotWire::from).collect(),
+            displaced: self.displaced.iter().copied().map(DotWire::from).collect(),
         };
         let buffer = Vec::with_capacity(160 + wire.path.len() + 18 * wire.seen.len());
         #[expect(clippy::expect_used, reason = "writing plain values into a Vec cannot fail")]
@@ -85,6 +87,9 @@ impl Wire<'_> {
         if self.seen.len() > SEEN_ENTRIES_MAX {
             return Err(crate::dot::SeenError::TooMany(self.seen.len()).into());
         }
+        if self.displaced.len() > DISPLACED_MAX {
+            return Err(RecordError::Displaced);
+        }
         if self.mode > 0o777 {
             return Err(RecordError::NotItsKind);
         }
@@ -102,6 +107,7 @@ impl Wire<'_> {
             dot: self.dot.into(),
             seen: Seen::new(self.seen.into_iter().map(Dot::from).collect())?,
             origin: self.origin.into(),
+            displaced: self.displaced.into_iter().map(Dot::from).collect(),
             copy_of: self.copy_of.map(CopyOf),
         }
         .check()

@@ -16,6 +16,7 @@ fn record(kind: Kind) -> Record {
         dot: dot(0xab, 300),
         seen: Seen::new(vec![dot(1, 7), dot(0xab, 299)]).unwrap(),
         origin: dot(0xab, 300),
+        displaced: Box::default(),
         copy_of: None,
     }
 }
@@ -37,23 +38,24 @@ fn kinds() -> [Record; 4] {
 fn the_encoding_is_frozen() {
     let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
     let expected = [
-        "0d70686f746f732fc3a92e6a7067",               // length and path
-        &format!("02c096b102{}", "cc".repeat(32)),    // file: size, content
-        "80c49fd50c959aef3aed03",                     // seconds (zigzag), nanoseconds, mode
-        "ababababababababac02ababababababababac02",   // dot, origin
-        "0002010101010101010107ababababababababab02", // no copy; seen: two entries
+        "0d70686f746f732fc3a92e6a7067",                 // length and path
+        &format!("02c096b102{}", "cc".repeat(32)),      // file: size, content
+        "80c49fd50c959aef3aed03",                       // seconds (zigzag), nanoseconds, mode
+        "ababababababababac02ababababababababac02",     // dot, origin
+        "0002010101010101010107ababababababababab0200", // no copy; seen: two entries; nothing displaced
     ];
     assert_eq!(hex(&a_file().encode()), expected.concat());
     assert_eq!(
         kinds().map(|record| record.hash().short()),
-        ["u43ce4v", "poodjdy", "jtrh6xo", "xwicd4v"],
+        ["opk2hly", "3i2pjp3", "hiruaze", "z6xdzso"],
         "hashes of canonical encodings must never change"
     );
 }
 
 #[test]
 fn what_is_encoded_comes_back() {
-    for record in kinds().into_iter().chain([crate::conflict::copy_of(&a_file())]) {
+    let displacing = Record { origin: dot(1, 7), displaced: [dot(0xab, 2)].into(), ..a_file() };
+    for record in kinds().into_iter().chain([crate::conflict::copy_of(&a_file()), displacing]) {
         assert_eq!(Record::decode(&record.encode()), Ok(record.clone().check().unwrap()));
     }
 }
@@ -82,6 +84,13 @@ fn d9_d12_d16_what_no_honest_device_makes_is_refused() {
         (Record { origin: dot(1, 0), ..a_file() }, RecordError::Zero),
         (Record { seen: seen(vec![dot(0xab, 300)]), ..a_file() }, RecordError::SawItself),
         (Record { origin: dot(1, 8), ..a_file() }, RecordError::UnseenOrigin),
+        (Record { displaced: [dot(1, 7)].into(), ..a_file() }, RecordError::Displaced),
+        (Record { origin: dot(1, 7), displaced: [dot(1, 7)].into(), ..a_file() }, RecordError::Displaced),
+        (Record { origin: dot(1, 7), displaced: [dot(2, 1)].into(), ..a_file() }, RecordError::Displaced),
+        (
+            Record { origin: dot(1, 7), displaced: [dot(1, 2), dot(1, 1)].into(), ..a_file() },
+            RecordError::Displaced,
+        ),
         (Record { copy_of: Some(CopyOf([0; 32])), ..a_file() }, RecordError::FalseCopy),
     ];
     for (record, error) in table {

@@ -355,4 +355,4 @@ impl Roster {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -29,6 +29,14 @@ fn described(device: u64) -> Described {
 #[derive(Clone)]
 struct Handed(InviteSecret, Delegation);
 
+/// Bytes of each sort that a fuzzer can begin with.
+pub(crate) fn samples() -> Vec<(&'static str, Vec<u8>)> {
+    let mut world = World::founded();
+    let Handed(_, delegation) = world.invites(0, Role::Writer, 1);
+    let entry = [&world.share().as_bytes()[..], &world.entries[0].encode()].concat();
+    vec![("entry", entry), ("delegation", delegation.encode())]
+}
+
 /// A share whose devices see each other's entries at once, unless a test says otherwise.
 #[derive(Clone)]
 struct World {

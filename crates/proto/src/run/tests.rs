@@ -11,7 +11,15 @@ use crate::limits::{PATH_BYTES_MAX, SEEN_ENTRIES_MAX};
 fn folder(path: &str, counter: u64) -> Record {
     let dot = Dot::new(Writer::from_bytes([7; 8]), counter);
     let version = Version::new(Kind::Directory, Timestamp::ZERO, Mode::from_bits(0o755));
-    Record { path: path_of(path), version, dot, seen: Seen::default(), origin: dot, copy_of: None }
+    Record {
+        path: path_of(path),
+        version,
+        dot,
+        seen: Seen::default(),
+        origin: dot,
+        displaced: Box::default(),
+        copy_of: None,
+    }
 }
 
 /// 1,000 files of a folder that was renamed, as the benchmark W5 has them.
@@ -26,10 +34,26 @@ fn renamed_folder() -> Vec<Record> {
         let new = Version::new(Kind::File { size: 1 << 20, content: bytes }, mtime, Mode::from_bits(0o644));
         let own = dot(10_000 + 2 * at);
         let path = path_of(&format!("album/summer/picture-{at:05}.bin"));
-        run.push(Record { path, version: gone, dot: own, seen, origin: own, copy_of: None });
+        run.push(Record {
+            path,
+            version: gone,
+            dot: own,
+            seen,
+            origin: own,
+            displaced: Box::default(),
+            copy_of: None,
+        });
         let (own, seen) = (dot(10_001 + 2 * at), Seen::default());
         let path = path_of(&format!("album/autumn/picture-{at:05}.bin"));
-        run.push(Record { path, version: new, dot: own, seen, origin: own, copy_of: None });
+        run.push(Record {
+            path,
+            version: new,
+            dot: own,
+            seen,
+            origin: own,
+            displaced: Box::default(),
+            copy_of: None,
+        });
     }
     run.sort();
     run
