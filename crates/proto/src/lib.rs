@@ -4,9 +4,9 @@
 //! randomness (`clippy.toml` sees to it); what differs from device to device comes in as an argument. Nothing that
 //! others send makes it panic, and nothing costs more than `limits` allows.
 //!
-//! Begin at `record` (one version of one path) and `heads` (how versions merge). `tree` says what a path
-//! shows once its children are looked at, `roster` and `publication` who may say what, `reconcile` how two
-//! devices find what differs, `message` how all of it looks on the wire.
+//! Begin at [`record`] (one version of one path) and [`heads`] (how versions merge, and what a path shows); then
+//! [`roster`] and [`publication`] (who may say what), [`reconcile`] (how two devices find what differs), [`message`]
+//! (how all of it looks on the wire).
 
 pub mod announce;
 #[cfg(any(test, feature = "arb"))]
