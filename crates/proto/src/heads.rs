@@ -222,8 +222,16 @@ impl Heads {
     /// - An edit of what won resolves the conflict with what lost, at once.
     /// - An earlier head by the same writer is always resolved with it. Whoever sees the new dot has, by number, seen
     ///   all earlier ones of its writer, so one that stayed beside it would be dropped and never looked at.
+    ///
+    /// `None` for a new time or mode of bytes that some head replaces: it loses silently, since content decides.
     #[must_use]
-    pub fn edit(&self, path: &RelPath, base: Option<&Base>, version: Version, dot: Dot) -> Transaction {
+    pub fn edit(
+        &self,
+        path: &RelPath,
+        base: Option<&Base>,
+        version: Version,
+        dot: Dot,
+    ) -> Option<Transaction> {
         let is_base = |head: &Record| base.is_some_and(|base| head.version.kind.is_same(&base.version.kind));
         let shows_winner = self.winner().is_some_and(is_base);
         let covers = |head: &Record| shows_winner || is_base(head) || head.dot.writer == dot.writer;
@@ -236,13 +244,16 @@ impl Heads {
             |head: &&Record| covers(head) && !is_base(head) && !head.version.kind.is_same(&version.kind);
         let copies = copies(self.live().into_iter().filter(lost));
         let kept = base.filter(|base| base.version.kind.is_same(&version.kind));
+        if kept.is_some_and(|base| !shows_winner && self.0.iter().any(|head| head.replaces(base.origin))) {
+            return None;
+        }
         let (origin, displaced) = match kept {
             Some(base) => (base.origin, self.displaced(covers, Some(base), base.origin)),
             None => (dot, Box::default()),
         };
         let (path, seen) = (path.clone(), seen.finish());
         let record = Record { path, version, dot, seen, origin, displaced, copy_of: None };
-        Transaction { record, copies }
+        Some(Transaction { record, copies })
     }
 
     /// Of what these heads, and base, carry or had displaced: what none of them replaces, and is not kept either.

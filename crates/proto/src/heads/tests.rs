@@ -76,7 +76,7 @@ impl Device {
     fn edit(&mut self, path: &str, version: Version) -> Record {
         let dot = self.mint();
         let (heads, base) = self.paths.entry(path_of(path)).or_default();
-        let transaction = heads.edit(&path_of(path), base.as_ref(), version, dot);
+        let transaction = heads.edit(&path_of(path), base.as_ref(), version, dot).unwrap();
         *base = Some(Base::from(&transaction.record));
         let record = transaction.record.clone();
         self.publish(transaction);
@@ -249,6 +249,22 @@ fn a_touch_or_mode_beside_an_edit_loses_silently() {
         exchange(&mut ana, &mut ben);
         assert_eq!((ana.shows("p"), ana.heads("p").conflict(Below::Nothing).len()), (kind(2), 0));
     }
+}
+
+/// Found by the worlds: a touch of bytes that the own index already knows to be replaced, but the disk still shows, must
+/// not cover what replaced them.
+#[test]
+fn a_touch_of_what_is_replaced_makes_no_record() {
+    let [mut ana, mut ben, _] = three();
+    ana.write("p", 1, 100);
+    ben.hear(&ana);
+    ben.show("p");
+    ana.write("p", 2, 50);
+    ben.hear(&ana);
+    let (heads, base) = &ben.paths[&path_of("p")];
+    let dot = Dot::new(ben.writer, 1);
+    assert_eq!(heads.edit(&path_of("p"), base.as_ref(), file(1, 999, 0o600), dot), None);
+    assert!(heads.edit(&path_of("p"), base.as_ref(), file(3, 999, 0o600), dot).is_some());
 }
 
 /// F3 (d): a touch beside a deletion does not bring the file back (I6).

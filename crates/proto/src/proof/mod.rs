@@ -118,7 +118,7 @@ pub(crate) trait Rules: Clone {
     /// A base with no dot (all zero).
     fn base_view(&self, base: &Self::Base) -> View;
     fn base_version(&self, base: &Self::Base) -> Version;
-    /// The user changed the path on a disk that agreed with `base`.
+    /// The user changed the path on a disk that agreed with `base`; `None` if that is lost silently.
     fn edit(
         &self,
         path: &Self::Path,
@@ -126,7 +126,7 @@ pub(crate) trait Rules: Clone {
         base: Option<&Self::Base>,
         new: Version,
         dot: Dot,
-    ) -> Minted<Self>;
+    ) -> Option<Minted<Self>>;
     /// Settles several heads; `None` where there is no conflict.
     fn resolve(
         &self,

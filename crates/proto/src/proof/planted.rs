@@ -177,14 +177,21 @@ impl Rules for Planted {
         Reference.base_view(base)
     }
 
-    fn edit(&self, path: &Path, heads: &Heads, base: Option<&Base>, new: Version, dot: Dot) -> Minted<Self> {
+    fn edit(
+        &self,
+        path: &Path,
+        heads: &Heads,
+        base: Option<&Base>,
+        new: Version,
+        dot: Dot,
+    ) -> Option<Minted<Self>> {
         let mut looked_at = self.looked_at(heads);
         if let (Bug::BaseFromWinnerOnly, Some(base), Some(winner)) = (self.0, base, Reference.winner(heads)) {
             looked_at.retain(|head| *head == winner || !head.version.content.same(base.version.content));
         }
-        let minted = Reference.edit(path, &looked_at, base, new, dot);
+        let minted = Reference.edit(path, &looked_at, base, new, dot)?;
         let minted = self.bend_new(heads, base, minted);
-        Self::ours(minted)
+        Some(Self::ours(minted))
     }
 
     fn resolve(&self, path: &Path, heads: &Heads, live_below: bool, dot: Dot) -> Option<Minted<Self>> {

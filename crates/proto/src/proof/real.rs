@@ -170,8 +170,8 @@ impl Rules for Real {
         base: Option<&Base>,
         new: Version,
         dot: Dot,
-    ) -> Minted<Self> {
-        minted(heads, heads.edit(path, base, version_of(new), dot_of(dot)))
+    ) -> Option<Minted<Self>> {
+        heads.edit(path, base, version_of(new), dot_of(dot)).map(|transaction| minted(heads, transaction))
     }
 
     fn resolve(&self, _path: &RelPath, heads: &Heads, live_below: bool, dot: Dot) -> Option<Minted<Self>> {

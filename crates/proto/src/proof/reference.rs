@@ -142,7 +142,7 @@ pub(crate) fn edit(
     base: Option<&Base>,
     new: Version,
     dot: Dot,
-) -> Minted<Reference> {
+) -> Option<Minted<Reference>> {
     let agreed = |content: Content| base.is_some_and(|base| content.same(base.version.content));
     // A disk that shows the winner shows the conflict too: the edit settles it. Else only what the user saw is
     // covered, and the writer's own heads: this dot, in any later *seen*, would swallow them.
@@ -162,9 +162,20 @@ pub(crate) fn edit(
             copies.push(copy(path, head));
         }
     }
+    // A touch of bytes that somebody replaced loses silently.
+    let replaces = |head: &Rc<Record>, origin: Dot| {
+        head.origin != origin && includes(&head.seen, origin) && !head.displaced.contains(&origin)
+    };
+    let kept = base.filter(|_| agreed(new.content));
+    if kept.is_some_and(|base| !settles && heads.iter().any(|head| replaces(head, base.origin))) {
+        return None;
+    }
     let origin = base.filter(|_| agreed(new.content)).map_or(dot, |base| base.origin);
     let displaced = if origin == dot { BTreeSet::new() } else { displaced(&covered, origin, base) };
-    Minted { record: Rc::new(Record { version: new, dot, seen, origin, displaced, copy_of: None }), copies }
+    Some(Minted {
+        record: Rc::new(Record { version: new, dot, seen, origin, displaced, copy_of: None }),
+        copies,
+    })
 }
 
 pub(crate) fn resolve(path: &Path, heads: &Heads, live_below: bool, dot: Dot) -> Option<Minted<Reference>> {
@@ -276,7 +287,14 @@ impl Rules for Reference {
         View { version, dot: Dot::default(), seen, origin, displaced }
     }
 
-    fn edit(&self, path: &Path, heads: &Heads, at: Option<&Base>, new: Version, dot: Dot) -> Minted<Self> {
+    fn edit(
+        &self,
+        path: &Path,
+        heads: &Heads,
+        at: Option<&Base>,
+        new: Version,
+        dot: Dot,
+    ) -> Option<Minted<Self>> {
         edit(path, heads, at, new, dot)
     }
 

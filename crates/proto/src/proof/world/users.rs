@@ -119,7 +119,10 @@ impl<R: Rules> World<R> {
             let before = if base.is_some() { 0 } else { slot.shown.embodies };
             ghost = Ghost { embodies: made | before, past };
         }
-        let minted = rules.edit(path, &slot.heads, slot.base.as_ref(), new, dot);
+        let Some(minted) = rules.edit(path, &slot.heads, slot.base.as_ref(), new, dot) else {
+            self.slot(device, path).disk = Disk::Holds(new); // Until the disk shows what replaced it.
+            return Ok(());
+        };
         // What somebody else made alike is one version with it, if it covers that.
         let seen = rules.view(&minted.record).seen;
         for head in rules.records(&slot.heads) {
