@@ -117,16 +117,17 @@ impl Heads {
     /// The heads that are not stale, in order.
     ///
     /// A head is *stale* when another head replaces its origin ([`Record::replaces`]): it carries bytes, kept by a
-    /// resolution, a new mode or a new time, that an edit beside it replaced. If all are, none is.
+    /// resolution, a new mode or a new time, that an edit beside it replaced. Where all are, everything was replaced by
+    /// somebody who saw it, and what that was has been deleted or stands in conflict copies.
     #[must_use]
     pub fn live(&self) -> Vec<&Record> {
         let is_stale = |head: &&Record| self.0.iter().any(|other| other.replaces(head.origin));
-        let live: Vec<_> = self.0.iter().filter(|head| !is_stale(head)).collect();
-        if live.is_empty() { self.0.iter().collect() } else { live }
+        self.0.iter().filter(|head| !is_stale(head)).collect()
     }
 
     /// The version that the path has: of those that are not stale, anything over gone, a folder over a file over a
-    /// link, the later mtime, the larger content id, the larger dot; a total order over whole records.
+    /// link, the later mtime, the larger content id, the larger dot; a total order over whole records. `None`: nothing
+    /// is known of the path, or all is stale.
     #[must_use]
     pub fn winner(&self) -> Option<&Record> {
         match &*self.0 {
@@ -148,7 +149,7 @@ impl Heads {
     }
 
     /// What a disk that shows the winner has agreed with: the user there has seen all heads with that content, and
-    /// no other. `None` where nothing is known.
+    /// no other. `None` where there is no winner.
     #[must_use]
     pub fn base(&self) -> Option<Base> {
         self.winner().map(|winner| self.base_of(winner))

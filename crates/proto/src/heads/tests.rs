@@ -285,6 +285,33 @@ fn a_touch_beside_a_deletion_does_not_undo_it() {
 /// Found by the worlds (I6): two resolutions each displaced what the other one keeps, and one of these was deleted by a
 /// user who saw it. Were it enough to have seen an origin, both would be stale, hence neither, and the deleted version
 /// would win.
+/// Two resolutions each set aside the deletion of what the other one kept.
+#[test]
+fn what_everybody_deleted_stays_gone() {
+    let mut devices = [1, 2, 3, 4].map(Device::new);
+    let [a, b, c, d] = &mut devices;
+    a.write("p", 1, 5);
+    b.write("p", 2, 5);
+    c.hear(b);
+    d.hear(a);
+    a.delete("p");
+    b.delete("p");
+    c.hear(a);
+    d.hear(b);
+    assert!(c.resolve("p").is_some() && d.resolve("p").is_some());
+    assert_eq!(
+        (c.shows("p"), d.shows("p")),
+        (kind(2), kind(1)),
+        "each deleted without having seen the other"
+    );
+    exchange(c, d);
+    assert_eq!(c.shows("p"), None);
+    assert_eq!(c.copies(), d.copies());
+    c.show("p");
+    c.write("p", 3, 1);
+    assert_eq!(c.shows("p"), kind(3), "the path is free");
+}
+
 #[test]
 fn what_was_displaced_was_not_replaced() {
     let [mut ana, mut ben, mut cyd] = three();

@@ -1,8 +1,9 @@
 //! What must be true in every world, after each step and when all is quiet.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
-use super::world::{Device, Disk, Ghost, Versions, World};
+use super::world::{Device, Disk, Ghost, Slot, Versions, World};
 use super::{Content, Copy, Rules, View};
 
 /// A promise that was broken, and how.
@@ -41,14 +42,28 @@ impl<R: Rules> World<R> {
         Ok(())
     }
 
-    /// Versions that nobody shows or keeps, and that no user saw and replaced. What two users made alike is one
-    /// version to anybody who looks.
+    /// Versions that nobody shows or keeps, and that no user saw and replaced.
     fn unaccounted(&self) -> Versions {
         let heads = self.devices.iter().flat_map(|device| device.slots.values());
         let heads = heads.flat_map(|slot| self.rules.records(&slot.heads));
         let shown: BTreeSet<Content> = heads.map(|head| self.rules.version(&head).content).collect();
         let alike = self.log.iter().filter(|(_, made)| shown.contains(&made.content));
-        alike.fold(self.unknown(), |unknown, (id, _)| unknown & !(1 << *id))
+        alike.fold(self.unknown(), |unknown, (id, _)| unknown & !(1 << *id)) & !self.replaced_alike()
+    }
+
+    /// What two users made alike at one path, neither having seen the other's, is one version to anybody who looks:
+    /// who replaces the one replaces the other.
+    fn replaced_alike(&self) -> Versions {
+        let is_in = |id: u32, versions: Versions| versions & (1 << id) != 0;
+        let replaced = || self.log.iter().filter(|(id, _)| is_in(**id, self.replaced));
+        let alike = self.log.iter().filter(|(id, made)| {
+            replaced().any(|(other, twin)| {
+                (&made.path, made.content) == (&twin.path, twin.content)
+                    && !is_in(*other, made.past)
+                    && !is_in(**id, twin.past)
+            })
+        });
+        alike.fold(0, |alike, (id, _)| alike | 1 << *id)
     }
 
     /// Those of them that are in no head by themselves.
@@ -77,20 +92,38 @@ impl<R: Rules> World<R> {
         })
     }
 
-    /// After an index was lost: what was known to it alone is in no index any more, and may be asked of nobody.
-    pub(crate) fn forgive(&mut self) {
-        self.exempt |= self.unknown();
+    /// After an index was lost: what was known to it alone is in no index any more, and may be asked of nobody. That
+    /// goes for what had stood `in_copies` of which only it knew: of a transaction of which somebody was told a part.
+    pub(crate) fn forgive(&mut self, in_copies: Versions) {
+        self.exempt |= self.unknown() | (in_copies & !self.in_copies());
         let (known, past) = self.known();
         for (id, made) in self.log.iter() {
             if (known | past) & (1 << *id) == 0 {
                 self.forgiven |= made.past;
             }
         }
-        let devices = &self.devices;
-        let known = |path: &R::Path| devices.iter().any(|device| device.slots.contains_key(path));
-        let gone: Vec<R::Path> = self.copies.keys().filter(|path| !known(path)).cloned().collect();
+        self.forget_copies();
+    }
+
+    /// What conflict copies keep, in indexes and on disks.
+    pub(crate) fn in_copies(&self) -> Versions {
+        let slots = self.devices.iter().flat_map(|device| device.slots.iter());
+        let copies = slots.filter(|(path, _)| self.copies.contains_key(path));
+        copies.fold(0, |kept, (_, slot)| {
+            let heads = self.rules.records(&slot.heads).into_iter();
+            heads.fold(kept | slot.shown.embodies, |kept, head| kept | self.ghost(&head).embodies)
+        })
+    }
+
+    /// Forgets the copies that neither an index nor a disk knows any more.
+    pub(crate) fn forget_copies(&mut self) {
+        let slots = |path| self.devices.iter().filter_map(move |device| device.slots.get(path));
+        let stands =
+            |slot: &Slot<R>| slot.disk != Disk::Absent || !self.rules.records(&slot.heads).is_empty();
+        let gone = self.copies.keys().filter(|path| !slots(*path).any(|slot| stands(slot)));
+        let gone: Vec<R::Path> = gone.cloned().collect();
         for path in gone {
-            std::rc::Rc::make_mut(&mut self.copies).remove(&path);
+            Rc::make_mut(&mut self.copies).remove(&path);
         }
     }
 
@@ -105,8 +138,8 @@ impl<R: Rules> World<R> {
     ) -> Result<(), Violation> {
         let (loser, view) = (self.rules.view(&copy.loser), self.rules.view(&copy.record));
         // What a lost index had seen counts for nothing: that costs conflicts, never versions (I18).
-        let keeps = self.ghost(&copy.loser).embodies & !self.forgiven;
-        let seen = |past: Versions| keeps != 0 && keeps & !past == 0;
+        let keeps = self.ghost(&copy.loser).embodies;
+        let seen = |past: Versions| keeps != 0 && keeps & (!past | self.forgiven) == 0;
         let by = self.rules.records(before).into_iter().find(|head| seen(self.ghost(head).past));
         if by.is_some() || seen(ghost.past) {
             let what = format!("a copy of {loser:?}, whose successor {by:?} or {minted:?} had seen it");
@@ -213,6 +246,7 @@ impl<R: Rules> World<R> {
             }
         }
         for (path, slot) in &first.slots {
+            self.check_vanished(path, slot)?;
             if let Some(winner) = self.rules.winner(&slot.heads) {
                 let embodies = self.ghost(&winner).embodies;
                 let here = self.log.values().filter(|made| made.path == *path);
@@ -230,6 +264,21 @@ impl<R: Rules> World<R> {
                 device.slots.get(path).is_none_or(|slot| self.rules.records(&slot.heads).is_empty())
             }) {
                 return Err(Violation::new("I5", format!("the copy {path:?} is not everywhere")));
+            }
+        }
+        Ok(())
+    }
+
+    /// A path whose heads are all stale shows nothing: each of them was replaced by somebody who saw it.
+    fn check_vanished(&self, path: &R::Path, slot: &Slot<R>) -> Result<(), Violation> {
+        if self.rules.winner(&slot.heads).is_some() {
+            return Ok(());
+        }
+        for head in self.rules.records(&slot.heads) {
+            let left = self.ghost(&head).embodies & !self.replaced & !self.replaced_alike() & !self.exempt;
+            if left != 0 {
+                let what = format!("{path:?} shows nothing, and nobody replaced {head:?}");
+                return Err(Violation::new("I3", what));
             }
         }
         Ok(())

@@ -4,11 +4,12 @@
 //! step, beside a log of what the users really did and saw; [`checks`] compares the two after each step.
 //! [`exhaustive`] goes through every order of the steps of small worlds, [`random`] through large ones, and
 //! [`planted`] shows that wrong rules are caught. Whatever implements [`Rules`] lives in the same worlds, so the
-//! rules that run on people's disks are proved by them too.
+//! rules that run on people's disks are proved by them too; in [`lockstep`] they and the reference must say the same.
 
 mod canonical;
 mod checks;
 mod exhaustive;
+mod lockstep;
 mod planted;
 mod random;
 mod real;
@@ -61,6 +62,9 @@ pub(crate) struct Version {
     pub(crate) mtime: i64,
     pub(crate) mode: u32,
 }
+
+/// What one more of an mtime is, so that some conflict copies are named after one minute, and some are not.
+pub(crate) const MTIME_SECONDS: i64 = 20;
 
 /// For each writer the highest counter seen.
 pub(crate) type Seen = BTreeMap<u64, u64>;

@@ -77,9 +77,7 @@ impl Planted {
         let bent =
             heads.iter().map(|head| Rc::new(Record { displaced: BTreeSet::new(), ..(**head).clone() }));
         let bent: Heads = bent.collect();
-        let live: Heads =
-            bent.iter().filter(|head| !bent.iter().any(|other| stale(head, other))).cloned().collect();
-        if live.is_empty() { bent } else { live }
+        bent.iter().filter(|head| !bent.iter().any(|other| stale(head, other))).cloned().collect()
     }
 
     fn bend_new(

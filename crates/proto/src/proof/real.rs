@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use super::{Content, Copy, Dot, Minted, Rules, Version, View};
+use super::{Content, Copy, Dot, MTIME_SECONDS, Minted, Rules, Version, View};
 use crate::dot;
 use crate::hash::ContentId;
 use crate::heads::{Added, Base, Below, Heads, Transaction};
@@ -68,12 +68,12 @@ fn content_view(kind: &Kind) -> Content {
 }
 
 pub(crate) fn version_of(version: Version) -> record::Version {
-    let mtime = Timestamp::new(version.mtime, 0).unwrap();
+    let mtime = Timestamp::new(version.mtime * MTIME_SECONDS, 0).unwrap();
     record::Version::new(kind_of(version.content), mtime, Mode::from_bits(version.mode))
 }
 
 fn version_view(version: &record::Version) -> Version {
-    let (mtime, mode) = (version.mtime.seconds, u32::from(version.mode.bits()));
+    let (mtime, mode) = (version.mtime.seconds / MTIME_SECONDS, u32::from(version.mode.bits()));
     Version { content: content_view(&version.kind), mtime, mode }
 }
 

@@ -5,7 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::{Content, Copy, Dot, Minted, Rules, Seen, Version, View};
+use super::{Content, Copy, Dot, MTIME_SECONDS, Minted, Seen, Version};
+pub(crate) use rules::Reference;
+
+mod rules;
 
 /// One version of one path.
 #[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
@@ -44,7 +47,7 @@ pub(crate) struct CopyName {
     of: Path,
     origin: Dot,
     content: Content,
-    mtime: i64,
+    minute: i64,
 }
 
 pub(crate) fn includes(seen: &Seen, dot: Dot) -> bool {
@@ -68,7 +71,7 @@ pub(crate) fn add(heads: &mut Heads, record: &Rc<Record>) -> bool {
     heads.insert(record.clone())
 }
 
-/// The heads whose bytes somebody saw and replaced; none if that is true of all.
+/// All heads but those whose bytes somebody saw and replaced.
 pub(crate) fn live(heads: &Heads) -> Vec<&Rc<Record>> {
     let stale = |head: &Record| {
         heads.iter().any(|other| {
@@ -77,8 +80,7 @@ pub(crate) fn live(heads: &Heads) -> Vec<&Rc<Record>> {
                 && !other.displaced.contains(&head.origin)
         })
     };
-    let live: Vec<&Rc<Record>> = heads.iter().filter(|head| !stale(head)).collect();
-    if live.is_empty() { heads.iter().collect() } else { live }
+    heads.iter().filter(|head| !stale(head)).collect()
 }
 
 /// Anything over gone, directory over file over link; later mtime; larger content; larger dot; then the whole record.
@@ -201,8 +203,9 @@ pub(crate) fn resolve(path: &Path, heads: &Heads, live_below: bool, dot: Dot) ->
 }
 
 pub(crate) fn copy(path: &Path, loser: &Rc<Record>) -> Copy<Reference> {
-    let Version { content, mtime, .. } = loser.version;
-    let name = CopyName { of: path.clone(), origin: loser.origin, content, mtime };
+    let content = loser.version.content;
+    let minute = loser.version.mtime * MTIME_SECONDS / 60;
+    let name = CopyName { of: path.clone(), origin: loser.origin, content, minute };
     let named = format!("{path:?} {:?} {content:?}", loser.origin);
     let hash = u64::from_be_bytes(blake3::hash(named.as_bytes()).as_bytes()[..8].try_into().unwrap());
     let dot = Dot { writer: hash | 1 << 63, counter: 1 };
@@ -218,103 +221,11 @@ pub(crate) fn copy(path: &Path, loser: &Rc<Record>) -> Copy<Reference> {
     Copy { loser: loser.clone(), path: Path::Copy(Rc::new(name)), record: Rc::new(record) }
 }
 
-/// The rules above, for a world.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reference;
-
-impl Rules for Reference {
-    type Path = Path;
-    type Record = Rc<Record>;
-    type Heads = Heads;
-    type Base = Base;
-
-    fn path(&self, name: &'static str) -> Path {
-        Path::Own(name)
-    }
-
-    fn is_below(&self, path: &Path, above: &Path) -> bool {
-        let mut own = path;
-        while let Path::Copy(name) = own {
-            own = &name.of;
-        }
-        match (own, above) {
-            (Path::Own(own), Path::Own(above)) => {
-                own.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
-            }
-            _ => false,
-        }
-    }
-
-    fn add(&self, heads: &mut Heads, record: &Rc<Record>) -> bool {
-        add(heads, record)
-    }
-
-    fn records(&self, heads: &Heads) -> Vec<Rc<Record>> {
-        heads.iter().cloned().collect()
-    }
-
-    fn view(&self, record: &Rc<Record>) -> View {
-        let Record { version, dot, seen, origin, displaced, .. } = (**record).clone();
-        View { version, dot, seen, origin, displaced }
-    }
-
-    fn dot(&self, record: &Rc<Record>) -> Dot {
-        record.dot
-    }
-
-    fn version(&self, record: &Rc<Record>) -> Version {
-        record.version
-    }
-
-    fn base_version(&self, base: &Base) -> Version {
-        base.version
-    }
-
-    fn winner(&self, heads: &Heads) -> Option<Rc<Record>> {
-        winner(heads).cloned()
-    }
-
-    fn conflict(&self, heads: &Heads, live_below: bool) -> bool {
-        conflict(heads, live_below)
-    }
-
-    fn base(&self, heads: &Heads, shown: &Rc<Record>) -> Base {
-        base(heads, shown)
-    }
-
-    fn base_view(&self, base: &Base) -> View {
-        let Base { version, origin, seen, displaced } = base.clone();
-        View { version, dot: Dot::default(), seen, origin, displaced }
-    }
-
-    fn edit(
-        &self,
-        path: &Path,
-        heads: &Heads,
-        at: Option<&Base>,
-        new: Version,
-        dot: Dot,
-    ) -> Option<Minted<Self>> {
-        edit(path, heads, at, new, dot)
-    }
-
-    fn resolve(&self, path: &Path, heads: &Heads, live_below: bool, dot: Dot) -> Option<Minted<Self>> {
-        resolve(path, heads, live_below, dot)
-    }
-
-    fn needed(&self, heads: &Heads, _live_below: bool) -> Vec<Content> {
-        live(heads).into_iter().map(|head| head.version.content).collect()
-    }
-
-    fn adopts(&self, heads: &Heads, content: Content) -> Option<Rc<Record>> {
-        let equal = |of: Content| move |head: &&Rc<Record>| head.version.content == of;
-        let live = winner(heads).filter(equal(content));
-        live.or_else(|| heads.iter().rev().find(equal(content)))
-            .or_else(|| heads.iter().rev().find(equal(content.deleted())))
-            .cloned()
-    }
-
-    fn minted_again(&self, record: &Rc<Record>, _agreed: u64, dot: Dot) -> Rc<Record> {
-        Rc::new(Record { dot, origin: dot, ..(**record).clone() })
-    }
+/// The head that a disk without a base agrees with: one of equal content, else a deletion of just this.
+pub(crate) fn adopts(heads: &Heads, content: Content) -> Option<&Rc<Record>> {
+    let equal = |of: Content| move |head: &&Rc<Record>| head.version.content == of;
+    winner(heads)
+        .filter(equal(content))
+        .or_else(|| heads.iter().rev().find(equal(content)))
+        .or_else(|| heads.iter().rev().find(equal(content.deleted())))
 }

@@ -10,6 +10,7 @@ use super::{Device, Disk, Ghost, Slot, World};
 
 impl<R: Rules> World<R> {
     pub(super) fn lose_index(&mut self, device: usize) -> bool {
+        let in_copies = self.in_copies();
         let writer = self.draw_writer(device);
         for slot in self.devices[device].slots.values() {
             self.forgiven |= slot.shown.embodies | slot.shown.past;
@@ -29,7 +30,7 @@ impl<R: Rules> World<R> {
             let path = self.rules.path(name);
             self.slot(device, &path);
         }
-        self.forgive();
+        self.forgive(in_copies);
         true
     }
 
@@ -51,6 +52,10 @@ impl<R: Rules> World<R> {
                 if gone && !self.standing_below(device, &path).is_empty() {
                     continue; // An emptied directory goes when what stands in it has gone.
                 }
+                if gone {
+                    // Whether it was made again after it was deleted, only the lost index knew: it goes to history.
+                    self.exempt |= slot.shown.embodies;
+                }
                 self.remember(&head, Ghost { embodies: slot.shown.embodies, past: 0 });
                 let shown = self.ghost_of_content(&slot.heads, self.content(&head));
                 let slot = self.slot(device, &path);
@@ -67,7 +72,7 @@ impl<R: Rules> World<R> {
 
     pub(super) fn roll_back(&mut self, device: usize, disk: bool, noticed: bool) -> Result<bool, Violation> {
         let Some(snapshot) = self.snapshots[device].take() else { return Ok(false) };
-        let now = self.devices[device].clone();
+        let (now, in_copies) = (self.devices[device].clone(), self.in_copies());
         let mut restored = Device::clone(&snapshot);
         if !disk {
             restored.held = now.held.clone();
@@ -82,7 +87,7 @@ impl<R: Rules> World<R> {
             let at = self.device(device);
             (at.writer, at.counter) = (writer, 0);
         }
-        self.forgive();
+        self.forgive(in_copies);
         self.scan(device)?;
         Ok(true)
     }

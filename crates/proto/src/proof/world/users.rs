@@ -99,6 +99,7 @@ impl<R: Rules> World<R> {
         slot.disk = if new.content.is_gone() { Disk::Absent } else { Disk::Holds(new) };
         slot.shown = Ghost::default();
         self.hold(device, new.content);
+        self.forget_copies();
         Ok(())
     }
 
