@@ -497,6 +497,20 @@ fn deleting_the_winner_leaves_a_copy_of_what_lost() {
     assert_eq!(ben.copies(), [content(2)]);
 }
 
+/// Who brings back by hand what lost has settled the conflict: nothing is left to keep.
+#[test]
+fn making_anew_what_lost_leaves_no_copy() {
+    let [mut ana, mut ben, _] = three();
+    ana.write("p", 1, 415);
+    ben.write("p", 2, 309);
+    ben.hear(&ana);
+    ben.show("p");
+    ben.write("p", 2, 500);
+    assert_eq!((ben.shows("p"), ben.copies()), (kind(2), vec![]));
+    ana.hear(&ben);
+    assert_eq!((ana.heads("p").iter().len(), ana.shows("p")), (1, kind(2)));
+}
+
 /// What two users made alike is one version: no copy, and an edit has seen both.
 #[test]
 fn equal_contents_merge_silently() {
