@@ -335,6 +335,28 @@ fn what_was_displaced_was_not_replaced() {
     assert!(ana.resolve("p").is_none());
 }
 
+/// What the user had replaced stays replaced, though a head that shows the same bytes had only displaced it.
+#[test]
+fn a_touch_of_what_replaced_something_replaces_it_too() {
+    let [x, lost, edit, kept, touch] = [1, 2, 3, 4, 5].map(|name| Dot::new(Writer::from_bytes([name; 8]), 1));
+    let head = Record {
+        path: path_of("p"),
+        version: file(1, 100, 0o644),
+        dot: kept,
+        seen: Seen::new(vec![x, lost]).unwrap(),
+        origin: x,
+        displaced: [lost].into(),
+        copy_of: None,
+    };
+    let heads: Heads = [head.check().unwrap()].into_iter().collect();
+    // The disk shows the same bytes as an edit of what the head displaced.
+    let seen = Seen::new(vec![lost, edit]).unwrap();
+    let base = Base { version: file(1, 100, 0o644), origin: edit, seen, displaced: Box::default() };
+    let touched = heads.edit(&path_of("p"), Some(&base), file(1, 200, 0o644), touch).unwrap().record;
+    assert_eq!((touched.origin, &*touched.displaced), (edit, [x].as_slice()));
+    assert!(touched.check().unwrap().replaces(lost));
+}
+
 /// F4 (a), (b): a lost or rolled back index counts for nothing that its former life had seen.
 #[test]
 fn a_new_life_of_an_index_does_not_cover_what_the_old_one_made() {
@@ -365,6 +387,22 @@ fn many_resolvers_make_one_copy() {
     ana.hear(&cyd);
     assert_eq!(ana.copies(), [content(1)]);
     assert!(ana.resolve("p").is_none(), "three heads with equal content are no conflict");
+}
+
+/// Two resolutions kept the same bytes; both lose to what came meanwhile: that is one version, and one copy.
+#[test]
+fn what_several_heads_carry_is_copied_once() {
+    let [mut ana, mut ben, mut cem] = three();
+    ana.write("p", 1, 300);
+    ben.write("p", 2, 200);
+    exchange(&mut ana, &mut ben);
+    assert!(ana.resolve("p").is_some() && ben.resolve("p").is_some());
+    cem.write("p", 3, 400);
+    cem.hear(&ana);
+    cem.hear(&ben);
+    assert_eq!(cem.heads("p").iter().len(), 3);
+    let copies = cem.resolve("p").unwrap().copies;
+    assert_eq!(copies.iter().map(|copy| copy.version.kind.content()).collect::<Vec<_>>(), [content(1)]);
 }
 
 /// F5 (b): two versions that lose within a minute have two names.
@@ -428,6 +466,19 @@ fn a_disk_without_an_index_adopts_what_it_holds() {
     let loser = heads.adopt(&kind(1).unwrap()).unwrap();
     assert!(loser.version.mtime.seconds == 100 && loser.seen.entries().eq([Dot::new(ana.writer, 1)]));
     assert_eq!(Heads::default().adopt(&kind(1).unwrap()), None);
+}
+
+/// Of several with the same bytes it takes on the time and mode of the one that the others show.
+#[test]
+fn a_disk_without_an_index_adopts_the_winner_of_what_is_alike() {
+    let [mut ana, mut ben, mut cem] = three();
+    ana.write("p", 1, 100);
+    ben.write("p", 1, 300);
+    cem.write("p", 1, 200);
+    ana.hear(&ben);
+    ana.hear(&cem);
+    let base = ana.heads("p").adopt(&file(1, 0, 0).kind).unwrap();
+    assert_eq!(base.version.mtime, Timestamp::new(300, 0).unwrap());
 }
 
 /// F10 (a): a folder takes the path from a file, whatever their times; the file becomes a copy.
