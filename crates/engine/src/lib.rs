@@ -1,0 +1,10 @@
+//! The brain of native Shoal: what happens goes in, what to do comes out.
+//!
+//! Promise: nothing here waits, reads, sends or asks the time; equal inputs give equal actions, so that whole worlds can
+//! be lived through from a seed.
+
+pub mod greeting;
+pub mod limits;
+pub mod time;
+pub mod timers;
+pub mod transfer;
