@@ -5,6 +5,7 @@
 
 pub mod greeting;
 pub mod limits;
+pub mod planner;
 pub mod time;
 pub mod timers;
 pub mod transfer;

@@ -25,6 +25,7 @@ pub mod fuzz;
 pub mod guard;
 pub mod hash;
 pub mod heads;
+pub mod here;
 pub mod holding;
 pub mod id;
 pub mod invite;
