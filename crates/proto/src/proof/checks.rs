@@ -269,13 +269,15 @@ impl<R: Rules> World<R> {
         Ok(())
     }
 
-    /// A path whose heads are all stale shows nothing: each of them was replaced by somebody who saw it.
+    /// A path whose heads are all stale shows nothing: each of them was replaced by somebody who saw it, or set aside by
+    /// an edit.
     fn check_vanished(&self, path: &R::Path, slot: &Slot<R>) -> Result<(), Violation> {
         if self.rules.winner(&slot.heads).is_some() {
             return Ok(());
         }
         for head in self.rules.records(&slot.heads) {
-            let left = self.ghost(&head).embodies & !self.replaced & !self.replaced_alike() & !self.exempt;
+            let told = self.replaced | self.replaced_alike() | self.set_aside | self.exempt;
+            let left = self.ghost(&head).embodies & !told;
             if left != 0 {
                 let what = format!("{path:?} shows nothing, and nobody replaced {head:?}");
                 return Err(Violation::new("I3", what));

@@ -122,6 +122,8 @@ pub(crate) struct World<R: Rules> {
     pub(crate) copied: Rc<Copied<R::Path>>,
     /// Versions that a user saw and replaced or deleted.
     pub(crate) replaced: Versions,
+    /// Versions that lost to an edit of something else, which made their copies.
+    pub(crate) set_aside: Versions,
     /// Versions that were on one device only when its index or disk was lost.
     pub(crate) exempt: Versions,
     /// Versions whose replacement was lost in that way: they may come back.
@@ -211,6 +213,7 @@ impl<R: Rules> World<R> {
             copies: Rc::default(),
             copied: Rc::default(),
             replaced: 0,
+            set_aside: 0,
             exempt: 0,
             forgiven: 0,
         }

@@ -28,7 +28,9 @@ impl<R: Rules> World<R> {
             Rc::make_mut(&mut self.copies).entry(copy.path.clone()).or_insert(of);
             let of = (path.clone(), loser.origin, loser.version);
             Rc::make_mut(&mut self.copied).entry(of).or_insert((copy.path.clone(), view));
-            self.remember(&copy.record, self.ghost(&copy.loser));
+            let kept = self.ghost(&copy.loser);
+            self.remember(&copy.record, kept);
+            self.set_aside |= if resolves { 0 } else { kept.embodies };
             self.learn(device, &copy.path, &copy.record);
             if resolves && !self.holds(device, content) {
                 return Err(Violation::new("I5", format!("copied {loser:?} without its bytes")));
