@@ -37,7 +37,7 @@ impl core::fmt::Display for Dot {
 
 /// For each writer the highest counter of its records, of one path, that were seen, with all that they had seen.
 ///
-/// At most [`SEEN_ENTRIES_MAX`] entries when it comes from others; a join of our own may exceed that.
+/// At most [`SEEN_ENTRIES_MAX`] entries.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub struct Seen(Box<[Dot]>); // sorted by writer, one each, counters from 1
 
@@ -79,6 +79,12 @@ impl Seen {
         self.counter_of(dot.writer) >= dot.counter
     }
 
+    /// Whether all that the other one includes was seen.
+    #[must_use]
+    pub fn includes_all(&self, other: &Self) -> bool {
+        other.0.iter().all(|entry| self.includes(*entry))
+    }
+
     /// The highest counter seen of a writer; 0 if none.
     #[must_use]
     pub fn counter_of(&self, writer: Writer) -> u64 {
@@ -108,27 +114,53 @@ impl Seen {
 
 /// Gathers what several records had seen.
 #[derive(Debug, Default)]
-pub(crate) struct SeenJoin(Vec<Dot>);
+pub(crate) struct SeenJoin {
+    entries: Vec<Dot>,
+    /// Whose entries must stay.
+    needed: Vec<Writer>,
+}
 
 impl SeenJoin {
+    /// The record with this dot was seen.
     pub(crate) fn dot(&mut self, dot: Dot) -> &mut Self {
-        self.0.push(dot);
+        self.entries.push(dot);
+        self.need(dot)
+    }
+
+    /// What is gathered will include this dot, if anything that comes in does.
+    pub(crate) fn need(&mut self, dot: Dot) -> &mut Self {
+        self.needed.push(dot.writer);
         self
     }
 
+    /// All of this was seen.
     pub(crate) fn seen(&mut self, seen: &Seen) -> &mut Self {
-        self.0.extend_from_slice(&seen.0);
+        self.entries.extend_from_slice(&seen.0);
         self
     }
 
     /// The highest counter of each writer.
+    ///
+    /// Honest devices never come near the bound; a hostile one can have claimed to have seen thousands of writers. Then
+    /// entries that nobody needs are left out: that costs conflicts, never versions.
     pub(crate) fn finish(&mut self) -> Seen {
-        let mut entries = core::mem::take(&mut self.0);
+        let mut entries = core::mem::take(&mut self.entries);
         // The highest counter of a writer comes first and is the one that stays.
         entries.sort_unstable_by(|one, other| {
             one.writer.cmp(&other.writer).then(other.counter.cmp(&one.counter))
         });
         entries.dedup_by_key(|entry| entry.writer);
+        if entries.len() > SEEN_ENTRIES_MAX {
+            self.needed.sort_unstable();
+            let is_needed = |entry: &Dot| self.needed.binary_search(&entry.writer).is_ok();
+            let needed = entries.iter().filter(|entry| is_needed(entry)).count();
+            let mut room = SEEN_ENTRIES_MAX.saturating_sub(needed);
+            entries.retain(|entry| {
+                let stays = is_needed(entry) || room > 0;
+                room -= usize::from(stays && !is_needed(entry));
+                stays
+            });
+        }
         Seen(entries.into())
     }
 }

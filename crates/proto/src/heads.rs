@@ -8,6 +8,8 @@
 
 use crate::conflict::copy_of;
 use crate::dot::{Dot, Seen, SeenJoin};
+use crate::id::Writer;
+use crate::limits::{DISPLACED_MAX, HEADS_MAX};
 use crate::path::RelPath;
 use crate::record::{Kind, Mode, Record, Timestamp, Version};
 
@@ -27,6 +29,8 @@ pub enum Added {
     Known,
     /// A head has seen it.
     Superseded,
+    /// There are [`HEADS_MAX`] heads, and it has seen none of them: it is not taken.
+    Full,
 }
 
 /// What the disk last agreed with, and what its user had therefore seen.
@@ -75,20 +79,23 @@ pub struct Transaction {
 impl Heads {
     /// Takes in one more record. All are of the same path.
     ///
-    /// A record is dropped when another one's *seen* includes its dot, and for no other reason: two that have one
-    /// dot (a cloned device), or have seen the same, are both kept.
+    /// A record is dropped when another one supersedes it ([`Record::supersedes`]), and for no other reason: two that
+    /// have one dot (a cloned device), or have seen the same, are both kept.
     pub fn add(&mut self, record: Record) -> Added {
         debug_assert!(self.0.first().is_none_or(|head| head.path == record.path), "heads are of one path");
         let Err(at) = self.0.binary_search(&record) else { return Added::Known };
-        if self.0.iter().any(|head| head.seen.includes(record.dot)) {
+        if self.0.iter().any(|head| head.supersedes(&record)) {
             return Added::Superseded;
         }
-        if !self.0.iter().any(|head| record.seen.includes(head.dot)) {
+        if !self.0.iter().any(|head| record.supersedes(head)) {
+            if self.0.len() >= HEADS_MAX {
+                return Added::Full;
+            }
             self.0.insert(at, record);
             return Added::Head { dropped: Vec::new() };
         }
         let (dropped, mut kept): (Vec<_>, Vec<_>) =
-            core::mem::take(&mut self.0).into_iter().partition(|head| record.seen.includes(head.dot));
+            core::mem::take(&mut self.0).into_iter().partition(|head| record.supersedes(head));
         let at = kept.partition_point(|head| *head < record);
         kept.insert(at, record);
         self.0 = kept;
@@ -106,6 +113,15 @@ impl Heads {
     /// The heads, in an order that is the same everywhere.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Record> {
         self.0.iter()
+    }
+
+    /// The highest counter of a writer that stands in any head, as its dot or in its *seen*. What the writer mints next
+    /// must be above, else it would be taken for seen. If that is news to a writer, its index was rolled back, or
+    /// somebody claims to have seen its future: in both cases it must not mint under this name any more.
+    #[must_use]
+    pub fn highest_counter(&self, writer: Writer) -> u64 {
+        let own = |head: &Record| if head.dot.writer == writer { head.dot.counter } else { 0 };
+        self.0.iter().map(|head| own(head).max(head.seen.counter_of(writer))).max().unwrap_or(0)
     }
 
     /// Whether nothing is known of the path.
@@ -170,7 +186,7 @@ impl Heads {
     pub fn base_of(&self, shown: &Record) -> Base {
         let shows = |head: &Record| head.version.kind.is_same(&shown.version.kind);
         let displaced = self.displaced(shows, None, shown.origin);
-        let seen = self.join(shows).finish();
+        let seen = self.join(shows, shown.origin, &displaced).finish();
         Base { version: shown.version.clone(), origin: shown.origin, seen, displaced }
     }
 
@@ -191,7 +207,7 @@ impl Heads {
     }
 
     /// Ends a conflict: the winner again, under a fresh dot and having seen all heads, and a copy of each version
-    /// that would be lost. `None` if there is no conflict.
+    /// that would be lost. `None` if there is no conflict. The dot is above [`Self::highest_counter`].
     ///
     /// With something live below, a file or link cannot have the path: a folder takes it, and they become copies.
     #[must_use]
@@ -205,8 +221,8 @@ impl Heads {
             (winner.version.clone(), winner.origin)
         };
         let copies = copies(conflict.into_iter().filter(|head| !head.version.kind.is_same(&version.kind)));
-        let seen = self.join(|_| true).finish();
         let displaced = if origin == dot { Box::default() } else { self.displaced(|_| true, None, origin) };
+        let seen = self.join(|_| true, origin, &displaced).finish();
         let path = winner.path.clone();
         Some(Transaction {
             record: Record { path, version, dot, seen, origin, displaced, copy_of: None },
@@ -215,7 +231,7 @@ impl Heads {
     }
 
     /// A user's edit, deletion, touch or change of mode, on a disk that agreed with `base` (`None`: that had nothing
-    /// there that it knew).
+    /// there that it knew). The dot is above [`Self::highest_counter`].
     ///
     /// The new record has seen what the user saw: base, and all heads with its content. A new time or mode alone
     /// keeps the origin of the bytes. Two rules beyond that:
@@ -237,10 +253,6 @@ impl Heads {
         let shows_winner = self.winner().is_some_and(is_base);
         let covers = |head: &Record| shows_winner || is_base(head) || head.dot.writer == dot.writer;
 
-        let mut seen = self.join(|head| covers(head));
-        if let Some(base) = base {
-            seen.seen(&base.seen);
-        }
         let lost =
             |head: &&Record| covers(head) && !is_base(head) && !head.version.kind.is_same(&version.kind);
         let copies = copies(self.live().into_iter().filter(lost));
@@ -252,12 +264,17 @@ impl Heads {
             Some(base) => (base.origin, self.displaced(covers, Some(base), base.origin)),
             None => (dot, Box::default()),
         };
+        let mut seen = self.join(covers, origin, &displaced);
+        if let Some(base) = base {
+            seen.seen(&base.seen);
+        }
         let (path, seen) = (path.clone(), seen.finish());
         let record = Record { path, version, dot, seen, origin, displaced, copy_of: None };
         Some(Transaction { record, copies })
     }
 
-    /// Of what these heads, and base, carry or had displaced: what none of them replaces, and is not kept either.
+    /// Of what these heads, and base, carry or had displaced: what none of them replaces, and is not kept either. All of
+    /// it stands in conflict copies, so nothing is lost by what goes beyond the bound.
     fn displaced(&self, covers: impl Fn(&Record) -> bool, base: Option<&Base>, kept: Dot) -> Box<[Dot]> {
         let covered = || self.0.iter().filter(|head| covers(head));
         let mut origins: Vec<_> =
@@ -269,11 +286,16 @@ impl Heads {
         });
         origins.sort_unstable();
         origins.dedup();
+        origins.truncate(DISPLACED_MAX);
         origins.into()
     }
 
-    fn join(&self, covers: impl Fn(&Record) -> bool) -> SeenJoin {
+    /// What these heads had seen, and them; with it the origins that the new record speaks of.
+    fn join(&self, covers: impl Fn(&Record) -> bool, origin: Dot, displaced: &[Dot]) -> SeenJoin {
         let mut join = SeenJoin::default();
+        for origin in displaced.iter().chain([&origin]) {
+            join.need(*origin);
+        }
         for head in self.0.iter().filter(|head| covers(head)) {
             join.seen(&head.seen).dot(head.dot);
         }
@@ -322,5 +344,7 @@ fn copies<'a>(losers: impl Iterator<Item = &'a Record>) -> Vec<Record> {
     copies
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 pub(crate) mod tests;

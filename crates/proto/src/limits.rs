@@ -24,6 +24,10 @@ pub const SEEN_ENTRIES_MAX: usize = 4096;
 /// Most versions that one record may have displaced.
 pub const DISPLACED_MAX: usize = 1024;
 
+/// Most heads of one path. Honest ones are as many as writers that have not heard of each other; a path with more is not
+/// synced until the device that floods it is removed.
+pub const HEADS_MAX: usize = 1024;
+
 /// How far a counter in a *seen* may be above the highest one known of its writer before it must be proved.
 pub const COUNTER_JUMP_MAX: u64 = 1 << 20;
 

@@ -1,7 +1,7 @@
 //! One version of one path.
 //!
-//! Promise: a [`Record`] that exists is one that an honest device could have made ([`Record::check`] is the only way
-//! in), and its canonical encoding, which is what is hashed and signed, is frozen. What a kind does not have is zero,
+//! Promise: a [`Record`] that came from others is one that an honest device could have made (decoding ends with
+//! [`Record::check`]), and its canonical encoding, which is what is hashed and signed, is frozen. What a kind does not have is zero,
 //! so that an order over whole records is total and the same everywhere.
 
 mod encoding;
@@ -9,7 +9,7 @@ mod encoding;
 use crate::dot::{Dot, Seen, SeenError};
 use crate::hash::{ContentId, Domain, RecordHash};
 use crate::id::Writer;
-use crate::limits::{FILE_BYTES_MAX, SYMLINK_TARGET_BYTES_MAX};
+use crate::limits::{DISPLACED_MAX, FILE_BYTES_MAX, SEEN_ENTRIES_MAX, SYMLINK_TARGET_BYTES_MAX};
 use crate::path::{RelPath, RelPathError};
 
 /// What a path is.
@@ -254,6 +254,12 @@ impl Record {
     /// # Errors
     /// The first thing that does not hold.
     pub fn check(self) -> Result<Self, RecordError> {
+        if self.seen.entries().len() > SEEN_ENTRIES_MAX {
+            return Err(SeenError::TooMany(self.seen.entries().len()).into());
+        }
+        if self.displaced.len() > DISPLACED_MAX {
+            return Err(RecordError::Displaced);
+        }
         let Version { kind, mtime, mode } = &self.version;
         match kind {
             Kind::File { size, .. } if *size > FILE_BYTES_MAX => return Err(RecordError::TooLarge(*size)),
@@ -297,12 +303,25 @@ impl Record {
         self.origin != origin && self.seen.includes(origin) && self.displaced.binary_search(&origin).is_err()
     }
 
+    /// Whether its author had seen that record, and all that its author had seen: only then that one is a head no more.
+    ///
+    /// Of honest records the first says the second. Asking for both makes this an order of whatever others may say:
+    /// else of records that claim to have seen each other, whichever came first would be kept, for ever. A *seen* without
+    /// room for more may leave out what the other one claimed ([`SEEN_ENTRIES_MAX`]); nobody honest ever fills one.
+    #[must_use]
+    pub fn supersedes(&self, other: &Self) -> bool {
+        let is_full = || self.seen.entries().len() >= SEEN_ENTRIES_MAX;
+        self.seen.includes(other.dot) && (self.seen.includes_all(&other.seen) || is_full())
+    }
+
     /// The same version under another dot, as a version of its own: for one that a removal made void or that a rolled
     /// back index minted, but that a disk of ours shows. It keeps what the author had seen, so it conflicts with what
-    /// came meanwhile instead of replacing it.
+    /// came meanwhile instead of replacing it. One that displaced something keeps nothing of it: the copies that it made
+    /// are void with it, so what it displaced must be able to come back.
     #[must_use]
     pub fn reissued(&self, dot: Dot) -> Self {
-        Self { dot, origin: dot, displaced: Box::default(), copy_of: None, ..self.clone() }
+        let seen = if self.displaced.is_empty() { self.seen.clone() } else { Seen::default() };
+        Self { dot, origin: dot, seen, displaced: Box::default(), copy_of: None, ..self.clone() }
     }
 
     /// The hash of the canonical encoding: what a publication signs, and the record's fingerprint in the digests.

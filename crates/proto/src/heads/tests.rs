@@ -282,10 +282,7 @@ fn a_touch_beside_a_deletion_does_not_undo_it() {
     assert!(ana.resolve("p").is_none());
 }
 
-/// Found by the worlds (I6): two resolutions each displaced what the other one keeps, and one of these was deleted by a
-/// user who saw it. Were it enough to have seen an origin, both would be stale, hence neither, and the deleted version
-/// would win.
-/// Two resolutions each set aside the deletion of what the other one kept.
+/// I6: two resolutions each set aside the deletion of what the other one kept.
 #[test]
 fn what_everybody_deleted_stays_gone() {
     let mut devices = [1, 2, 3, 4].map(Device::new);
@@ -312,6 +309,8 @@ fn what_everybody_deleted_stays_gone() {
     assert_eq!(c.shows("p"), kind(3), "the path is free");
 }
 
+/// Found by the worlds (I6): two resolutions each displaced what the other one keeps, and one of these was deleted by a
+/// user who saw it. Were it enough to have seen an origin, both would be stale, and what nobody replaced would vanish.
 #[test]
 fn what_was_displaced_was_not_replaced() {
     let [mut ana, mut ben, mut cyd] = three();
@@ -357,7 +356,7 @@ fn a_touch_of_what_replaced_something_replaces_it_too() {
     assert!(touched.check().unwrap().replaces(lost));
 }
 
-/// F4 (a), (b): a lost or rolled back index counts for nothing that its former life had seen.
+/// F4 (a): a lost index counts for nothing that its former life had seen.
 #[test]
 fn a_new_life_of_an_index_does_not_cover_what_the_old_one_made() {
     let [mut ana, mut ben, _] = three();
@@ -371,6 +370,24 @@ fn a_new_life_of_an_index_does_not_cover_what_the_old_one_made() {
     exchange(&mut again, &mut ben);
     assert_eq!(ben.shows("p"), kind(2));
     assert_eq!(ben.resolve("p").unwrap().copies.len(), 1);
+}
+
+/// F4 (b): index and disk were put back to an earlier day, and the user edits what was there then. The new life does not
+/// cover what the old one made meanwhile.
+#[test]
+fn an_edit_after_a_restore_does_not_cover_what_was_lost_by_it() {
+    let [mut ana, mut ben, _] = three();
+    ana.write("p", 1, 100);
+    let monday = ana.clone();
+    ana.show("p");
+    ana.write("p", 2, 200);
+    exchange(&mut ana, &mut ben);
+    let mut restored = Device { writer: Writer::from_bytes([9; 8]), counter: 0, ..monday };
+    restored.write("p", 3, 300);
+    exchange(&mut restored, &mut ben);
+    assert_eq!((ben.shows("p"), ben.heads("p").iter().len()), (kind(3), 2));
+    let copies = ben.resolve("p").unwrap().copies;
+    assert_eq!(copies.iter().map(|copy| copy.version.kind.content()).collect::<Vec<_>>(), [content(2)]);
 }
 
 /// F5 (a), (d): however many resolve, and whatever they call each other, they make one copy.
@@ -606,6 +623,16 @@ fn void_records_leave_and_are_published_anew() {
     assert!(heads.is_empty());
     let own = void.reissued(ana.mint()).check().unwrap();
     assert_eq!((own.origin, &own.seen), (own.dot, &void.seen));
+
+    // The copies of a void resolution are void too: what it displaced comes back, where it still is.
+    ana.write("r", 1, 200);
+    let mut ben = Device::new(2);
+    ben.write("r", 2, 100);
+    mal.hear(&ana);
+    mal.hear(&ben);
+    let own = mal.resolve("r").unwrap().record.reissued(ana.mint()).check().unwrap();
+    assert!(matches!(ben.take(own), Added::Head { dropped } if dropped.is_empty()));
+    assert_eq!(ben.resolve("r").unwrap().copies[0].version.kind.content(), content(2));
     let mut other: Heads = [ana.write("q", 9, 9)].into_iter().collect();
     assert_eq!(other.remove_void(|_| false), []);
     assert_eq!(other.iter().count(), 1);

@@ -176,7 +176,11 @@ const WORLDS_MAX: usize = 300_000_000;
 
 fn holds<R: Rules>(rules: &R, scope: Scope) {
     let (violation, steps) = match explore(rules, scope) {
-        Ok(explored) => return println!("{scope:?}: {explored:?}"),
+        Ok(explored) => {
+            println!("{scope:?}: {explored:?}");
+            assert!(explored.all, "more worlds than fit memory");
+            return;
+        }
         Err(broken) => broken,
     };
     let story = Story { config: scope.config, steps };

@@ -21,8 +21,8 @@ enum Bug {
     BaseFromWinnerOnly,
     /// A resolution goes under the winner's dot.
     ResolutionWithoutOwnDot,
-    /// What was replaced is told by content, not by origin.
-    StaleByContent,
+    /// Nothing is stale.
+    NothingStale,
     /// Any *seen* makes an origin stale, also one that was only displaced.
     DisplacedIsReplaced,
     /// An edit leaves its writer's earlier heads to themselves.
@@ -45,7 +45,7 @@ const ALL: [Bug; 12] = [
     Bug::EqualSeenIsOld,
     Bug::BaseFromWinnerOnly,
     Bug::ResolutionWithoutOwnDot,
-    Bug::StaleByContent,
+    Bug::NothingStale,
     Bug::DisplacedIsReplaced,
     Bug::EditResolvesNothing,
     Bug::EditCoversUnseen,
@@ -61,23 +61,18 @@ const ALL: [Bug; 12] = [
 struct Planted(Bug);
 
 impl Planted {
-    /// Which heads the rules are to see: a wrong idea of staleness is a wrong choice of heads.
+    /// The heads as this bug sees them. The reference judges staleness by itself: without displaced origins it takes
+    /// for replaced what was only displaced, and with all of them nothing.
     fn looked_at(self, heads: &Heads) -> Heads {
-        if !matches!(self.0, Bug::StaleByContent | Bug::DisplacedIsReplaced) {
-            return heads.clone();
-        }
-        let stale = |head: &Record, other: &Record| {
-            let differs = match self.0 {
-                Bug::StaleByContent => head.version.content != other.version.content,
-                _ => head.origin != other.origin,
-            };
-            differs && other.seen.get(&head.origin.writer).is_some_and(|seen| *seen >= head.origin.counter)
+        let displaced: BTreeSet<Dot> = match self.0 {
+            Bug::DisplacedIsReplaced => BTreeSet::new(),
+            Bug::NothingStale => heads.iter().map(|head| head.origin).collect(),
+            _ => return heads.clone(),
         };
-        // The reference judges staleness by itself; without displaced origins it judges as this bug does.
-        let bent =
-            heads.iter().map(|head| Rc::new(Record { displaced: BTreeSet::new(), ..(**head).clone() }));
-        let bent: Heads = bent.collect();
-        bent.iter().filter(|head| !bent.iter().any(|other| stale(head, other))).cloned().collect()
+        heads
+            .iter()
+            .map(|head| Rc::new(Record { displaced: displaced.clone(), ..(**head).clone() }))
+            .collect()
     }
 
     fn bend_new(

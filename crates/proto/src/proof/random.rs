@@ -54,7 +54,7 @@ pub(super) fn story(seed: u64) -> Story {
     let (losses, histories) = (draw.one_in(3), draw.one_in(2));
     let config = Config { writers, readers, paths, bytes: true, histories, losses };
     let devices = writers + readers;
-    let steps = (0..10 + draw.below(51)).map(|_| step(&mut draw, devices, paths.len(), losses)).collect();
+    let steps = (0..10 + draw.below(51)).map(|_| step(&mut draw, devices, &config)).collect();
     Story { config, steps }
 }
 
@@ -80,11 +80,11 @@ pub(super) fn quarrel(seed: u64) -> Story {
     Story { config, steps }
 }
 
-fn step(draw: &mut Draw, devices: usize, paths: usize, losses: bool) -> Step {
+fn step(draw: &mut Draw, devices: usize, config: &Config) -> Step {
     let device = draw.below(devices);
     let other = (device + 1 + draw.below(devices - 1)) % devices;
     // Now and then a conflict copy is what is worked on.
-    let path = draw.below(paths + 2);
+    let path = draw.below(config.paths.len() + 2);
     let mtime = i64::try_from(draw.below(6)).unwrap() + 1;
     match draw.below(24) {
         0..=4 => {
@@ -103,10 +103,11 @@ fn step(draw: &mut Draw, devices: usize, paths: usize, losses: bool) -> Step {
         16..=18 => Step::Show { device, from: other },
         19 => Step::Fetch { device, from: other },
         20 | 21 => Step::Resolve { device, path },
-        _ if !losses => Step::Show { device, from: other },
+        _ if !config.losses => Step::Show { device, from: other },
         22 => Step::Snapshot { device },
         _ if draw.one_in(2) => Step::LoseIndex { device },
-        _ => Step::RollBack { device, disk: draw.one_in(2), noticed: true },
+        // Who does not notice by itself learns it from the histories of others.
+        _ => Step::RollBack { device, disk: draw.one_in(2), noticed: !config.histories || draw.one_in(2) },
     }
 }
 
