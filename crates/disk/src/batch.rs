@@ -7,14 +7,13 @@
 //! Only exchanges are listed: a file that gets a free name displaces nothing. The device is left out on purpose,
 //! because it can have another number after a restart of the machine, and a batch never leaves its file system.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::str::FromStr;
 
 use crate::commit::BATCH_FILES_MAX;
-use crate::dir::look_through;
 use crate::escape::{Escaped, unescape};
 use crate::folder::Shared;
+use crate::fs::{Fs, FsDir, FsFile};
 use crate::name::{NAME_BYTES_MAX, Name};
 use crate::number::Number;
 use crate::stat::{FileTime, Stat};
@@ -44,19 +43,19 @@ impl From<&Stat> for Identity {
 
 /// A list on disk.
 #[derive(Debug)]
-pub(crate) struct ListFile {
+pub(crate) struct ListFile<F: Fs> {
     number: Number,
-    file: File,
+    file: F::File,
     /// When it was written, in seconds since 1970 by the file system's clock.
     pub(crate) written: i64,
 }
 
-impl ListFile {
+impl<F: Fs> ListFile<F> {
     /// Writes the list of a batch; not durable yet.
-    pub(crate) fn write(folder: &Shared, listed: &[Listed]) -> io::Result<Self> {
+    pub(crate) fn write(folder: &Shared<F>, listed: &[Listed]) -> io::Result<Self> {
         let number = folder.numbers.draw();
         let mut file = folder.staging.create_new(number.list_name().as_ref())?;
-        let written = file.write_all(encode(listed).as_bytes()).and_then(|()| look_through(&file));
+        let written = file.write_all(encode(listed).as_bytes()).and_then(|()| file.look_through());
         match written {
             Ok(seen) => Ok(Self { number, file, written: seen.stat.mtime.secs }),
             Err(error) => {
@@ -68,19 +67,19 @@ impl ListFile {
     }
 
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.file.sync_all()
+        self.file.sync()
     }
 
     /// Removes the list. If the system refuses, the next start does it.
-    pub(crate) fn remove(self, folder: &Shared) {
+    pub(crate) fn remove(self, folder: &Shared<F>) {
         let _ = folder.staging.remove(self.number.list_name().as_ref());
     }
 }
 
 /// Reads a list that was left behind, with the second in which it was written; `None` if it has no end.
-pub(crate) fn read(folder: &Shared, number: Number) -> io::Result<Option<(i64, Vec<Listed>)>> {
+pub(crate) fn read<F: Fs>(folder: &Shared<F>, number: Number) -> io::Result<Option<(i64, Vec<Listed>)>> {
     let mut file = folder.staging.open_file(number.list_name().as_ref())?;
-    let Stat { size, mtime, .. } = look_through(&file)?.stat;
+    let Stat { size, mtime, .. } = file.look_through()?.stat;
     if size > LIST_BYTES_MAX {
         // Not one of ours, but who knows what it names: it must not pass for one without an end.
         return Err(io::ErrorKind::FileTooLarge.into());

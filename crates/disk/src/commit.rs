@@ -11,16 +11,19 @@
 use std::io;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use crate::batch::{ListFile, Listed, SENDER_BYTES_MAX};
-use crate::dir::look_through;
-use crate::durable::{self, Durability};
+use crate::durable::{Durability, sync_names};
 use crate::fault::{Point, reach};
 use crate::folder::Shared;
+use crate::fs::{Fs, FsDir, FsFile};
 use crate::history::Row;
 use crate::name::Name;
 use crate::number::Number;
+use crate::os::Os;
 use crate::scan::ReadError;
-use crate::stage::{FinishedFile, is_out_of_space, set_mtime};
+use crate::stage::{FinishedFile, is_out_of_space};
 use crate::stat::Stat;
 use crate::swap::{Swap, Swapped};
 
@@ -32,15 +35,15 @@ pub const BATCH_BYTES_MAX: u64 = 64 << 20;
 
 /// Puts finished files into place. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Committer {
-    folder: Arc<Shared>,
+pub struct Committer<F: Fs = Os> {
+    folder: Arc<Shared<F>>,
 }
 
 /// What to do with a finished file.
 #[derive(Debug)]
-pub struct Placement {
+pub struct Placement<F: Fs = Os> {
     /// The file; it knows its name.
-    pub staged: FinishedFile,
+    pub staged: FinishedFile<F>,
     /// The deed, with what it was planned against.
     pub deed: Deed,
     /// Who sent it, for the history of what it replaces; cut to 255 bytes.
@@ -116,9 +119,10 @@ pub enum CommitError {
         /// What the system said.
         source: Arc<io::Error>,
     },
-    /// The file was put into place, but whether that survives a power cut is not known. Nothing is lost in either case;
-    /// what history lacks the next start adds.
-    #[error("{name} is in place, but the disk did not confirm it")]
+    /// The file was put into place, but whether that survives a power cut is not known; or the system failed halfway,
+    /// so that the name has the old file or the new one. Nothing is lost in any case; what history lacks the next start
+    /// adds.
+    #[error("{name} may be in place, but the disk did not confirm it")]
     NotConfirmed {
         /// The file.
         name: Name,
@@ -137,13 +141,13 @@ impl CommitError {
     }
 }
 
-impl Committer {
-    pub(crate) fn new(folder: Arc<Shared>) -> Self {
+impl<F: Fs> Committer<F> {
+    pub(crate) fn new(folder: Arc<Shared<F>>) -> Self {
         Self { folder }
     }
 
     /// Commits files; the answers come in the order of `files`. Waits for the disk.
-    pub fn commit(&self, files: Vec<Placement>) -> Vec<Committed> {
+    pub fn commit(&self, files: Vec<Placement<F>>) -> Vec<Committed> {
         let mut committed = Vec::with_capacity(files.len());
         let mut files = files.into_iter().map(Placement::with_bounded_sender).peekable();
         while files.peek().is_some() {
@@ -154,7 +158,7 @@ impl Committer {
     }
 }
 
-impl Placement {
+impl<F: Fs> Placement<F> {
     fn with_bounded_sender(mut self) -> Self {
         self.by.truncate(self.by.floor_char_boundary(SENDER_BYTES_MAX));
         self
@@ -162,21 +166,24 @@ impl Placement {
 }
 
 /// One batch under way.
-struct Batch<'a> {
-    folder: &'a Shared,
+struct Batch<'a, F: Fs> {
+    folder: &'a Shared<F>,
     /// The file system as a whole is cheaper to sync than a batch, but not than a lone file.
     sync_all_at_once: bool,
-    list: Option<ListFile>,
+    /// How many syncs of the file system had failed before; see [`Shared::failed_syncs`].
+    failed_syncs: u64,
+    list: Option<ListFile<F>>,
     rows: Vec<Row>,
     /// Something is left for the next start, which needs the list.
     unsettled: bool,
 }
 
-impl<'a> Batch<'a> {
-    fn run(folder: &'a Shared, files: Vec<Placement>) -> Vec<Committed> {
+impl<'a, F: Fs> Batch<'a, F> {
+    fn run(folder: &'a Shared<F>, files: Vec<Placement<F>>) -> Vec<Committed> {
         let mut batch = Self {
             folder,
             sync_all_at_once: folder.durability == Durability::WholeFileSystem && files.len() > 1,
+            failed_syncs: folder.failed_syncs(),
             list: None,
             rows: Vec::new(),
             unsettled: false,
@@ -201,14 +208,15 @@ impl<'a> Batch<'a> {
     }
 
     /// Makes everything durable that the swaps rely on.
-    fn prepare(&mut self, files: &[Placement]) -> io::Result<()> {
+    fn prepare(&mut self, files: &[Placement<F>]) -> io::Result<()> {
         let listed: Vec<_> = files.iter().filter_map(listed).collect();
         if !listed.is_empty() {
             self.list = Some(ListFile::write(self.folder, &listed)?);
         }
         reach(Point::Listed);
         if self.sync_all_at_once {
-            return durable::sync_file_system(&self.folder.root);
+            self.folder.sync_file_system()?;
+            return self.require_nothing_lost(files);
         }
         if self.folder.durability == Durability::WholeFileSystem {
             files.iter().try_for_each(|file| self.sync_staged(file))?;
@@ -216,23 +224,33 @@ impl<'a> Batch<'a> {
         if let Some(list) = &self.list {
             list.sync()?;
         }
-        self.folder.staging.sync()
+        sync_names(&self.folder.staging)?;
+        self.require_nothing_lost(files)
+    }
+
+    /// A sync of the file system that failed may have been another batch's, and have lost what was staged for this one.
+    fn require_nothing_lost(&self, files: &[Placement<F>]) -> io::Result<()> {
+        let failed = self.folder.failed_syncs();
+        match files.iter().all(|file| file.staged.slot.failed_syncs == failed) {
+            true => Ok(()),
+            false => Err(Errno::IO.into()),
+        }
     }
 
     /// Staged files are closed by now. Syncing a new handle writes the same pages, and reports an earlier failure as
     /// long as the file is in memory, which a file written a moment ago is.
-    fn sync_staged(&self, file: &Placement) -> io::Result<()> {
+    fn sync_staged(&self, file: &Placement<F>) -> io::Result<()> {
         if matches!(file.deed, Deed::Adopt(_)) {
             return Ok(());
         }
         match file.staged.slot.open() {
-            Ok(handle) => handle.sync_all(),
+            Ok(handle) => handle.sync(),
             // Its own permissions can keep us from opening it again.
-            Err(_) => durable::sync_file_system(&self.folder.root),
+            Err(_) => self.folder.sync_file_system(),
         }
     }
 
-    fn perform(&mut self, file: Placement) -> Committed {
+    fn perform(&mut self, file: Placement<F>) -> Committed {
         let Placement { staged: FinishedFile { slot, stat: ours }, deed, by } = file;
         let expected = match deed {
             Deed::Create => None,
@@ -265,8 +283,11 @@ impl<'a> Batch<'a> {
             }
             Err(error) => {
                 self.unsettled |= error.unsettled;
-                let source = Arc::new(error.source);
-                Outcome::Failed(CommitError::NotPlaced { name: name.clone(), source })
+                let (name, source) = (name.clone(), Arc::new(error.source));
+                Outcome::Failed(match error.unsettled {
+                    true => CommitError::NotConfirmed { name, source },
+                    false => CommitError::NotPlaced { name, source },
+                })
             }
         };
         Committed { name, outcome }
@@ -285,25 +306,25 @@ impl<'a> Batch<'a> {
     }
 
     fn adopt(&self, name: &Name, ours: &Stat, present: &Stat) -> Outcome {
-        let adopted = || -> Result<Option<Stat>, ReadError> {
-            let io_error = |source| ReadError::Io { name: name.clone(), source };
-            let (file, seen) = self.folder.open_regular(name)?;
-            if !seen.same_version(present) {
-                return Ok(None);
-            }
-            set_mtime(&file, ours.mtime).map_err(io_error)?;
-            if !self.sync_all_at_once {
-                file.sync_all().map_err(io_error)?;
-            }
-            Ok(Some(look_through(&file).map_err(io_error)?.stat))
-        };
-        match adopted() {
-            Ok(Some(stat)) => Outcome::Adopted { stat },
-            Ok(None) | Err(ReadError::Missing { .. } | ReadError::NotRegular { .. }) => {
-                Outcome::ChangedHere { kept: None }
+        let file = match self.folder.open_regular(name) {
+            Ok((file, seen)) if seen.same_version(present) => file,
+            Ok(_) | Err(ReadError::Missing { .. } | ReadError::NotRegular { .. }) => {
+                return Outcome::ChangedHere { kept: None };
             }
             Err(ReadError::Io { name, source }) => {
-                Outcome::Failed(CommitError::NotPlaced { name, source: Arc::new(source) })
+                return Outcome::Failed(CommitError::NotPlaced { name, source: Arc::new(source) });
+            }
+        };
+        if let Err(source) = file.set_mtime(ours.mtime) {
+            let (name, source) = (name.clone(), Arc::new(source));
+            return Outcome::Failed(CommitError::NotPlaced { name, source });
+        }
+        let synced = if self.sync_all_at_once { Ok(()) } else { file.sync() };
+        match synced.and_then(|()| file.look_through()) {
+            Ok(seen) => Outcome::Adopted { stat: seen.stat },
+            Err(source) => {
+                let (name, source) = (name.clone(), Arc::new(source));
+                Outcome::Failed(CommitError::NotConfirmed { name, source })
             }
         }
     }
@@ -321,14 +342,17 @@ impl<'a> Batch<'a> {
         let table = self.folder.append_rows(&self.rows)?;
         reach(Point::Recorded);
         if self.sync_all_at_once {
-            return durable::sync_file_system(&self.folder.root);
+            self.folder.sync_file_system()?;
+        } else {
+            if let Some(table) = table {
+                table.sync()?;
+                sync_names(&self.folder.history)?;
+            }
+            sync_names(&self.folder.root)?;
+            sync_names(&self.folder.staging)?;
         }
-        if let Some(table) = table {
-            table.sync_all()?;
-            self.folder.history.sync()?;
-        }
-        self.folder.root.sync()?;
-        self.folder.staging.sync()
+        // One that failed meanwhile may have lost our rows.
+        if self.folder.failed_syncs() == self.failed_syncs { Ok(()) } else { Err(Errno::IO.into()) }
     }
 
     /// The second look at what was displaced (E17).
@@ -353,7 +377,7 @@ impl<'a> Batch<'a> {
 }
 
 /// What the list of a batch says of one file; nothing if it displaces nothing.
-fn listed(file: &Placement) -> Option<Listed> {
+fn listed<F: Fs>(file: &Placement<F>) -> Option<Listed> {
     match file.deed {
         Deed::Create | Deed::Adopt(_) => None,
         Deed::Replace(_) => Some(Listed {
@@ -365,8 +389,8 @@ fn listed(file: &Placement) -> Option<Listed> {
     }
 }
 
-fn fail_all(files: Vec<Placement>, source: &Arc<io::Error>) -> Vec<Committed> {
-    let fail = |file: Placement| {
+fn fail_all<F: Fs>(files: Vec<Placement<F>>, source: &Arc<io::Error>) -> Vec<Committed> {
+    let fail = |file: Placement<F>| {
         let name = file.staged.slot.name.clone();
         let error = CommitError::NotDurable { name: name.clone(), source: Arc::clone(source) };
         Committed { name, outcome: Outcome::Failed(error) }
@@ -383,5 +407,7 @@ fn unconfirm(committed: &mut [Committed], source: &Arc<io::Error>) {
     }
 }
 
+#[cfg(test)]
+mod cuts;
 #[cfg(test)]
 mod tests;

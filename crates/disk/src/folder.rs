@@ -4,30 +4,27 @@
 //! is a real directory of our own. It is held by handle: whatever happens to its path, nothing else is ever touched.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use rustix::fs::{FlockOperation, Mode};
-use rustix::io::Errno;
-
 use crate::commit::Committer;
-use crate::dir::{Dir, look_through};
-use crate::durable::{self, Durability};
+use crate::durable::{Durability, sync_names};
 use crate::escape::shown;
+use crate::fs::{Fs, FsDir, FsFile};
 use crate::history::History;
 use crate::name::STATE_NAME;
 use crate::number::Numbers;
+use crate::os::Os;
 use crate::recover::{self, Recovered};
 use crate::stage::Staging;
 use crate::stat::{Kind, Look};
 
 /// One folder, opened for syncing. Clones share it; it is let go with the last of them and of what they gave out.
 #[derive(Clone, Debug)]
-pub struct Folder {
-    pub(crate) shared: Arc<Shared>,
+pub struct Folder<F: Fs = Os> {
+    pub(crate) shared: Arc<Shared<F>>,
 }
 
 /// What may be opened.
@@ -143,45 +140,57 @@ pub enum RootError {
 
 /// What all parts of an open folder share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct Shared<F: Fs> {
     pub(crate) path: PathBuf,
-    pub(crate) root: Dir,
-    pub(crate) staging: Dir,
-    pub(crate) history: Dir,
+    pub(crate) fs: F,
+    pub(crate) root: F::Dir,
+    pub(crate) staging: F::Dir,
+    pub(crate) history: F::Dir,
     pub(crate) durability: Durability,
     pub(crate) numbers: Numbers,
     /// What a new file gets: `0o666` less what the process masks.
     pub(crate) new_file_mode: u32,
     /// Set once the file system has refused to exchange names or to keep one from being replaced.
     pub(crate) plain_renames: AtomicBool,
+    /// How often a sync of the whole file system has failed. The system has then dropped bytes that it could not write,
+    /// of any file, and a later sync knows nothing of them: what was staged before must not be trusted any more.
+    failed_syncs: AtomicU64,
     /// Held while the history table is read, appended to or rewritten.
     pub(crate) table: Mutex<()>,
     root_seen: Look,
     state_seen: Look,
     /// Holds the lock as long as it is open.
-    _lock: File,
+    _lock: F::File,
 }
 
 impl Folder {
-    /// Opens a folder, makes `.shoal/` in it if needed, and clears up what a crash has left there.
+    /// Opens a folder of this machine, makes `.shoal/` in it if needed, and clears up what a crash has left there.
     pub fn open(path: &Path, options: &FolderOptions) -> Result<(Self, Recovered), OpenError> {
-        let path = resolve(path)?;
-        let root = Dir::open_path(&path).map_err(io_error("open", &path))?;
-        let root_seen = look_through(&root).map_err(io_error("look at", &path))?;
-        refuse_broad(&path, &root_seen, options)?;
-        refuse_nested(&path, &root, root_seen)?;
+        Self::open_on(&Os, path, options)
+    }
+}
 
-        let (state, state_seen) = open_state(&root, &root_seen, &path, STATE_NAME)?;
+impl<F: Fs> Folder<F> {
+    /// As [`Folder::open`], on any file system.
+    pub fn open_on(fs: &F, path: &Path, options: &FolderOptions) -> Result<(Self, Recovered), OpenError> {
+        let path = resolve(fs, path)?;
+        let root = fs.open_path(&path).map_err(io_error("open", &path))?;
+        let root_seen = root.look_through().map_err(io_error("look at", &path))?;
+        refuse_broad(fs, &path, &root_seen, options)?;
+        refuse_nested(fs, &path, &root, root_seen)?;
+
+        let (state, state_seen) = open_state(fs, &root, &root_seen, &path, STATE_NAME)?;
         let state_path = path.join(STATE_NAME);
         let lock = lock(&state, &state_path, &path)?;
-        let (staging, _) = open_state(&state, &root_seen, &state_path, "staging")?;
-        let (history, _) = open_state(&state, &root_seen, &state_path, "history")?;
+        let (staging, _) = open_state(fs, &state, &root_seen, &state_path, "staging")?;
+        let (history, _) = open_state(fs, &state, &root_seen, &state_path, "history")?;
         for dir in [&root, &state] {
-            dir.sync().map_err(io_error("write", &path))?;
+            sync_names(dir).map_err(io_error("write", &path))?;
         }
 
-        let durability = Durability::of(&root).map_err(io_error("look at", &path))?;
+        let durability = root.durability().map_err(io_error("look at", &path))?;
         let mut shared = Shared {
+            fs: fs.clone(),
             root,
             staging,
             history,
@@ -189,6 +198,7 @@ impl Folder {
             numbers: Numbers::default(),
             new_file_mode: 0,
             plain_renames: AtomicBool::new(false),
+            failed_syncs: AtomicU64::new(0),
             table: Mutex::new(()),
             root_seen,
             state_seen,
@@ -206,32 +216,29 @@ impl Folder {
     }
 
     /// Where fetched files are written first.
-    pub fn staging(&self) -> Staging {
+    pub fn staging(&self) -> Staging<F> {
         Staging::new(Arc::clone(&self.shared))
     }
 
     /// What puts finished files into place.
-    pub fn committer(&self) -> Committer {
+    pub fn committer(&self) -> Committer<F> {
         Committer::new(Arc::clone(&self.shared))
     }
 
     /// The versions that were replaced.
-    pub fn history(&self) -> History {
+    pub fn history(&self) -> History<F> {
         History::new(Arc::clone(&self.shared))
     }
 
     /// Whether the path still leads to the folder that was opened, and our state is still in it (I19).
     pub fn check_root(&self) -> Result<(), RootError> {
-        let Shared { path, root, root_seen, state_seen, .. } = &*self.shared;
-        let now = match rustix::fs::statx(
-            rustix::fs::CWD,
-            path,
-            rustix::fs::AtFlags::NO_AUTOMOUNT,
-            rustix::fs::StatxFlags::BASIC_STATS,
-        ) {
-            Ok(now) => Look::from(now),
-            Err(Errno::NOENT | Errno::NOTDIR) => return Err(RootError::Gone { path: path.clone() }),
-            Err(error) => return Err(self.shared.root_error(error.into())),
+        let Shared { path, fs, root, root_seen, state_seen, .. } = &*self.shared;
+        let now = match fs.look_path(path) {
+            Ok(now) => now,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Err(RootError::Gone { path: path.clone() });
+            }
+            Err(error) => return Err(self.shared.root_error(error)),
         };
         if !now.is_same_thing(root_seen) {
             return Err(RootError::Replaced { path: path.clone() });
@@ -245,29 +252,27 @@ impl Folder {
 
     /// How many bytes the file system still has for us.
     pub fn free_space(&self) -> Result<u64, RootError> {
-        Ok(self.shared.space().map_err(|error| self.shared.root_error(error))?.free)
+        Ok(self.shared.root.space().map_err(|error| self.shared.root_error(error))?.free)
     }
 
     /// Makes everything that was written on this file system so far durable, by whomever; network file systems may
     /// promise less.
     pub fn sync(&self) -> Result<(), RootError> {
-        durable::sync_file_system(&self.shared.root).map_err(|error| self.shared.root_error(error))
+        self.shared.sync_file_system().map_err(|error| self.shared.root_error(error))
     }
 }
 
-/// How full a file system is, in bytes.
-pub(crate) struct Space {
-    pub(crate) free: u64,
-    pub(crate) total: u64,
-}
-
-impl Shared {
-    pub(crate) fn space(&self) -> io::Result<Space> {
-        let seen = rustix::fs::fstatvfs(&self.root)?;
-        Ok(Space {
-            free: seen.f_bavail.saturating_mul(seen.f_frsize),
-            total: seen.f_blocks.saturating_mul(seen.f_frsize),
+impl<F: Fs> Shared<F> {
+    /// Writes out the whole file system, and counts if that fails.
+    pub(crate) fn sync_file_system(&self) -> io::Result<()> {
+        self.root.sync_file_system().inspect_err(|_| {
+            self.failed_syncs.fetch_add(1, Ordering::SeqCst);
         })
+    }
+
+    /// How often [`Self::sync_file_system`] has failed.
+    pub(crate) fn failed_syncs(&self) -> u64 {
+        self.failed_syncs.load(Ordering::SeqCst)
     }
 
     fn root_error(&self, source: io::Error) -> RootError {
@@ -277,36 +282,36 @@ impl Shared {
     /// The mask of a process can be read only by setting it, which other threads would notice; a file tells it too.
     fn probe_new_file_mode(&self) -> io::Result<u32> {
         let name = self.numbers.draw().file_name();
-        let probe = self.staging.create_new_with(name.as_ref(), Mode::from_raw_mode(0o666))?;
-        let mode = look_through(&probe).map(|seen| seen.stat.mode & 0o777);
+        let probe = self.staging.create_new_with(name.as_ref(), 0o666)?;
+        let mode = probe.look_through().map(|seen| seen.stat.mode & 0o777);
         self.staging.remove(name.as_ref())?;
         mode
     }
 }
 
 /// Follows links once and for all.
-fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
-    let resolved = path.canonicalize().map_err(|source| match source.kind() {
+fn resolve(fs: &impl Fs, path: &Path) -> Result<PathBuf, OpenError> {
+    let resolved = fs.resolve(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => OpenError::Missing { path: path.into() },
         io::ErrorKind::NotADirectory => OpenError::NotAFolder { path: path.into() },
         _ => io_error("open", path)(source),
     })?;
-    match resolved.metadata() {
-        Ok(seen) if seen.is_dir() => Ok(resolved),
+    match fs.look_path(&resolved) {
+        Ok(seen) if seen.kind == Kind::Folder => Ok(resolved),
         Ok(_) => Err(OpenError::NotAFolder { path: path.into() }),
         Err(source) => Err(io_error("look at", path)(source)),
     }
 }
 
-fn refuse_broad(path: &Path, root: &Look, options: &FolderOptions) -> Result<(), OpenError> {
+fn refuse_broad(fs: &impl Fs, path: &Path, root: &Look, options: &FolderOptions) -> Result<(), OpenError> {
     if options.broad {
         return Ok(());
     }
     if path.parent().is_none() {
         return Err(OpenError::Broad { path: path.into(), what: "the root of the whole file system" });
     }
-    let home = options.home.as_deref().and_then(|home| home.canonicalize().ok());
-    let home = home.and_then(|home| Dir::open_path(&home).ok()).and_then(|home| look_through(home).ok());
+    let home = options.home.as_deref().and_then(|home| fs.resolve(home).ok());
+    let home = home.and_then(|home| fs.look_path(&home).ok());
     if home.is_some_and(|home| home.is_same_thing(root)) {
         return Err(OpenError::Broad { path: path.into(), what: "the home folder" });
     }
@@ -314,16 +319,16 @@ fn refuse_broad(path: &Path, root: &Look, options: &FolderOptions) -> Result<(),
 }
 
 /// Walks up by handle; what we may not look at we cannot be told to mind.
-fn refuse_nested(path: &Path, root: &Dir, root_seen: Look) -> Result<(), OpenError> {
+fn refuse_nested<F: Fs>(fs: &F, path: &Path, root: &F::Dir, root_seen: Look) -> Result<(), OpenError> {
     let mut below = root_seen;
     let mut above = root.parent();
     for outer in path.ancestors().skip(1) {
         let Ok(dir) = above else { break };
-        let Ok(seen) = look_through(&dir) else { break };
+        let Ok(seen) = dir.look_through() else { break };
         if seen.is_same_thing(&below) {
             break;
         }
-        if is_served(&dir, &seen) {
+        if is_served(fs, &dir, &seen) {
             return Err(OpenError::Nested { path: path.into(), outer: outer.into() });
         }
         above = dir.parent();
@@ -334,9 +339,9 @@ fn refuse_nested(path: &Path, root: &Dir, root_seen: Look) -> Result<(), OpenErr
 
 /// Whether a folder has a `.shoal` with a lock in it. One of a stranger counts only in the stranger's own folder, or
 /// anybody could keep everybody from syncing below `/tmp`.
-fn is_served(dir: &Dir, seen: &Look) -> bool {
+fn is_served<F: Fs>(fs: &F, dir: &F::Dir, seen: &Look) -> bool {
     let Ok(Some(state)) = dir.look(STATE_NAME.as_ref()) else { return false };
-    let ours = state.uid == rustix::process::geteuid().as_raw();
+    let ours = state.uid == fs.user();
     if state.kind != Kind::Folder || !(ours || state.uid == seen.uid) {
         return false;
     }
@@ -347,7 +352,13 @@ fn is_served(dir: &Dir, seen: &Look) -> bool {
 }
 
 /// Opens one of our own directories, after making it if it is not there.
-fn open_state(parent: &Dir, root: &Look, above: &Path, name: &str) -> Result<(Dir, Look), OpenError> {
+fn open_state<F: Fs>(
+    fs: &F,
+    parent: &F::Dir,
+    root: &Look,
+    above: &Path,
+    name: &str,
+) -> Result<(F::Dir, Look), OpenError> {
     let path = above.join(name);
     let unsafe_state = |what| OpenError::Unsafe { path: path.clone(), what };
     let name = OsStr::new(name);
@@ -365,8 +376,8 @@ fn open_state(parent: &Dir, root: &Look, above: &Path, name: &str) -> Result<(Di
         },
     }
     let dir = parent.open_dir(name).map_err(io_error("open", &path))?;
-    let seen = look_through(&dir).map_err(io_error("look at", &path))?;
-    if seen.uid != rustix::process::geteuid().as_raw() {
+    let seen = dir.look_through().map_err(io_error("look at", &path))?;
+    if seen.uid != fs.user() {
         return Err(unsafe_state("belongs to another user"));
     }
     if seen.stat.dev != root.stat.dev {
@@ -374,32 +385,31 @@ fn open_state(parent: &Dir, root: &Look, above: &Path, name: &str) -> Result<(Di
     }
     if seen.stat.mode & 0o077 != 0 {
         // Not every file system has permissions; where they cannot be set there are none to protect us.
-        let _ = rustix::fs::fchmod(&dir, Mode::RWXU);
+        let _ = dir.set_mode(0o700);
     }
     Ok((dir, seen))
 }
 
-fn lock(state: &Dir, state_path: &Path, root: &Path) -> Result<File, OpenError> {
+fn lock<D: FsDir>(state: &D, state_path: &Path, root: &Path) -> Result<D::File, OpenError> {
     let path = state_path.join(LOCK_NAME);
     let name = OsStr::new(LOCK_NAME);
     if state.look(name).map_err(io_error("look at", &path))?.is_some_and(|seen| seen.kind != Kind::File) {
         return Err(OpenError::Unsafe { path, what: "is not a plain file" });
     }
     let mut file = state.open_or_create(name).map_err(write_error("open", root, &path))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match file.lock() {
         Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             let mut text = String::new();
             // The number only helps the message; without it the refusal is the same.
             let _ = (&mut file).take(LOCK_BYTES_MAX).read_to_string(&mut text);
             return Err(OpenError::Served { path: root.into(), process: text.trim().parse().ok() });
         }
-        Err(error) => return Err(io_error("lock", &path)(error.into())),
+        Err(error) => return Err(io_error("lock", &path)(error)),
     }
-    let written =
-        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    let text = format!("{}\n", std::process::id());
     // On a full disk the folder can still be served, and the lock holds without a number in it.
-    drop(written);
+    let _ = file.set_len(0).and_then(|()| file.write_at(text.as_bytes(), 0));
     Ok(file)
 }
 

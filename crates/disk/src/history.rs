@@ -8,18 +8,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::batch::{number_in, text_in};
-use crate::dir::look_through;
+use crate::durable::sync_names;
 use crate::escape::{Escaped, shown, unescape};
 use crate::folder::Shared;
+use crate::fs::{Fs, FsDir, FsFile};
 use crate::name::{Name, STATE_NAME};
 use crate::number::Number;
+use crate::os::Os;
 use crate::stat::{FileTime, Kind};
 
 /// How long a replaced version is kept unless told otherwise.
@@ -30,8 +31,8 @@ pub const HISTORY_BYTES_MAX: u64 = 10 << 30;
 
 /// The replaced versions of one folder. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct History {
-    folder: Arc<Shared>,
+pub struct History<F: Fs = Os> {
+    folder: Arc<Shared<F>>,
 }
 
 /// A version that is kept.
@@ -99,8 +100,8 @@ pub enum HistoryError {
     },
 }
 
-impl History {
-    pub(crate) fn new(folder: Arc<Shared>) -> Self {
+impl<F: Fs> History<F> {
+    pub(crate) fn new(folder: Arc<Shared<F>>) -> Self {
         Self { folder }
     }
 
@@ -111,7 +112,7 @@ impl History {
     }
 
     /// Opens a version for reading.
-    pub fn open(&self, number: u64) -> Result<File, HistoryError> {
+    pub fn open(&self, number: u64) -> Result<F::File, HistoryError> {
         let name = Number(number).file_name();
         let open = || match self.folder.history.look(name.as_ref())? {
             Some(seen) if seen.kind == Kind::File => self.folder.history.open_file(name.as_ref()).map(Some),
@@ -210,15 +211,15 @@ impl Row {
     }
 }
 
-impl Shared {
+impl<F: Fs> Shared<F> {
     /// Appends lines to the table and gives back its handle, to be synced; nothing at all without lines.
-    pub(crate) fn append_rows(&self, rows: &[Row]) -> io::Result<Option<File>> {
+    pub(crate) fn append_rows(&self, rows: &[Row]) -> io::Result<Option<F::File>> {
         if rows.is_empty() {
             return Ok(None);
         }
         let _guard = self.lock_table();
         let mut table = self.history.open_append(TABLE.as_ref())?;
-        let before = look_through(&table)?.stat.size;
+        let before = table.look_through()?.stat.size;
         let lines: String = rows.iter().map(Row::encode).collect();
         if let Err(error) = table.write_all(lines.as_bytes()) {
             // Half a line would spoil the next one too. Should this fail as well, the next start repairs it.
@@ -242,7 +243,7 @@ impl Shared {
         if whole < bytes.len() {
             let table = self.history.open_append(TABLE.as_ref())?;
             table.set_len(whole as u64)?;
-            table.sync_all()?;
+            table.sync()?;
         }
         Ok(())
     }
@@ -285,16 +286,19 @@ impl Shared {
     }
 
     /// Leaves the lines of removed versions out. Readers of the table see the old one or the new one.
-    fn rewrite_table(&self, without: &BTreeSet<u64>) -> io::Result<()> {
+    ///
+    /// Afterwards every line is on the disk, also one that was only in memory because an earlier sync had failed: the
+    /// system takes such bytes for written, and syncing the same file again would not write them.
+    pub(crate) fn rewrite_table(&self, without: &BTreeSet<u64>) -> io::Result<()> {
         let rows = self.rows()?;
         let lines: String =
             rows.values().filter(|row| !without.contains(&row.number.0)).map(Row::encode).collect();
         self.history.remove(NEW_TABLE.as_ref())?;
         let mut table = self.history.create_new(NEW_TABLE.as_ref())?;
         table.write_all(lines.as_bytes())?;
-        table.sync_all()?;
+        table.sync()?;
         self.history.move_over(NEW_TABLE.as_ref(), &self.history, TABLE.as_ref())?;
-        self.history.sync()
+        sync_names(&self.history)
     }
 
     fn table_bytes(&self) -> io::Result<Vec<u8>> {

@@ -14,18 +14,23 @@
 //!   └─ history()   ── list, open, prune ◄── what a commit displaced
 //! ```
 //!
+//! All of it asks one seam for what a file system does, [`Fs`], so that it runs over this machine's files ([`Os`], unless
+//! told otherwise) and over a disk in memory ([`mem::MemDisk`], by [`Folder::open_on`]).
+//!
 //! Deliberately absent: sockets, clocks (`prune` is told the time), threads, and any idea of what should be fetched.
 
 mod batch;
 mod commit;
-mod dir;
 mod durable;
 mod escape;
 mod fault;
 mod folder;
+mod fs;
 mod history;
+pub mod mem;
 mod name;
 mod number;
+mod os;
 mod recover;
 mod scan;
 mod stage;
@@ -37,11 +42,14 @@ mod testing;
 pub use commit::{
     BATCH_BYTES_MAX, BATCH_FILES_MAX, CommitError, Committed, Committer, Deed, Outcome, Placement,
 };
+pub use durable::Durability;
 pub use escape::Escaped;
 pub use folder::{Folder, FolderOptions, OpenError, RootError};
+pub use fs::{Fs, FsDir, FsFile, Space};
 pub use history::{HISTORY_BYTES_MAX, HISTORY_KEEP, History, HistoryError, Kept, Pruned, Retention};
 pub use name::{NAME_BYTES_MAX, Name, NameError, STATE_NAME};
+pub use os::{Os, OsDir};
 pub use recover::{Recovered, Restored};
 pub use scan::{Found, Problem, ReadError, Scan, ScanError, Unlisted};
 pub use stage::{FinishedFile, SPACE_KEPT_FREE, StageError, StagedFile, Staging, WRITE_BYTES};
-pub use stat::{FileTime, Kind, Stat};
+pub use stat::{FileTime, Kind, Look, Stat};

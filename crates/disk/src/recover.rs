@@ -9,8 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use crate::batch::{self, Identity, Listed};
+use crate::durable::sync_names;
 use crate::fault::{Point, reach};
 use crate::folder::Shared;
+use crate::fs::{Fs, FsDir, FsFile};
 use crate::history::Row;
 use crate::name::Name;
 use crate::number::{Number, StagingName};
@@ -37,7 +39,7 @@ pub struct Restored {
 }
 
 /// Brings staging and history in order.
-pub(crate) fn recover(folder: &Shared) -> io::Result<Recovered> {
+pub(crate) fn recover<F: Fs>(folder: &Shared<F>) -> io::Result<Recovered> {
     folder.repair_table()?;
     let (lists, slots) = left_behind(folder)?;
     for number in lists.iter().chain(&slots).copied().chain([folder.highest_kept()?]) {
@@ -48,6 +50,13 @@ pub(crate) fn recover(folder: &Shared) -> io::Result<Recovered> {
     }
     let rows = folder.rows()?;
     let mut recovery = Recovery { folder, rows, slots, found: Recovered::default() };
+    if !lists.is_empty()
+        && let Err(error) = folder.rewrite_table(&BTreeSet::new())
+    {
+        // The lists know what the table may have lost, so they stay, and with them whatever they may name.
+        recovery.found.problems.push(format!("cannot write the table of the history anew: {error}"));
+        return Ok(recovery.found);
+    }
     let mut all_read = true;
     for number in lists {
         let listed = batch::read(folder, number);
@@ -60,11 +69,11 @@ pub(crate) fn recover(folder: &Shared) -> io::Result<Recovered> {
     if all_read {
         recovery.remove_unlisted();
     }
-    folder.staging.sync()?;
+    sync_names(&folder.staging)?;
     Ok(recovery.found)
 }
 
-fn left_behind(folder: &Shared) -> io::Result<(BTreeSet<Number>, BTreeSet<Number>)> {
+fn left_behind<F: Fs>(folder: &Shared<F>) -> io::Result<(BTreeSet<Number>, BTreeSet<Number>)> {
     let (mut lists, mut slots) = (BTreeSet::new(), BTreeSet::new());
     folder.staging.for_each(|name, _| {
         match StagingName::parse(name) {
@@ -77,15 +86,15 @@ fn left_behind(folder: &Shared) -> io::Result<(BTreeSet<Number>, BTreeSet<Number
     Ok((lists, slots))
 }
 
-struct Recovery<'a> {
-    folder: &'a Shared,
+struct Recovery<'a, F: Fs> {
+    folder: &'a Shared<F>,
     rows: BTreeMap<Number, Row>,
     /// Numbers in staging that no list has claimed so far.
     slots: BTreeSet<Number>,
     found: Recovered,
 }
 
-impl Recovery<'_> {
+impl<F: Fs> Recovery<'_, F> {
     /// Settles everything on one list, then removes it. Its numbers are claimed first, come what may.
     fn work_off(&mut self, list: Number, listed: Option<(i64, Vec<Listed>)>) -> io::Result<()> {
         let Some((written, listed)) = listed else {
@@ -104,11 +113,11 @@ impl Recovery<'_> {
         }
         reach(Point::Filed);
         if let Some(table) = self.folder.append_rows(&rows)? {
-            table.sync_all()?;
+            table.sync()?;
         }
         reach(Point::Recorded);
-        self.folder.history.sync()?;
-        self.folder.staging.sync()?;
+        sync_names(&self.folder.history)?;
+        sync_names(&self.folder.staging)?;
         self.folder.staging.remove(list.list_name().as_ref())
     }
 

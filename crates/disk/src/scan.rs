@@ -5,16 +5,15 @@
 //! them (E15).
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use crate::dir::look_through;
 use crate::escape::{Escaped, shown};
 use crate::folder::{Folder, Shared};
+use crate::fs::{Fs, FsDir, FsFile};
 use crate::name::Name;
 use crate::stat::{Kind, Look, Stat};
 
@@ -99,7 +98,7 @@ pub enum ReadError {
     },
 }
 
-impl Folder {
+impl<F: Fs> Folder<F> {
     /// Shows `visit` every plain file and every problem, in the order of the disk, as it reads them.
     pub fn scan_each(&self, mut visit: impl FnMut(Found)) -> Result<(), ScanError> {
         let shared = &*self.shared;
@@ -130,13 +129,13 @@ impl Folder {
     }
 
     /// Opens a plain file for reading, and what is known of the opened one.
-    pub fn open_regular(&self, name: &Name) -> Result<(File, Stat), ReadError> {
+    pub fn open_regular(&self, name: &Name) -> Result<(F::File, Stat), ReadError> {
         self.shared.open_regular(name)
     }
 }
 
-impl Shared {
-    pub(crate) fn open_regular(&self, name: &Name) -> Result<(File, Stat), ReadError> {
+impl<F: Fs> Shared<F> {
+    pub(crate) fn open_regular(&self, name: &Name) -> Result<(F::File, Stat), ReadError> {
         let io_error = |source| ReadError::Io { name: name.clone(), source };
         // Looked at before it is opened, because opening is a deed already: it wakes the writer of a pipe and rewinds
         // a tape. And after, through the handle, because the name can have become something else in between.
@@ -148,7 +147,7 @@ impl Shared {
             Ok(file) => file,
             Err(error) => return Err(self.open_error(name, error)),
         };
-        let stat = look_through(&file).map_err(io_error)?.require_file(name)?;
+        let stat = file.look_through().map_err(io_error)?.require_file(name)?;
         Ok((file, stat))
     }
 
@@ -197,7 +196,7 @@ impl Shared {
     /// The permissions answer for nearly every file; only where they leave a doubt is the system asked.
     fn is_readable(&self, name: &OsStr, seen: &Look) -> bool {
         let all_may = seen.stat.mode & 0o444 == 0o444;
-        let owner_may = seen.stat.mode & 0o400 != 0 && seen.uid == rustix::process::geteuid().as_raw();
+        let owner_may = seen.stat.mode & 0o400 != 0 && seen.uid == self.fs.user();
         all_may || owner_may || self.root.may_read(name)
     }
 }

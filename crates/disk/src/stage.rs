@@ -4,19 +4,18 @@
 //! what was announced or it is refused (I9); the file system is never filled to its last bytes (I20); and a file that
 //! is not finished, or finished and not committed, is removed when it is dropped.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, Mode, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
-use crate::dir::look_through;
-use crate::durable::{self, Durability};
+use crate::durable::Durability;
 use crate::fault;
 use crate::folder::Shared;
+use crate::fs::{Fs, FsDir, FsFile};
 use crate::name::Name;
 use crate::number::Number;
+use crate::os::Os;
 use crate::scan::ReadError;
 use crate::stat::{FileTime, Stat};
 
@@ -28,15 +27,15 @@ pub const SPACE_KEPT_FREE: u64 = 64 << 20;
 
 /// Writes files under numbers. Cheap to clone; any number of threads may stage at once.
 #[derive(Clone, Debug)]
-pub struct Staging {
-    folder: Arc<Shared>,
+pub struct Staging<F: Fs = Os> {
+    folder: Arc<Shared<F>>,
 }
 
 /// A file being written.
 #[derive(Debug)]
-pub struct StagedFile {
-    slot: Slot,
-    file: File,
+pub struct StagedFile<F: Fs = Os> {
+    slot: Slot<F>,
+    file: F::File,
     announced: Option<u64>,
     written: u64,
     /// Up to here the kernel was told to write out.
@@ -45,8 +44,8 @@ pub struct StagedFile {
 
 /// A file that is complete, with its mode and time, and waits to be committed.
 #[derive(Debug)]
-pub struct FinishedFile {
-    pub(crate) slot: Slot,
+pub struct FinishedFile<F: Fs = Os> {
+    pub(crate) slot: Slot<F>,
     pub(crate) stat: Stat,
 }
 
@@ -101,24 +100,26 @@ impl StageError {
     }
 }
 
-impl Staging {
-    pub(crate) fn new(folder: Arc<Shared>) -> Self {
+impl<F: Fs> Staging<F> {
+    pub(crate) fn new(folder: Arc<Shared<F>>) -> Self {
         Self { folder }
     }
 
     /// Begins a file that will be committed as `name`. If its length was announced, there must be space for all of it.
-    pub fn create(&self, name: &Name, announced: Option<u64>) -> Result<StagedFile, StageError> {
+    pub fn create(&self, name: &Name, announced: Option<u64>) -> Result<StagedFile<F>, StageError> {
         if name.is_reserved() {
             return Err(StageError::Reserved { name: name.clone() });
         }
         self.require_space(name, announced.unwrap_or(0))?;
+        let failed_syncs = self.folder.failed_syncs();
         let number = self.folder.numbers.draw();
         let file = self
             .folder
             .staging
             .create_new(number.file_name().as_ref())
             .map_err(|source| self.write_error(name, announced.unwrap_or(0), source))?;
-        let slot = Slot { folder: Arc::clone(&self.folder), number, name: name.clone(), kept: false };
+        let slot =
+            Slot { folder: Arc::clone(&self.folder), number, name: name.clone(), failed_syncs, kept: false };
         if let Some(length) = announced.filter(|length| *length >= WRITE_OUT_BYTES) {
             self.reserve(&file, name, length)?;
         }
@@ -128,9 +129,9 @@ impl Staging {
     /// Compares a finished file with the present one of its name.
     ///
     /// Returns what the present one was seen as if the bytes are equal and nobody touched it meanwhile.
-    pub fn same_content(&self, finished: &FinishedFile) -> Result<Option<Stat>, StageError> {
+    pub fn same_content(&self, finished: &FinishedFile<F>) -> Result<Option<Stat>, StageError> {
         let name = &finished.slot.name;
-        let (present, before) = match self.folder.open_regular(name) {
+        let (mut present, before) = match self.folder.open_regular(name) {
             Ok(opened) => opened,
             Err(ReadError::Missing { .. } | ReadError::NotRegular { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -140,18 +141,21 @@ impl Staging {
         }
         let staged = finished.slot.open().map_err(|source| self.write_error(name, 0, source))?;
         let read_error = |source| StageError::Compare(ReadError::Io { name: name.clone(), source });
-        if !same_bytes(&staged, &present).map_err(read_error)? {
+        if !same_bytes(staged, &mut present).map_err(read_error)? {
             return Ok(None);
         }
-        let after = look_through(&present).map_err(read_error)?;
+        let after = present.look_through().map_err(read_error)?;
         Ok(after.file().filter(|after| after.same_version(&before)).copied())
     }
 
     /// Takes blocks for a large file at once, so that a full disk shows now and not after an hour.
-    fn reserve(&self, file: &File, name: &Name, length: u64) -> Result<(), StageError> {
-        match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, length) {
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) | Ok(()) => Ok(()),
-            Err(error) => Err(self.write_error(name, length, error.into())),
+    fn reserve(&self, file: &F::File, name: &Name, length: u64) -> Result<(), StageError> {
+        match file.reserve(length) {
+            Ok(()) => Ok(()),
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+                _ => Err(self.write_error(name, length, error)),
+            },
         }
     }
 
@@ -173,7 +177,7 @@ impl Staging {
     }
 }
 
-impl StagedFile {
+impl<F: Fs> StagedFile<F> {
     /// The name that it will have.
     pub fn name(&self) -> &Name {
         &self.slot.name
@@ -205,7 +209,7 @@ impl StagedFile {
     ///
     /// It gets the permissions of the file it is meant to replace, else those of a new file; never set-user-id,
     /// set-group-id or sticky (I12).
-    pub fn finish(self, mtime: FileTime, replacing: Option<&Stat>) -> Result<FinishedFile, StageError> {
+    pub fn finish(self, mtime: FileTime, replacing: Option<&Stat>) -> Result<FinishedFile<F>, StageError> {
         if let Some(announced) = self.announced.filter(|announced| *announced != self.written) {
             return Err(self.wrong_length(announced, self.written));
         }
@@ -216,19 +220,19 @@ impl StagedFile {
     }
 
     fn seal(&self, mtime: FileTime, mode: u32) -> io::Result<Stat> {
-        rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode))?;
-        set_mtime(&self.file, mtime)?;
+        self.file.set_mode(mode)?;
+        self.file.set_mtime(mtime)?;
         if self.slot.folder.durability == Durability::EachFile {
             // Here, and not in the committer: the threads that fetch wait side by side, and an error finds its file.
-            self.file.sync_all()?;
+            self.file.sync()?;
         }
-        Ok(look_through(&self.file)?.stat)
+        Ok(self.file.look_through()?.stat)
     }
 
     /// Keeps the disk busy behind a large file, so that making it durable at the end is short; and keeps an eye on
     /// the space, for what was not announced.
     fn write_out(&mut self) -> Result<(), StageError> {
-        durable::start_write_out(&self.file, self.started, self.written - self.started);
+        self.file.start_write_out(self.started, self.written - self.started);
         self.started = self.written;
         match self.announced {
             Some(_) => Ok(()),
@@ -240,12 +244,12 @@ impl StagedFile {
         StageError::WrongLength { name: self.slot.name.clone(), announced, written }
     }
 
-    fn staging(&self) -> Staging {
+    fn staging(&self) -> Staging<F> {
         Staging::new(Arc::clone(&self.slot.folder))
     }
 }
 
-impl FinishedFile {
+impl<F: Fs> FinishedFile<F> {
     /// The name that it will have.
     pub fn name(&self) -> &Name {
         &self.slot.name
@@ -276,16 +280,18 @@ impl FinishedFile {
 /// A numbered place in staging. The handle on it is closed between finishing and committing, or a batch of a thousand
 /// files would need a thousand handles.
 #[derive(Debug)]
-pub(crate) struct Slot {
-    folder: Arc<Shared>,
+pub(crate) struct Slot<F: Fs> {
+    folder: Arc<Shared<F>>,
     pub(crate) number: Number,
     pub(crate) name: Name,
+    /// How many syncs of the file system had failed when it was begun.
+    pub(crate) failed_syncs: u64,
     kept: bool,
 }
 
-impl Slot {
+impl<F: Fs> Slot<F> {
     /// Opens what is in the slot for reading.
-    pub(crate) fn open(&self) -> io::Result<File> {
+    pub(crate) fn open(&self) -> io::Result<F::File> {
         self.folder.staging.open_file(self.number.file_name().as_ref())
     }
 
@@ -296,7 +302,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl<F: Fs> Drop for Slot<F> {
     fn drop(&mut self) {
         if !self.kept && !fault::is_dead() {
             // What cannot be removed now is removed at the next start, like after a crash.
@@ -305,21 +311,12 @@ impl Drop for Slot {
     }
 }
 
-impl Shared {
+impl<F: Fs> Shared<F> {
     /// What may still be written; `None` if not even the reserve is free.
     fn usable_space(&self) -> io::Result<Option<u64>> {
-        let space = self.space()?;
+        let space = self.root.space()?;
         Ok(space.free.checked_sub(SPACE_KEPT_FREE.max(space.total / 100)))
     }
-}
-
-/// Sets the modification time and leaves the access time as it is.
-pub(crate) fn set_mtime(file: &File, mtime: FileTime) -> io::Result<()> {
-    let times = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: mtime.secs, tv_nsec: mtime.nanos.into() },
-    };
-    Ok(rustix::fs::futimens(file, &times)?)
 }
 
 /// Whether the system ran out of room: disk, quota, or the largest size of a file (I20).
@@ -327,7 +324,7 @@ pub(crate) fn is_out_of_space(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG))
 }
 
-fn same_bytes(mut one: &File, mut other: &File) -> io::Result<bool> {
+fn same_bytes(mut one: impl Read, mut other: impl Read) -> io::Result<bool> {
     let (mut left, mut right) = (vec![0; WRITE_BYTES], vec![0; WRITE_BYTES]);
     loop {
         let length = one.read(&mut left)?;

@@ -5,8 +5,6 @@
 
 use std::fmt;
 
-use rustix::fs::{FileType, Statx, StatxTimestamp, makedev};
-
 /// A moment as file systems keep it: seconds since 1970, negative before, and nanoseconds.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub struct FileTime {
@@ -83,61 +81,25 @@ impl fmt::Display for Kind {
     }
 }
 
-impl From<FileType> for Kind {
-    fn from(kind: FileType) -> Self {
-        match kind {
-            FileType::RegularFile => Self::File,
-            FileType::Directory => Self::Folder,
-            FileType::Symlink => Self::Symlink,
-            FileType::Fifo => Self::Fifo,
-            FileType::Socket => Self::Socket,
-            FileType::CharacterDevice | FileType::BlockDevice => Self::Device,
-            FileType::Unknown => Self::Unknown,
-        }
-    }
-}
-
 /// A look at anything that has a name: its kind, its owner, and the rest as if it were a file.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Look {
-    pub(crate) kind: Kind,
-    pub(crate) uid: u32,
-    pub(crate) stat: Stat,
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Look {
+    /// What it is.
+    pub kind: Kind,
+    /// The number of the user who owns it.
+    pub uid: u32,
+    /// The rest.
+    pub stat: Stat,
 }
 
 impl Look {
     /// What was seen, if it is a plain file.
-    pub(crate) fn file(&self) -> Option<&Stat> {
+    pub fn file(&self) -> Option<&Stat> {
         (self.kind == Kind::File).then_some(&self.stat)
     }
 
     /// Whether this is the very same thing, by device and inode.
-    pub(crate) fn is_same_thing(&self, other: &Self) -> bool {
+    pub fn is_same_thing(&self, other: &Self) -> bool {
         (self.stat.dev, self.stat.ino) == (other.stat.dev, other.stat.ino)
-    }
-}
-
-impl From<Statx> for Look {
-    fn from(seen: Statx) -> Self {
-        let mode = u32::from(seen.stx_mode);
-        Self {
-            kind: FileType::from_raw_mode(mode).into(),
-            uid: seen.stx_uid,
-            stat: Stat {
-                dev: makedev(seen.stx_dev_major, seen.stx_dev_minor),
-                ino: seen.stx_ino,
-                size: seen.stx_size,
-                mtime: seen.stx_mtime.into(),
-                ctime: seen.stx_ctime.into(),
-                mode: mode & 0o7777,
-                nlink: seen.stx_nlink,
-            },
-        }
-    }
-}
-
-impl From<StatxTimestamp> for FileTime {
-    fn from(time: StatxTimestamp) -> Self {
-        Self { secs: time.tv_sec, nanos: time.tv_nsec }
     }
 }

@@ -9,15 +9,14 @@ use std::ffi::OsStr;
 use std::io;
 use std::sync::atomic::Ordering;
 
-use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use crate::dir::{Dir, look_through};
+use crate::durable::sync_names;
 use crate::fault::{Point, reach};
 use crate::folder::Shared;
+use crate::fs::{Fs, FsDir, FsFile};
 use crate::name::Name;
 use crate::number::Number;
-use crate::stage::set_mtime;
 use crate::stat::{Look, Stat};
 
 /// What became of a swap.
@@ -41,8 +40,8 @@ pub(crate) struct SwapError {
 }
 
 /// A finished file in its slot, about to be swapped in.
-pub(crate) struct Swap<'a> {
-    pub(crate) folder: &'a Shared,
+pub(crate) struct Swap<'a, F: Fs> {
+    pub(crate) folder: &'a Shared<F>,
     pub(crate) number: Number,
     pub(crate) name: &'a Name,
     pub(crate) ours: &'a Stat,
@@ -50,7 +49,7 @@ pub(crate) struct Swap<'a> {
 
 type SwapResult = Result<Swapped, SwapError>;
 
-impl Swap<'_> {
+impl<F: Fs> Swap<'_, F> {
     /// Gives our file the name, if the name still is what was `expected`: absent, or this version of a file.
     pub(crate) fn perform(&self, expected: Option<&Stat>) -> SwapResult {
         let present = match self.folder.root.look(self.name.as_os_str()) {
@@ -171,7 +170,9 @@ impl Swap<'_> {
         let linked = if expected.nlink > 1 {
             Err(Errno::MLINK.into())
         } else {
+            // Durable before ours is renamed over the only other name of it, for the same reason as a copy is.
             root.link(name, &self.folder.history, slot.as_ref())
+                .and_then(|()| sync_names(&self.folder.history))
         };
         let linked = match linked {
             Err(error) if lacks_links(&error) => match root.look(name) {
@@ -239,7 +240,7 @@ impl Swap<'_> {
     }
 }
 
-impl Shared {
+impl<F: Fs> Shared<F> {
     /// Moves what is in a slot into history, under the same number.
     ///
     /// A file with other names is copied: an edit through one of those would change the kept version too (E16).
@@ -265,19 +266,22 @@ impl Shared {
     }
 
     /// Copies a file into history with its time, through a slot, so that no part of a copy ever has the number.
-    fn copy_away(&self, from: &Dir, name: &OsStr, number: Number, seen: &Look) -> io::Result<()> {
+    fn copy_away(&self, from: &F::Dir, name: &OsStr, number: Number, seen: &Look) -> io::Result<()> {
         let slot = self.numbers.draw().file_name();
         let copy = || {
             let mut source = from.open_file(name)?;
             let mut target = self.staging.create_new(slot.as_ref())?;
             io::copy(&mut source, &mut target)?;
-            rustix::fs::fchmod(&target, Mode::from_raw_mode(seen.stat.mode & 0o777))?;
-            set_mtime(&target, seen.stat.mtime)?;
-            target.sync_all()?;
-            if !look_through(&source)?.stat.same_version(&seen.stat) {
+            target.set_mode(seen.stat.mode & 0o777)?;
+            target.set_mtime(seen.stat.mtime)?;
+            target.sync()?;
+            if !source.look_through()?.stat.same_version(&seen.stat) {
                 return Err(io::Error::from(io::ErrorKind::ResourceBusy));
             }
-            self.staging.move_over(slot.as_ref(), &self.history, number.file_name().as_ref())
+            self.staging.move_over(slot.as_ref(), &self.history, number.file_name().as_ref())?;
+            // The caller is about to give the original up, by a change of other names: nothing but this keeps a power
+            // cut from letting that one reach the disk alone.
+            sync_names(&self.history)
         };
         copy().inspect_err(|_| drop(self.staging.remove(slot.as_ref())))
     }

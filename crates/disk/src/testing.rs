@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::durable::Durability;
 use crate::{
-    Committed, Deed, FileTime, FinishedFile, Folder, FolderOptions, Kept, Name, Outcome, Placement,
+    Committed, Deed, FileTime, FinishedFile, Folder, FolderOptions, Fs, Kept, Name, Outcome, Placement,
     Recovered, Stat,
 };
 
@@ -92,20 +92,25 @@ pub(crate) fn secs(secs: i64) -> FileTime {
     FileTime { secs, nanos: 0 }
 }
 
-pub(crate) fn stage(folder: &Folder, to: &str, content: &str, replacing: Option<&Stat>) -> FinishedFile {
+pub(crate) fn stage<F: Fs>(
+    folder: &Folder<F>,
+    to: &str,
+    content: &str,
+    replacing: Option<&Stat>,
+) -> FinishedFile<F> {
     let mut file = folder.staging().create(&name(to), Some(content.len() as u64)).unwrap();
     file.write_all(content.as_bytes()).unwrap();
     file.finish(secs(1_700_000_000), replacing).unwrap()
 }
 
 /// A fetched file on its way to a name, planned against what is there now.
-pub(crate) fn placement(folder: &Folder, to: &str, content: &str) -> Placement {
+pub(crate) fn placement<F: Fs>(folder: &Folder<F>, to: &str, content: &str) -> Placement<F> {
     let present = folder.stat(&name(to)).unwrap();
     let deed = present.map_or(Deed::Create, Deed::Replace);
     Placement { staged: stage(folder, to, content, present.as_ref()), deed, by: "192.0.2.7:9001".into() }
 }
 
-pub(crate) fn commit_one(folder: &Folder, placement: Placement) -> Outcome {
+pub(crate) fn commit_one<F: Fs>(folder: &Folder<F>, placement: Placement<F>) -> Outcome {
     let mut committed = folder.committer().commit(vec![placement]);
     assert_eq!(committed.len(), 1);
     committed.remove(0).outcome
@@ -116,7 +121,7 @@ pub(crate) fn all_placed(committed: &[Committed]) -> bool {
 }
 
 /// The versions in history, as (name, content), oldest first.
-pub(crate) fn versions(folder: &Folder) -> Vec<(String, String)> {
+pub(crate) fn versions<F: Fs>(folder: &Folder<F>) -> Vec<(String, String)> {
     let read = |kept: &Kept| {
         let name = kept.name.as_ref().map_or_else(|| "?".into(), Name::to_string);
         let content = std::io::read_to_string(folder.history().open(kept.number).unwrap()).unwrap();

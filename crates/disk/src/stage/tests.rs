@@ -132,7 +132,7 @@ fn a_disk_that_is_filling_up_keeps_its_reserve_and_recovers() {
 
     // Somebody else takes everything: now the system itself says so.
     let mut file = staging.create(&name("a"), None).unwrap();
-    let mut other = File::create(mount.path().join("other")).unwrap();
+    let mut other = fs::File::create(mount.path().join("other")).unwrap();
     while other.write_all(&piece).is_ok() {}
     assert!(out_of_space(file.write_all(&piece)));
     drop(file);

@@ -32,9 +32,9 @@ fn received(record: &Record) -> Record {
     Record::decode(&record.encode()).unwrap()
 }
 
-/// F46, T8: a record with a full *seen* keeps nobody from editing the path.
+/// T8: a record with a full *seen* keeps nobody from editing the path.
 #[test]
-fn f46_a_record_that_claims_to_have_seen_thousands_of_writers_freezes_nothing() {
+fn a_record_that_claims_to_have_seen_thousands_of_writers_freezes_nothing() {
     let thousands =
         |first: u64| (first..first + SEEN_ENTRIES_MAX as u64).map(|writer| dot(writer, 1)).collect();
     let one = record(dot(1, 1), thousands(1000), file(1, 9));
@@ -87,9 +87,9 @@ fn i15_records_that_claim_to_have_seen_each_other_are_both_kept_until_somebody_r
     }
 }
 
-/// F46: who claims to have seen what a writer has yet to mint is found out before the writer mints under it.
+/// T8: who claims to have seen what a writer has yet to mint is found out before the writer mints under it.
 #[test]
-fn f46_a_claim_to_have_seen_the_future_of_a_writer_is_told() {
+fn a_claim_to_have_seen_the_future_of_a_writer_is_told() {
     let claims = record(dot(1, 1), vec![dot(5, 1_000_000)], file(1, 9));
     let own = record(dot(5, 6), vec![], file(2, 9));
     let heads: Heads = [claims, own].into_iter().collect();
