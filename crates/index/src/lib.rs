@@ -1,0 +1,42 @@
+//! What was seen of one share: on this disk (*here*), what the disk agreed with (*base*), and what was published
+//! (*there*, the heads).
+//!
+//! Promise: observations only, never work. Each job is one transaction, durable when it is answered, and follows the
+//! rules of `proto`; nothing here decides what proto's pure functions decide. No threads, no clock, no randomness, no
+//! files but the database, no sockets: times and salts are arguments. A lost index costs time, never a user's data
+//! (I18). Why it is so: `docs/design/index.md`.
+//!
+//! Begin at [`Index`]; then [`Triple`], on which every decision of the engine rests, [`Index::observe`] and
+//! [`Index::merge`]. What the tables are, `schema/1.sql` says.
+
+mod agree;
+mod error;
+mod folders;
+mod history;
+mod leaves;
+mod lives;
+mod lookup;
+mod memory;
+mod merge;
+mod observe;
+mod place;
+mod row;
+mod segments;
+mod store;
+mod table;
+#[cfg(test)]
+mod tests;
+mod work;
+
+pub use agree::Everything;
+pub use error::IndexError;
+pub use history::HistoryRow;
+pub use lives::RosterAnswer;
+pub use memory::{Counts, Usage};
+pub use merge::{MergeAnswer, Merged, Verified};
+pub use observe::{ObserveAnswer, Observed, Outcome};
+pub use place::{Placed, PlacedOutcome, Resolved};
+pub use segments::{BytesAt, ListHeld};
+pub use shoal_proto::here::{Here, Standing, Triple};
+pub use store::{At, Index, put_aside};
+pub use work::Life;

@@ -1,0 +1,111 @@
+//! Looking: one path, the children of a folder, what there is to do.
+//!
+//! Promise: pages in path order, each of bounded memory; a page tells of the index as it is when it is asked for.
+
+use rusqlite::params;
+use shoal_proto::heads::Below;
+use shoal_proto::path::RelPath;
+
+use crate::error::IndexError;
+use crate::row::{COLUMNS, Row};
+use crate::store::Index;
+use crate::work::{find, limit, reading};
+use shoal_proto::here::Triple;
+
+impl Index {
+    /// What is known of a path; `None`: nothing is here, and nobody has published anything.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or is damaged.
+    pub fn triple(&self, path: &RelPath) -> Result<Option<Triple>, IndexError> {
+        let row = find(&self.conn, &self.memory, &self.life.share, path)?;
+        Ok(row.map(|row| self.triple_of(row)))
+    }
+
+    /// Whether something live lies below a path.
+    #[must_use]
+    pub fn below(&self, path: &RelPath) -> Below {
+        self.memory.folders.below(&self.life.share, path)
+    }
+
+    /// The paths whose here, base and heads ask for something, in path order: at most so many, those after `after`.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or is damaged.
+    pub fn diverging(&self, after: Option<&RelPath>, at_most: usize) -> Result<Vec<Triple>, IndexError> {
+        let sql = format!("SELECT {COLUMNS} FROM paths WHERE diverging AND path > ?1 ORDER BY path LIMIT ?2");
+        self.page(&sql, params![after.map_or(&[][..], RelPath::as_bytes), limit(at_most)])
+    }
+
+    /// All paths below a folder (`None`: all of the share), in path order, those after `after`; at most so many.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or is damaged.
+    pub fn paths_below(
+        &self,
+        folder: Option<&RelPath>,
+        after: Option<&RelPath>,
+        at_most: usize,
+    ) -> Result<Vec<Triple>, IndexError> {
+        let after = after.map_or(&[][..], RelPath::as_bytes);
+        let Some(folder) = folder else {
+            let sql = format!("SELECT {COLUMNS} FROM paths WHERE path > ?1 ORDER BY path LIMIT ?2");
+            return self.page(&sql, params![after, limit(at_most)]);
+        };
+        // What is below `a` lies between `a/` and `a0`, the byte after the slash.
+        let (first, end) = ([folder.as_bytes(), b"/"].concat(), [folder.as_bytes(), b"0"].concat());
+        let first = first.as_slice().max(after);
+        let sql = format!("SELECT {COLUMNS} FROM paths WHERE path > ?1 AND path < ?2 ORDER BY path LIMIT ?3");
+        self.page(&sql, params![first, end, limit(at_most)])
+    }
+
+    /// The children of a folder (`None`: of the share's root) of which something is known, in path order, those after
+    /// `after`; at most so many. What lies deeper is skipped, not gone through.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or is damaged.
+    pub fn children(
+        &self,
+        folder: Option<&RelPath>,
+        after: Option<&RelPath>,
+        at_most: usize,
+    ) -> Result<Vec<Triple>, IndexError> {
+        let mut found: Vec<Triple> = Vec::new();
+        let sql = format!(
+            "SELECT {COLUMNS} FROM paths WHERE path >= ?1 AND (?2 IS NULL OR path < ?2) ORDER BY path LIMIT 1"
+        );
+        let prefix = folder.map_or_else(Vec::new, |folder| [folder.as_bytes(), b"/"].concat());
+        let end = folder.map(|folder| [folder.as_bytes(), b"0"].concat());
+        // The least bytes after a path are its own and a zero, which no path has.
+        let after = after.map(|after| [after.as_bytes(), b"\0"].concat());
+        let mut from = prefix.clone().max(after.unwrap_or_default());
+        while found.len() < at_most {
+            let Some(next) = self.page(&sql, params![from, end])?.pop() else { break };
+            let rest = &next.path.as_bytes()[prefix.len()..];
+            match rest.iter().position(|&byte| byte == b'/') {
+                // Something deeper: all that is below this name lies before the name and the byte after `/`.
+                Some(slash) => from = [&next.path.as_bytes()[..prefix.len() + slash], b"0"].concat(),
+                None => {
+                    from = [next.path.as_bytes(), b"\0"].concat();
+                    found.push(next);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn page(&self, sql: &str, params: &[&dyn rusqlite::ToSql]) -> Result<Vec<Triple>, IndexError> {
+        let mut statement = self.conn.prepare_cached(sql).map_err(reading())?;
+        let mut rows = statement.query(params).map_err(reading())?;
+        let mut found = Vec::new();
+        while let Some(sql) = rows.next().map_err(reading())? {
+            found.push(self.triple_of(Row::read(sql)?));
+        }
+        Ok(found)
+    }
+
+    fn triple_of(&self, row: Row) -> Triple {
+        let below = self.memory.folders.below(&self.life.share, &row.path);
+        row.triple(below)
+    }
+}

@@ -1,0 +1,291 @@
+//! What the index keeps in memory beside the database: sums, tables from hashes to rows, counts.
+//!
+//! Promise: it follows from the database alone, is rebuilt from it in one pass, and takes at most 200 bytes a file.
+//! Begin at [`Memory::load`] and [`Memory::replace`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::Connection;
+use shoal_proto::digest::{Digests, Leaf};
+use shoal_proto::hash::{ContentId, Domain, RecordHash};
+use shoal_proto::id::{ShareId, Writer};
+use shoal_proto::path::RelPath;
+use shoal_proto::record::{Kind, Record};
+use shoal_proto::roster::{Entries, Entry, Founding, Roster};
+
+use crate::error::IndexError;
+use crate::folders::Folders;
+use crate::leaves::Leaves;
+use crate::row::{self, Before, HeadsIn, Row, blob, leaf_of, number, with_path};
+use crate::table::{Table, prefix};
+
+/// What status says of a share.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    /// Files on this disk.
+    pub files: u64,
+    /// Their bytes together.
+    pub bytes: u64,
+    /// Folders on this disk.
+    pub folders: u64,
+    /// Links on this disk.
+    pub links: u64,
+    /// Paths whose here, base and heads ask for something.
+    pub diverging: u64,
+}
+
+/// Bytes of memory for each sort of thing.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Usage {
+    /// Sums, and the hashes of all records by leaf.
+    pub agreeing: usize,
+    /// From paths, records and contents to rows, and which folders have something live below them.
+    pub paths: usize,
+    /// From segments to lists.
+    pub segments: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(crate) digests: Digests,
+    pub(crate) leaves: Leaves,
+    pub(crate) paths: Table,
+    pub(crate) records: Table,
+    pub(crate) contents: Table,
+    /// To the numbers of pages of lists.
+    pub(crate) segments: Table,
+    pub(crate) folders: Folders,
+    pub(crate) counts: Counts,
+    /// For each publication how many heads are its records.
+    pub(crate) heads: Vec<u32>,
+    /// The highest counter known of each writer.
+    pub(crate) writers: BTreeMap<Writer, u64>,
+    pub(crate) entries: Entries,
+    pub(crate) roster: Roster,
+    pub(crate) last_row: u32,
+    pub(crate) last_publication: u32,
+}
+
+impl Memory {
+    /// What the database comes to.
+    pub(crate) fn load(conn: &Connection, founding: Founding) -> Result<Self, IndexError> {
+        let share = founding.share();
+        let entries = read_entries(conn, founding)?;
+        let mut memory = Self {
+            digests: Digests::default(),
+            leaves: Leaves::default(),
+            paths: Table::default(),
+            records: Table::default(),
+            contents: Table::default(),
+            segments: Table::default(),
+            folders: Folders::default(),
+            counts: Counts::default(),
+            heads: Vec::new(),
+            writers: read_writers(conn)?,
+            roster: entries.roster(),
+            entries,
+            last_row: 0,
+            last_publication: last(conn, "SELECT coalesce(max(id), 0) FROM publications")?,
+        };
+        memory.heads = vec![0; memory.last_publication as usize + 1];
+        let rows = last(conn, "SELECT coalesce(max(id), 0) FROM paths")?;
+        // The numbers may have gaps; then the tables grow as they fill.
+        for table in [&mut memory.paths, &mut memory.records, &mut memory.contents] {
+            table.reserve(usize::try_from(rows.min(ROWS_FORESEEN_MAX)).unwrap_or(0));
+        }
+        memory.load_paths(conn, &share)?;
+        memory.load_lists(conn)?;
+        Ok(memory)
+    }
+
+    fn load_paths(&mut self, conn: &Connection, share: &ShareId) -> Result<(), IndexError> {
+        let reading = || IndexError::database("read the paths");
+        let mut statement = conn
+            .prepare("SELECT id, path, place, heads, base, standing, live, diverging, kind, size, content FROM paths ORDER BY id")
+            .map_err(reading())?;
+        let mut rows = statement.query([]).map_err(reading())?;
+        let mut changed = Vec::new();
+        while let Some(sql) = rows.next().map_err(reading())? {
+            let (id, path) = (number(sql, 0)?, blob(sql, 1)?);
+            let place = sql.get::<_, i64>(2).map_err(reading())?.cast_unsigned();
+            let mut found = Before {
+                is_live: number(sql, 6)? != 0,
+                is_diverging: number(sql, 7)? != 0,
+                here: read_kind(sql)?,
+                ..Before::default()
+            };
+            found.contents.extend(found.here.as_ref().and_then(row::file_content));
+            let heads = blob(sql, 3)?;
+            let base = sql.get_ref(4).map_err(reading())?.as_blob_or_null().map_err(IndexError::damaged)?;
+            // A disk that shows the only head shows its content.
+            let is_shown = base == Some(&[0]) && number(sql, 5)? == 0 && HeadsIn(heads).count() == 1;
+            for head in HeadsIn(heads) {
+                let (publication, position, rest) = head?;
+                let encoded = with_path(path, rest);
+                let hash = RecordHash::from_bytes(Domain::RECORD.hash_one(&encoded));
+                if !is_shown {
+                    let record = Record::decode(&encoded).map_err(IndexError::damaged)?;
+                    found.contents.extend(row::file_content(&record.version.kind));
+                }
+                found.said.push(row::Said { hash, publication, position });
+            }
+            found.contents.sort_unstable();
+            found.contents.dedup();
+            if id <= self.last_row {
+                return Err(IndexError::damaged("numbers of paths that are not in order"));
+            }
+            self.last_row = id;
+            self.paths.insert(place, id);
+            if found.is_live {
+                let path = RelPath::parse(path).map_err(IndexError::damaged)?;
+                self.folders.change(share, &path, true, &mut changed);
+                changed.clear();
+            }
+            self.put(id, leaf_of(place), &found)?;
+        }
+        Ok(())
+    }
+
+    fn load_lists(&mut self, conn: &Connection) -> Result<(), IndexError> {
+        let reading = || IndexError::database("read the lists of segments");
+        let mut statement = conn.prepare("SELECT id, segments FROM list_pages").map_err(reading())?;
+        let mut rows = statement.query([]).map_err(reading())?;
+        while let Some(sql) = rows.next().map_err(reading())? {
+            let page = number(sql, 0)?;
+            for segment in ids_in(blob(sql, 1)?) {
+                self.segments.insert(prefix(segment), page);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back what is held of a row, and puts in what it is now; says which publications it touched.
+    pub(crate) fn replace(
+        &mut self,
+        row: &Row,
+        now: &Before,
+        touched: &mut Vec<u32>,
+    ) -> Result<(), IndexError> {
+        let before = &row.before;
+        if before.said != now.said {
+            touched.extend(before.said.iter().chain(&now.said).map(|said| said.publication));
+        }
+        self.take(row.id, row.leaf(), before);
+        self.put(row.id, row.leaf(), now)
+    }
+
+    fn put(&mut self, row: u32, leaf: Leaf, found: &Before) -> Result<(), IndexError> {
+        for said in &found.said {
+            let heads = self.heads.get_mut(said.publication as usize);
+            *heads.ok_or_else(|| IndexError::damaged("a head of no publication"))? += 1;
+            self.leaves.insert(leaf, &said.hash, row);
+            self.digests.add(leaf, &said.hash);
+            self.records.insert(prefix(said.hash.as_bytes()), row);
+        }
+        for content in &found.contents {
+            self.contents.insert(prefix(content.as_bytes()), row);
+        }
+        self.count(found, u64::wrapping_add);
+        Ok(())
+    }
+
+    fn take(&mut self, row: u32, leaf: Leaf, found: &Before) {
+        for said in &found.said {
+            if let Some(heads) = self.heads.get_mut(said.publication as usize) {
+                *heads = heads.saturating_sub(1);
+            }
+            self.leaves.remove(leaf, &said.hash);
+            self.digests.remove(leaf, &said.hash);
+            self.records.remove(prefix(said.hash.as_bytes()), row);
+        }
+        for content in &found.contents {
+            self.contents.remove(prefix(content.as_bytes()), row);
+        }
+        self.count(found, u64::wrapping_sub);
+    }
+
+    fn count(&mut self, found: &Before, by: impl Fn(u64, u64) -> u64) {
+        let counts = &mut self.counts;
+        match &found.here {
+            Some(Kind::File { size, .. }) => {
+                counts.files = by(counts.files, 1);
+                counts.bytes = by(counts.bytes, *size);
+            }
+            Some(Kind::Directory) => counts.folders = by(counts.folders, 1),
+            Some(Kind::Symlink { .. }) => counts.links = by(counts.links, 1),
+            Some(Kind::Gone { .. }) | None => {}
+        }
+        counts.diverging = by(counts.diverging, found.is_diverging.into());
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn usage(&self) -> Usage {
+        Usage {
+            agreeing: self.leaves.bytes() + DIGESTS_BYTES_MAX,
+            paths: self.paths.bytes()
+                + self.records.bytes()
+                + self.contents.bytes()
+                + self.folders.bytes()
+                + self.heads.capacity() * 4,
+            segments: self.segments.bytes(),
+        }
+    }
+}
+
+/// The sums of a full tree.
+const DIGESTS_BYTES_MAX: usize = 2_300_000;
+
+/// For how many rows tables are made at open before they are known to be there.
+const ROWS_FORESEEN_MAX: u32 = 4_000_000;
+
+/// The ids of the segments in the encoding of a list, which has 36 bytes for each: each once, since a hole in a file is
+/// one segment thousands of times.
+pub(crate) fn ids_in(list: &[u8]) -> BTreeSet<&[u8; 32]> {
+    list.as_chunks::<36>().0.iter().filter_map(|entry| entry.first_chunk::<32>()).collect()
+}
+
+/// What here is, without times and names.
+fn read_kind(sql: &rusqlite::Row<'_>) -> Result<Option<Kind>, IndexError> {
+    let reading = || IndexError::database("read what was here");
+    Ok(match sql.get::<_, Option<u8>>(8).map_err(reading())? {
+        None => None,
+        Some(1) => Some(Kind::Symlink { target: Box::default() }),
+        Some(2) => {
+            let content = ContentId::from_bytes(row::thirty_two(sql, 10)?);
+            Some(Kind::File { size: sql.get::<_, i64>(9).map_err(reading())?.cast_unsigned(), content })
+        }
+        Some(3) => Some(Kind::Directory),
+        Some(_) => return Err(IndexError::damaged("a kind that there is not")),
+    })
+}
+
+fn read_entries(conn: &Connection, founding: Founding) -> Result<Entries, IndexError> {
+    let reading = || IndexError::database("read the roster");
+    let mut entries = Entries::new(founding);
+    let share = founding.share();
+    let mut statement = conn.prepare("SELECT id, entry FROM entries ORDER BY id").map_err(reading())?;
+    let mut rows = statement.query([]).map_err(reading())?;
+    while let Some(sql) = rows.next().map_err(reading())? {
+        let entry = Entry::decode(blob(sql, 1)?, &share).map_err(IndexError::damaged)?;
+        entries.insert(entry).map_err(IndexError::damaged)?;
+    }
+    Ok(entries)
+}
+
+fn read_writers(conn: &Connection) -> Result<BTreeMap<Writer, u64>, IndexError> {
+    let reading = || IndexError::database("read the writers");
+    let mut writers = BTreeMap::new();
+    let mut statement = conn.prepare("SELECT writer, counter FROM writers").map_err(reading())?;
+    let mut rows = statement.query([]).map_err(reading())?;
+    while let Some(sql) = rows.next().map_err(reading())? {
+        let writer =
+            blob(sql, 0)?.try_into().map_err(|_| IndexError::damaged("a writer of the wrong length"))?;
+        let counter = sql.get::<_, i64>(1).map_err(reading())?.cast_unsigned();
+        writers.insert(Writer::from_bytes(writer), counter);
+    }
+    Ok(writers)
+}
+
+fn last(conn: &Connection, sql: &'static str) -> Result<u32, IndexError> {
+    conn.query_row(sql, [], |row| row.get(0)).map_err(IndexError::database("read the last number"))
+}

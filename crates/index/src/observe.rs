@@ -1,0 +1,182 @@
+//! What a scan found, and what it becomes: a publication, an adopted head, or a local difference.
+//!
+//! Promise: nothing is noted about a path that changed since it was compared; what differs from base is published under
+//! the next dot by a device that may, in the same transaction, and by no other (I26). What is published of one call is
+//! published together; both ends of a move stay together. Begin at [`Index::observe`].
+
+use shoal_proto::batch::Batch;
+use shoal_proto::heads::{Base, Shown};
+use shoal_proto::path::RelPath;
+use shoal_proto::record::{Kind, Mode, Version};
+
+use crate::error::IndexError;
+use crate::row::Row;
+use crate::store::Index;
+use crate::work::Work;
+use shoal_proto::here::{Here, Standing};
+
+/// What was found at a path, durable on the disk.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Observed {
+    /// Where.
+    pub path: RelPath,
+    /// The here that it was compared with: what the index held when the disk was looked at.
+    pub compared: Option<Here>,
+    /// What stands there; `None`: nothing.
+    pub found: Option<Here>,
+}
+
+/// What became of an observation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// The user sees what was seen before.
+    Unchanged,
+    /// A new record says it.
+    Published,
+    /// It is what a head shows; there was no base before. Its time and mode may still have to be set
+    /// ([`Standing::Behind`]).
+    Adopted,
+    /// It is what a head deleted, and there was no base: it is to go to history.
+    AdoptedDeletion,
+    /// Noted and not published: this device may not, or no receiver would take the record.
+    LocalDifference,
+    /// Noted, and nothing is to be said of it: a new time or mode of bytes that a head replaces, or a folder that is
+    /// only there for what lies below it.
+    Silent,
+    /// The index holds another here than it was compared with. Nothing is noted: to be looked at again.
+    Changed,
+}
+
+/// What an observation was answered with.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ObserveAnswer {
+    /// One for each observation, in their order.
+    pub outcomes: Vec<Outcome>,
+    /// What was published, to be pushed: whole publications in the order of the writer's chain.
+    pub batches: Vec<Batch>,
+}
+
+impl Index {
+    /// Takes in what a scan found. What it says must be durable on the disk.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing is noted then.
+    pub fn observe(&mut self, observed: Vec<Observed>) -> Result<ObserveAnswer, IndexError> {
+        let (outcomes, done) = self
+            .job(|work| observed.into_iter().map(|one| observe(work, one)).collect::<Result<Vec<_>, _>>())?;
+        Ok(ObserveAnswer { outcomes, batches: done.batches })
+    }
+}
+
+fn observe(work: &mut Work<'_>, observed: Observed) -> Result<Outcome, IndexError> {
+    let Observed { path, compared, found } = observed;
+    let (may_publish, below) = (work.may_publish(), work.below(&path));
+    let row = work.row(&path)?;
+    if row.here != compared {
+        return Ok(Outcome::Changed);
+    }
+    let is_same = match (&row.here, &found) {
+        (Some(here), Some(found)) => here.version == found.version,
+        (None, None) => true,
+        _ => false,
+    };
+    if is_same && row.standing != Standing::Differs || row.here.is_none() && found.is_none() {
+        let (base, standing) = (row.base.clone(), row.standing);
+        row.show(found, base, standing);
+        return Ok(Outcome::Unchanged);
+    }
+    let Some(version) = version_of(row, found.as_ref()) else {
+        return Ok(settle(row, found, is_same));
+    };
+    if is_implied(row, &version, below) {
+        let base = row.base.clone();
+        row.show(found, base, Standing::Agrees);
+        return Ok(Outcome::Silent);
+    }
+    if let (None, Some(here)) = (&row.base, &found)
+        && let Some(base) = row.heads().adopt(&here.version.kind)
+    {
+        return Ok(adopt(row, here.clone(), base));
+    }
+    if !may_publish {
+        let base = row.base.clone();
+        row.show(found, base, Standing::Differs);
+        return Ok(if is_same { Outcome::Unchanged } else { Outcome::LocalDifference });
+    }
+    publish(work, &path, found, version)
+}
+
+/// The version that a user made; `None` if it is what base says.
+///
+/// A time or mode that the disk could not keep exactly is still base's where the user did not touch it.
+fn version_of(row: &Row, found: Option<&Here>) -> Option<Version> {
+    let base = row.base.as_ref().map(|base| &base.version);
+    let Some(found) = found else {
+        return base.filter(|base| !base.kind.is_gone()).map(Version::deleted);
+    };
+    let mut version = found.version.clone();
+    if let (Some(base), Some(here), Standing::Agrees) = (base, &row.here, row.standing)
+        && base.kind.is_same(&version.kind)
+    {
+        if version.mtime == here.version.mtime {
+            version.mtime = base.mtime;
+        }
+        if version.mode == here.version.mode {
+            version.mode = base.mode;
+        }
+    }
+    (base != Some(&version)).then_some(version)
+}
+
+/// What is found is what base says, or nothing where nothing was agreed with.
+fn settle(row: &mut Row, found: Option<Here>, is_same: bool) -> Outcome {
+    let base = row.base.clone();
+    let standing = if base.is_some() { Standing::Agrees } else { Standing::Differs };
+    row.show(found, base, standing);
+    if is_same { Outcome::Unchanged } else { Outcome::Silent }
+}
+
+/// Whether this is a folder that is there for what lies below it alone, as it was made for that.
+fn is_implied(row: &Row, version: &Version, below: shoal_proto::heads::Below) -> bool {
+    version.kind == Kind::Directory
+        && version.mode == Mode::IMPLIED_DIRECTORY
+        && row.heads().shown(below) == Shown::ImpliedDirectory
+        && row.heads().winner().is_none_or(|winner| winner.version.kind.is_gone())
+}
+
+fn adopt(row: &mut Row, here: Here, base: Base) -> Outcome {
+    if base.version.kind.is_gone() {
+        // No base: what the user does with it before it is filed away is still compared with the deletion.
+        row.show(Some(here), None, Standing::Differs);
+        return Outcome::AdoptedDeletion;
+    }
+    let standing = if here.version == base.version { Standing::Agrees } else { Standing::Behind };
+    row.show(Some(here), Some(base), standing);
+    Outcome::Adopted
+}
+
+fn publish(
+    work: &mut Work<'_>,
+    path: &RelPath,
+    found: Option<Here>,
+    version: Version,
+) -> Result<Outcome, IndexError> {
+    let dot = work.next_dot()?;
+    let row = work.row(path)?;
+    let Some(transaction) = row.heads().edit(path, row.base.as_ref(), version, dot) else {
+        let base = row.base.clone();
+        row.show(found, base, Standing::Differs);
+        return Ok(Outcome::Silent);
+    };
+    let record = transaction.record.clone();
+    if !work.mint(transaction)? {
+        let row = work.row(path)?;
+        let base = row.base.clone();
+        row.show(found, base, Standing::Differs);
+        return Ok(Outcome::LocalDifference);
+    }
+    let row = work.row(path)?;
+    let base = row.heads().base_of(&record);
+    row.show(found, Some(base), Standing::Agrees);
+    Ok(Outcome::Published)
+}

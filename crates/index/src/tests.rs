@@ -1,0 +1,611 @@
+//! Jobs and what they answer, against the plain rules of `proto`.
+
+mod damage;
+mod worlds;
+
+use std::sync::Arc;
+
+use shoal_proto::batch::{Batch, Part};
+use shoal_proto::digest::Leaf;
+use shoal_proto::hash::{ContentId, RecordHash};
+use shoal_proto::heads::{Below, Heads};
+use shoal_proto::id::{ShareId, WriterSalt};
+use shoal_proto::key::DeviceKey;
+use shoal_proto::path::RelPath;
+use shoal_proto::publication::{Place, Publication};
+use shoal_proto::reconcile::Records;
+use shoal_proto::record::{Kind, Mode, Record, Timestamp, Version};
+use shoal_proto::roster::{
+    Delegation, Described, DeviceName, Entry, Founding, Joined, Kept, Offer, Role, Statement,
+};
+use shoal_proto::segment::{ListHasher, Segment, SegmentList};
+
+use crate::*;
+
+pub(crate) fn key(number: u8) -> Arc<DeviceKey> {
+    Arc::new(DeviceKey::from_seed(&[number; 32]))
+}
+
+pub(crate) fn founding() -> Founding {
+    Founding { creator: key(1).device(), random: [2; 32], cut: 1 }
+}
+
+pub(crate) fn share() -> ShareId {
+    founding().share()
+}
+
+pub(crate) fn index(salt: u8) -> Index {
+    Index::create(At::Memory, founding(), key(1), WriterSalt([salt; 16])).unwrap()
+}
+
+pub(crate) fn path(text: &str) -> RelPath {
+    RelPath::parse(text.as_bytes()).unwrap()
+}
+
+pub(crate) fn file(content: u8, mtime: i64) -> Here {
+    let kind = Kind::File { size: u64::from(content), content: ContentId::from_bytes([content; 32]) };
+    let mtime = Timestamp::new(mtime, 5).unwrap();
+    Here { version: Version::new(kind, mtime, Mode::from_bits(0o644)), inode: 3, ctime: Timestamp::ZERO }
+}
+
+pub(crate) fn folder() -> Here {
+    let version = Version::new(Kind::Directory, Timestamp::ZERO, Mode::IMPLIED_DIRECTORY);
+    Here { version, inode: 4, ctime: Timestamp::ZERO }
+}
+
+/// A scan finds this, compared with what the index holds.
+pub(crate) fn see(index: &mut Index, at: &str, found: Option<Here>) -> (Outcome, Vec<Batch>) {
+    let compared = index.triple(&path(at)).unwrap().and_then(|triple| triple.here);
+    let answer = index.observe(vec![Observed { path: path(at), compared, found }]).unwrap();
+    (answer.outcomes[0], answer.batches)
+}
+
+/// The other index takes the batches in.
+pub(crate) fn tell(index: &mut Index, batches: &[Batch]) -> Merged {
+    let verified = batches.iter().map(|batch| Verified::check(batch.clone(), &share()).unwrap());
+    index.merge(verified.collect()).unwrap()
+}
+
+pub(crate) fn done(merged: Merged) -> MergeAnswer {
+    match merged {
+        Merged::Done(answer) => answer,
+        Merged::RolledBack => panic!("rolled back"),
+    }
+}
+
+/// All that the one has.
+pub(crate) fn all(index: &Index) -> Vec<Batch> {
+    index.everything(None, usize::MAX).unwrap().batches
+}
+
+/// The disk shows the winner, or nothing.
+pub(crate) fn show(index: &mut Index, at: &str) -> PlacedOutcome {
+    let triple = index.triple(&path(at)).unwrap().unwrap();
+    let winner = triple.heads.winner().unwrap();
+    let now = (!winner.version.kind.is_gone()).then(|| Here {
+        version: winner.version.clone(),
+        inode: 9,
+        ctime: Timestamp::ZERO,
+    });
+    let (planned, head) = (triple.here, Some(winner.hash()));
+    index.placed(vec![Placed { path: path(at), planned, now, head }]).unwrap()[0]
+}
+
+/// What the tables hold follows from the database, sums and flags included.
+pub(crate) fn check(index: &Index) {
+    let memory = memory::Memory::load(&index.conn, index.life.founding).unwrap();
+    assert_eq!(memory.digests, index.memory.digests);
+    assert_eq!(memory.counts, index.memory.counts);
+    assert_eq!(memory.heads, index.memory.heads);
+    assert_eq!(memory.writers, index.memory.writers);
+    let mut diverging = Vec::new();
+    for triple in index.paths_below(None, None, usize::MAX).unwrap() {
+        let below = index.paths_below(Some(&triple.path), None, usize::MAX).unwrap();
+        let is_live =
+            |triple: &Triple| triple.heads.winner().is_some_and(|head| !head.version.kind.is_gone());
+        let expected = if below.iter().any(is_live) { Below::Live } else { Below::Nothing };
+        assert_eq!(triple.below, expected, "{:?}", triple.path);
+        assert_eq!(memory.folders.below(&share(), &triple.path), expected);
+        let leaf = Leaf::of(&share(), &triple.path);
+        for head in triple.heads.iter() {
+            assert!(index.fingerprints(leaf).contains(&head.hash()));
+            assert_eq!(index.record(&head.hash()).unwrap().as_ref(), Some(head));
+            assert!(index.records_of(leaf).unwrap().contains(head));
+        }
+        if triple.is_diverging() {
+            diverging.push(triple);
+        }
+    }
+    assert_eq!(index.diverging(None, usize::MAX).unwrap(), diverging);
+    for batch in all(index) {
+        batch.verify(&share()).unwrap();
+    }
+}
+
+#[test]
+fn what_a_scan_finds_is_published_once() {
+    let mut ana = index(1);
+    let (outcome, batches) = see(&mut ana, "a", Some(file(7, 10)));
+    assert_eq!((outcome, batches.len()), (Outcome::Published, 1));
+    assert_eq!(batches[0].verify(&share()).unwrap().1.len(), 1);
+    assert_eq!(see(&mut ana, "a", Some(file(7, 10))), (Outcome::Unchanged, vec![]));
+    assert_eq!(see(&mut ana, "a", Some(Here { inode: 99, ..file(7, 10) })).0, Outcome::Unchanged);
+    assert_eq!(ana.triple(&path("a")).unwrap().unwrap().here.unwrap().inode, 99);
+    assert_eq!(ana.counts(), Counts { files: 1, bytes: 7, ..Counts::default() });
+
+    assert_eq!(see(&mut ana, "a", Some(file(7, 11))).0, Outcome::Published, "a touch");
+    let (outcome, batches) = see(&mut ana, "a", None);
+    assert_eq!((outcome, ana.life().counter), (Outcome::Published, 3));
+    assert_eq!(batches[0].records[0].version.kind, Kind::Gone { of: ContentId::from_bytes([7; 32]) });
+    assert_eq!((ana.counts(), ana.diverging(None, 9).unwrap()), (Counts::default(), vec![]));
+    check(&ana);
+}
+
+/// I22 and section 10: an observation of something that changed meanwhile is not noted.
+#[test]
+fn an_observation_compared_with_another_here_is_left() {
+    let mut ana = index(1);
+    see(&mut ana, "a", Some(file(7, 10)));
+    let before = ana.triple(&path("a")).unwrap();
+    let late = Observed { path: path("a"), compared: None, found: Some(file(8, 20)) };
+    assert_eq!(
+        ana.observe(vec![late]).unwrap(),
+        ObserveAnswer { outcomes: vec![Outcome::Changed], batches: vec![] }
+    );
+    let placed = Placed { path: path("a"), planned: None, now: Some(file(8, 20)), head: None };
+    assert_eq!(ana.placed(vec![placed]).unwrap(), [PlacedOutcome::Changed]);
+    assert_eq!(ana.triple(&path("a")).unwrap(), before);
+}
+
+#[test]
+fn what_is_merged_diverges_until_the_disk_shows_it() {
+    let (mut ana, mut ben) = (index(1), index(2));
+    let (_, batches) = see(&mut ana, "d/a", Some(file(7, 10)));
+    let answer = done(tell(&mut ben, &batches));
+    assert_eq!((answer.new.len(), answer.leaves.len()), (1, 1));
+    let work = ben.diverging(None, 9).unwrap();
+    assert_eq!((work.len(), work[0].here.clone(), work[0].base.clone()), (1, None, None));
+    assert_eq!(show(&mut ben, "d/a"), PlacedOutcome::Agreed);
+    assert_eq!(ben.diverging(None, 9).unwrap(), []);
+    assert_eq!(ben.triple(&path("d/a")).unwrap().unwrap().base, work[0].heads.base());
+    assert_eq!(ben.memory.digests, ana.memory.digests);
+
+    // A deletion diverges too, until the disk is known to show nothing.
+    let (_, batches) = see(&mut ana, "d/a", None);
+    tell(&mut ben, &batches);
+    assert_eq!(ben.counts().diverging, 1);
+    assert_eq!((show(&mut ben, "d/a"), ben.counts().diverging), (PlacedOutcome::Agreed, 0));
+    check(&ben);
+}
+
+/// I14.
+#[test]
+fn i14_the_same_batches_again_change_nothing() {
+    let (mut ana, mut ben) = (index(1), index(2));
+    let mut batches = see(&mut ana, "a", Some(file(1, 10))).1;
+    batches.extend(see(&mut ana, "a", Some(file(2, 11))).1);
+    batches.extend(see(&mut ana, "b", Some(file(3, 11))).1);
+    assert_eq!(done(tell(&mut ben, &batches)).new.len(), 2, "what was replaced in the same call is no news");
+    let changes = ben.memory.digests.changes();
+    assert_eq!(done(tell(&mut ben, &batches)), MergeAnswer::default());
+    assert_eq!(done(tell(&mut ana, &batches)), MergeAnswer::default(), "own ones that come back");
+    assert_eq!(ben.memory.digests.changes(), changes);
+    check(&ben);
+}
+
+#[test]
+fn a_conflict_is_resolved_and_the_loser_is_copied() {
+    let (mut ana, mut ben) = (index(1), index(2));
+    let one = see(&mut ana, "a", Some(file(1, 10))).1;
+    let other = see(&mut ben, "a", Some(file(2, 20))).1;
+    tell(&mut ana, &other);
+    assert_eq!(ana.triple(&path("a")).unwrap().unwrap().heads.conflict(Below::Nothing).len(), 2);
+    let Resolved::Published(batches) = ana.resolve(&path("a")).unwrap() else { panic!("no resolution") };
+    assert_eq!((batches.len(), batches[0].records.len()), (1, 2));
+    assert_eq!(ana.resolve(&path("a")).unwrap(), Resolved::NoConflict);
+    tell(&mut ben, &one);
+    tell(&mut ben, &batches);
+    assert_eq!(ben.memory.digests, ana.memory.digests);
+    check(&ana);
+    check(&ben);
+}
+
+/// An edit of what won covers what lost, in the same publication.
+#[test]
+fn an_edit_of_the_winner_brings_the_copies_along() {
+    let (mut ana, mut ben) = (index(1), index(2));
+    see(&mut ana, "a", Some(file(1, 20)));
+    let other = see(&mut ben, "a", Some(file(2, 10))).1;
+    tell(&mut ana, &other);
+    let (outcome, batches) = see(&mut ana, "a", Some(file(3, 30)));
+    assert_eq!((outcome, batches[0].records.len()), (Outcome::Published, 2));
+    assert!(batches[0].records[0].copy_of.is_some(), "what was displaced goes before what displaces it");
+    check(&ana);
+}
+
+/// I26.
+#[test]
+fn i26_a_reader_publishes_nothing_and_its_records_are_not_merged() {
+    let mut ana = index(1);
+    let batches = see(&mut ana, "a", Some(file(1, 10))).1;
+    let entries = joined(2, Role::Reader);
+    let mut reader = Index::create(At::Memory, founding(), key(2), WriterSalt([2; 16])).unwrap();
+    assert_eq!(see(&mut reader, "b", Some(file(9, 10))), (Outcome::LocalDifference, vec![]));
+    assert_eq!(reader.add_entries(entries.clone()).unwrap().new, 1);
+    reader.set_first_contact().unwrap();
+    tell(&mut reader, &batches);
+    show(&mut reader, "a");
+    assert_eq!(see(&mut reader, "a", Some(file(5, 50))), (Outcome::LocalDifference, vec![]));
+    assert_eq!(see(&mut reader, "b", Some(file(8, 10))), (Outcome::LocalDifference, vec![]));
+    assert!(matches!(reader.resolve(&path("a")), Err(IndexError::MayNotPublish)));
+    assert_eq!((reader.life().counter, reader.counts().diverging), (0, 2));
+    check(&reader);
+
+    // What it signs all the same, nobody takes.
+    let record = Record { path: path("c"), ..batches[0].records[0].clone() };
+    let writer = shoal_proto::id::Writer::drawn(&key(2).device(), &share(), &WriterSalt([2; 16]));
+    let dot = shoal_proto::dot::Dot::new(writer, 1);
+    let forged = publish(2, 2, None, vec![Record { dot, origin: dot, ..record }]);
+    ana.add_entries(entries).unwrap();
+    let answer = done(tell(&mut ana, std::slice::from_ref(&forged)));
+    assert_eq!((answer.new.len(), answer.refused[0].1), (0, shoal_proto::roster::Standing::Reader));
+    assert!(ana.triple(&path("c")).unwrap().is_none());
+}
+
+/// First contact: nothing is minted before; what was seen until then is published when it is looked at again.
+#[test]
+fn a_joiner_adopts_what_is_equal_and_publishes_the_rest_after_first_contact() {
+    let mut ana = index(1);
+    let mut batches = see(&mut ana, "equal", Some(file(1, 10))).1;
+    batches.extend(see(&mut ana, "gone", Some(file(2, 10))).1);
+    batches.extend(see(&mut ana, "gone", None).1);
+    let entries = joined(2, Role::Writer);
+    ana.add_entries(entries.clone()).unwrap();
+    let mut ben = Index::create(At::Memory, founding(), key(2), WriterSalt([2; 16])).unwrap();
+    ben.add_entries(entries).unwrap();
+    for (at, here) in [("equal", file(1, 99)), ("gone", file(2, 10)), ("own", file(3, 10))] {
+        assert_eq!(see(&mut ben, at, Some(here)), (Outcome::LocalDifference, vec![]));
+    }
+    tell(&mut ben, &batches);
+    ben.set_first_contact().unwrap();
+    assert_eq!(see(&mut ben, "equal", Some(file(1, 99))), (Outcome::Adopted, vec![]));
+    assert_eq!(ben.triple(&path("equal")).unwrap().unwrap().standing, Standing::Behind);
+    assert_eq!(see(&mut ben, "equal", Some(file(1, 99))), (Outcome::Unchanged, vec![]), "no touch");
+    for _ in 0..2 {
+        assert_eq!(see(&mut ben, "gone", Some(file(2, 10))), (Outcome::AdoptedDeletion, vec![]));
+    }
+    assert_eq!(see(&mut ben, "own", Some(file(3, 10))).0, Outcome::Published);
+    assert_eq!(
+        (show(&mut ben, "equal"), show(&mut ben, "gone")),
+        (PlacedOutcome::Agreed, PlacedOutcome::Agreed)
+    );
+    assert_eq!(ben.diverging(None, 9).unwrap(), []);
+    check(&ben);
+}
+
+#[test]
+fn a_halted_share_publishes_nothing() {
+    let mut ana = index(1);
+    ana.set_halted(true).unwrap();
+    assert_eq!(see(&mut ana, "a", Some(file(1, 10))), (Outcome::LocalDifference, vec![]));
+    ana.set_halted(false).unwrap();
+    assert_eq!(see(&mut ana, "a", Some(file(1, 10))).0, Outcome::Published);
+}
+
+/// A disk that keeps whole seconds makes no touch of it.
+#[test]
+fn i13_a_coarser_time_than_the_heads_is_no_touch() {
+    let (mut ana, mut ben) = (index(1), index(2));
+    let batches = see(&mut ana, "a", Some(file(1, 10))).1;
+    tell(&mut ben, &batches);
+    let triple = ben.triple(&path("a")).unwrap().unwrap();
+    let mut coarse = file(1, 10);
+    coarse.version.mtime = Timestamp::new(10, 0).unwrap();
+    let head = triple.heads.winner().map(Record::hash);
+    let placed = Placed { path: path("a"), planned: None, now: Some(coarse.clone()), head };
+    assert_eq!(ben.placed(vec![placed]).unwrap(), [PlacedOutcome::Agreed]);
+    assert_eq!(see(&mut ben, "a", Some(coarse.clone())), (Outcome::Unchanged, vec![]));
+    coarse.version.mode = Mode::from_bits(0o600);
+    let (_, batches) = see(&mut ben, "a", Some(coarse));
+    assert_eq!(batches[0].records[0].version.mtime, Timestamp::new(10, 5).unwrap(), "the mode alone is new");
+}
+
+#[test]
+fn a_placed_head_that_was_replaced_meanwhile_is_only_here() {
+    let (mut ana, mut ben) = (index(1), index(2));
+    let first = see(&mut ana, "a", Some(file(1, 10))).1;
+    let head = Some(first[0].records[0].hash());
+    tell(&mut ben, &first);
+    let second = see(&mut ana, "a", Some(file(2, 10))).1;
+    tell(&mut ben, &second);
+    let placed = Placed { path: path("a"), planned: None, now: Some(file(1, 10)), head };
+    assert_eq!(ben.placed(vec![placed]).unwrap(), [PlacedOutcome::OnlyHere]);
+    assert_eq!(ben.diverging(None, 9).unwrap()[0].here, Some(file(1, 10)));
+}
+
+#[test]
+fn a_folder_is_implied_while_something_live_lies_below() {
+    let (mut ana, mut ben) = (index(1), index(2));
+    for (at, here) in [("d", folder()), ("d/x", file(1, 10))] {
+        let batches = see(&mut ana, at, Some(here)).1;
+        tell(&mut ben, &batches);
+        show(&mut ben, at);
+    }
+    // Ben deletes the folder's record; beside it Ana has a file in it.
+    let gone = [see(&mut ben, "d/x", None).1, see(&mut ben, "d", None).1].concat();
+    let edit = see(&mut ana, "d/y", Some(file(2, 10))).1;
+    tell(&mut ana, &gone);
+    let triple = ana.triple(&path("d")).unwrap().unwrap();
+    assert_eq!((triple.below, triple.is_diverging()), (Below::Live, true));
+    tell(&mut ben, &edit);
+    assert_eq!(see(&mut ben, "d", Some(folder())), (Outcome::Silent, vec![]), "nobody publishes it");
+    let children: Vec<_> =
+        ben.children(None, None, 9).unwrap().into_iter().map(|triple| triple.path).collect();
+    assert_eq!(children, [path("d")]);
+    check(&ana);
+    check(&ben);
+}
+
+#[test]
+fn children_are_listed_without_what_lies_deeper() {
+    let mut ana = index(1);
+    for at in ["a", "a.txt", "a0", "b/c/d", "b/x", "b/x/y", "b/x0", "b0"] {
+        see(&mut ana, at, Some(file(1, 10)));
+    }
+    let names = |found: Vec<Triple>| found.iter().map(|triple| triple.path.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(ana.children(None, None, 9).unwrap()), ["a", "a.txt", "a0", "b0"]);
+    assert_eq!(names(ana.children(Some(&path("b")), None, 9).unwrap()), ["b/x", "b/x0"]);
+    assert_eq!(names(ana.children(None, Some(&path("a")), 2).unwrap()), ["a.txt", "a0"]);
+    assert_eq!(names(ana.paths_below(Some(&path("b")), Some(&path("b/x")), 9).unwrap()), ["b/x/y", "b/x0"]);
+}
+
+#[test]
+fn a_move_stays_in_one_publication_and_none_is_too_large() {
+    let mut ana = index(1);
+    let name = |number: u32, to: &str| path(&format!("{to}/{number:04}"));
+    let here = |number: u32| {
+        let mut bytes = [1; 32];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        let kind = Kind::File { size: 5, content: ContentId::from_bytes(bytes) };
+        Here { version: Version::new(kind, Timestamp::ZERO, Mode::ZERO), ..folder() }
+    };
+    let new = |number| Observed { path: name(number, "a"), compared: None, found: Some(here(number)) };
+    let first = ana.observe((0..1500).map(new).collect()).unwrap().batches;
+    assert_eq!(first.iter().map(|batch| batch.records.len()).collect::<Vec<_>>(), [1024, 476]);
+    let gone = |number| Observed { path: name(number, "a"), compared: Some(here(number)), found: None };
+    let come = |number| Observed { path: name(number, "b"), compared: None, found: Some(here(number)) };
+    let moved = ana.observe((0..1500).map(gone).chain((0..1500).map(come)).collect()).unwrap().batches;
+    assert_eq!(moved.len(), 3);
+    let moves: usize = moved.iter().map(|batch| shoal_proto::moves::moves(&batch.records).len()).sum();
+    assert_eq!(moves, 1500);
+    for (batch, next) in moved.iter().zip(&moved[1..]) {
+        assert_eq!(next.publication.previous, batch.publication.hash(&share()));
+    }
+    check(&ana);
+}
+
+/// Records are proved one by one where not all of a publication are heads, and passed on so.
+#[test]
+fn lone_records_are_proved_and_passed_on() {
+    let (mut ana, mut ben, mut cem) = (index(1), index(2), index(3));
+    let seen =
+        ["a", "b", "c"].map(|at| Observed { path: path(at), compared: None, found: Some(file(1, 10)) });
+    let first = ana.observe(seen.into()).unwrap().batches;
+    let hashes: Vec<RecordHash> = first[0].records.iter().map(Record::hash).collect();
+    assert_eq!(ana.batches(&hashes).unwrap(), first);
+    let some = ana.batches(&hashes[1..2]).unwrap();
+    assert!(matches!(&some[0].part, Part::Some(proofs) if proofs.len() == 1));
+    tell(&mut ben, &some);
+    let batches = all(&ben);
+    tell(&mut cem, &batches);
+    assert_eq!(
+        (cem.record(&hashes[1]).unwrap().is_some(), cem.memory.digests == ben.memory.digests),
+        (true, true)
+    );
+    assert!(cem.batches(&hashes[..1]).unwrap().is_empty(), "it has never heard of it");
+
+    // Where two of three are left, two are given.
+    see(&mut ana, "a", Some(file(2, 20)));
+    assert_eq!(all(&ana).iter().map(|batch| batch.records.len()).collect::<Vec<_>>(), [2, 1]);
+    // When the last one goes, so do the proofs; the header stays.
+    see(&mut ana, "b", None);
+    see(&mut ana, "c", None);
+    let count = |table: &str| {
+        ana.conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    };
+    let (hashes, publications): (i64, i64) = (count("record_hashes"), count("publications"));
+    assert_eq!((hashes, publications), (3, 4));
+    check(&ana);
+    check(&cem);
+}
+
+#[test]
+fn everything_comes_in_pages() {
+    let (mut ana, mut ben) = (index(1), index(2));
+    for number in 0..5 {
+        see(&mut ana, &format!("f{number}"), Some(file(1, 10)));
+    }
+    let (mut after, mut pages) = (None, 0);
+    loop {
+        let page = ana.everything(after, 2).unwrap();
+        tell(&mut ben, &page.batches);
+        pages += 1;
+        let Some(next) = page.next else { break };
+        after = Some(next);
+    }
+    assert_eq!((pages, ben.memory.digests == ana.memory.digests), (3, true));
+}
+
+/// I18: a copy of an index that went on is told so by its own records.
+#[test]
+fn i18_a_rolled_back_index_merges_nothing_and_says_its_own_anew() {
+    let (mut ana, mut ben) = (index(1), index(2));
+    let first = see(&mut ana, "a", Some(file(1, 10))).1;
+    // As it was after its first record, and went on in another way than others know.
+    let mut restored = index(1);
+    see(&mut restored, "a", Some(file(1, 10)));
+    let agreed = restored.life().last;
+    let unknown = see(&mut ana, "b", Some(file(2, 10))).1;
+    see(&mut restored, "c", Some(file(3, 10)));
+    tell(&mut ben, &[first, unknown].concat());
+
+    let before = restored.memory.digests.clone();
+    let batches = all(&ben);
+    assert_eq!(tell(&mut restored, &batches), Merged::RolledBack);
+    assert_eq!(restored.memory.digests, before);
+    let old = restored.life().writer;
+    let again = restored.new_writer(WriterSalt([77; 16]), agreed).unwrap();
+    assert_eq!((again.len(), again[0].records[0].path.clone()), (1, path("c")));
+    assert_ne!(restored.life().writer, old);
+    assert!(!restored.triple(&path("c")).unwrap().unwrap().is_diverging());
+    done(tell(&mut restored, &batches));
+    tell(&mut ben, &again);
+    assert_eq!(ben.memory.digests, restored.memory.digests);
+    check(&restored);
+}
+
+/// A record that has seen more of this writer than there is: the record it saw would be overwritten by its number.
+#[test]
+fn i18_a_record_that_has_seen_the_future_is_a_sign_of_a_roll_back() {
+    let (mut ana, mut ben, mut restored) = (index(1), index(2), index(1));
+    let first = see(&mut ana, "a", Some(file(1, 10))).1;
+    tell(&mut ben, &first);
+    show(&mut ben, "a");
+    let edit = see(&mut ben, "a", Some(file(2, 20))).1;
+    assert_eq!(tell(&mut restored, &edit), Merged::RolledBack);
+}
+
+/// What a removal makes void leaves heads and sums, and what a disk shows of it is said again.
+#[test]
+fn what_a_removed_device_said_late_is_void_and_said_again_where_it_is_shown() {
+    let (mut ana, mut cem) = (index(1), index(3));
+    let entries = joined(2, Role::Writer);
+    let mut ben = Index::create(At::Memory, founding(), key(2), WriterSalt([2; 16])).unwrap();
+    for index in [&mut ana, &mut ben, &mut cem] {
+        index.add_entries(entries.clone()).unwrap();
+    }
+    ben.set_first_contact().unwrap();
+    let late = [see(&mut ben, "a", Some(file(1, 10))).1, see(&mut ben, "b", Some(file(2, 10))).1].concat();
+    for index in [&mut ana, &mut cem] {
+        assert_eq!(done(tell(index, &late)).new.len(), 2);
+    }
+    show(&mut ana, "a");
+    let last = ana.roster().last_entry(&key(1).device());
+    let statement = Statement::Removed { about: key(2).device(), kept: Kept::default() };
+    let removal = Entry::sign(&key(1), &share(), last, statement).unwrap();
+    let answer = ana.add_entries(vec![removal.clone()]).unwrap();
+    assert_eq!((answer.new, answer.voided), (1, vec![path("a"), path("b")]));
+    let again = &answer.batches[0].records;
+    assert_eq!((again.len(), again[0].path.clone(), again[0].dot.writer), (1, path("a"), ana.life().writer));
+    assert!(!ana.triple(&path("a")).unwrap().unwrap().is_diverging());
+    assert!(ana.triple(&path("b")).unwrap().is_none(), "nothing shows it any more");
+    assert_eq!(cem.add_entries(vec![removal]).unwrap().batches, []);
+    assert_eq!(cem.memory.digests.records(), 0);
+    tell(&mut cem, &answer.batches);
+    assert_eq!(cem.memory.digests, ana.memory.digests);
+    assert_eq!(done(tell(&mut cem, &late)).refused.len(), 2);
+    check(&ana);
+    check(&cem);
+}
+
+#[test]
+fn a_record_that_claims_an_absurd_counter_is_parked() {
+    let mut ana = index(1);
+    let mut record = see(&mut index(4), "a", Some(file(1, 10))).1[0].records[0].clone();
+    let far = shoal_proto::dot::Dot::new(shoal_proto::id::Writer::from_bytes([9; 8]), (1 << 20) + 1);
+    record.seen = shoal_proto::dot::Seen::new(vec![far]).unwrap();
+    let hash = record.hash();
+    let batch = publish(1, 4, None, vec![record]);
+    assert_eq!(done(tell(&mut ana, &[batch])).parked, [hash]);
+    assert!(ana.triple(&path("a")).unwrap().is_none());
+}
+
+#[test]
+fn lists_of_segments_live_as_long_as_something_names_them() {
+    let mut ana = index(1);
+    let segment =
+        |byte: u8, length| Segment { id: shoal_proto::hash::SegmentId::from_bytes([byte; 32]), length };
+    let segments = [segment(1, 300_000), segment(2, 400_000), segment(3, 7)];
+    let mut hasher = ListHasher::new();
+    segments.iter().for_each(|segment| hasher.push(*segment).unwrap());
+    let listed = hasher.finish();
+    let list = ListHeld::Whole(SegmentList::new(segments.to_vec()).unwrap());
+    assert!(matches!(ana.put_list(ContentId::from_bytes([5; 32]), &list), Err(IndexError::List(_))));
+    ana.put_list(listed.content, &list).unwrap();
+    ana.put_list(listed.content, &list).unwrap();
+    let mut here = file(1, 10);
+    here.version.kind = Kind::File { size: listed.size, content: listed.content };
+    see(&mut ana, "a", Some(here.clone()));
+    assert_eq!(ana.list(&listed.content).unwrap(), Some(list.clone()));
+    let at = |offset| vec![BytesAt::Folder { path: path("a"), offset }];
+    assert_eq!(ana.places(&listed.content).unwrap(), at(0));
+    assert_eq!(ana.places_of_segment(&segments[2].id).unwrap(), at(700_000));
+    assert!(ana.is_named_by_head(&listed.content).unwrap());
+
+    let row = HistoryRow {
+        number: 4,
+        path: path("a"),
+        content: Some(listed.content),
+        size: listed.size,
+        when: Timestamp::new(99, 1).unwrap(),
+        by: Some(key(2).device()),
+    };
+    ana.add_history(std::slice::from_ref(&row)).unwrap();
+    see(&mut ana, "a", Some(file(9, 20)));
+    assert_eq!(ana.history(Some(&path("a")), None, 9).unwrap(), std::slice::from_ref(&row));
+    assert_eq!(ana.history(None, Some(4), 9).unwrap(), []);
+    let within = vec![BytesAt::History { number: 4, offset: 300_000 }];
+    assert_eq!(ana.places_of_segment(&segments[1].id).unwrap(), within);
+    assert_eq!((ana.remove_history(&[4, 5]).unwrap(), ana.list(&listed.content).unwrap()), (1, None));
+    assert_eq!(ana.places_of_segment(&segments[1].id).unwrap(), []);
+    ana.put_list(listed.content, &list).unwrap();
+    assert_eq!(ana.forget_unnamed_lists().unwrap(), 1);
+    check(&ana);
+}
+
+/// I17: a job that fails half-way leaves nothing behind, in the database and in memory.
+#[test]
+fn i17_a_job_that_fails_leaves_nothing() {
+    let mut ana = index(1);
+    see(&mut ana, "a", Some(file(1, 10)));
+    let (digests, life) = (ana.memory.digests.clone(), *ana.life());
+    let failed = ana.job(|work| {
+        let record = work.row(&path("a"))?.heads().iter().next().unwrap().clone();
+        let dot = work.next_dot()?;
+        let record = Record { path: path("b"), dot, origin: dot, ..record };
+        work.mint(shoal_proto::heads::Transaction { record, copies: vec![] })?;
+        *work.is_dirty = true;
+        work.memory.counts.files = 99;
+        work.conn.execute("DELETE FROM publications", []).unwrap();
+        Err::<(), _>(IndexError::damaged("for the test"))
+    });
+    assert!(failed.is_err());
+    assert_eq!((&ana.memory.digests, *ana.life()), (&digests, life));
+    check(&ana);
+    assert_eq!(see(&mut ana, "b", Some(file(2, 10))).0, Outcome::Published);
+}
+
+/// The publication of these records by device and salt of these numbers.
+fn publish(device: u8, salt: u8, after: Option<Place>, records: Vec<Record>) -> Batch {
+    let hashes: Vec<_> = records.iter().map(Record::hash).collect();
+    let publication =
+        Publication::sign(&key(device), &share(), WriterSalt([salt; 16]), after, &hashes).unwrap();
+    Batch { publication, part: Part::Whole, records }
+}
+
+/// A device came in by the creator's invite.
+fn joined(device: u8, role: Role) -> Vec<Entry> {
+    let invite = shoal_proto::key::InviteSecret::from_seed(&[50 + device; 32]);
+    let offer = Offer { role, uses: 1, not_after: u64::MAX };
+    let after = None;
+    let delegation = Delegation::sign(&key(1), &share(), invite.key(), offer, after).unwrap();
+    let described = Described { name: DeviceName::parse("ben").unwrap(), box_key: key(device).box_key() };
+    let joins = Joined::by(&invite, delegation, &share(), &key(device).device(), described);
+    let joins = vec![Entry::sign(&key(device), &share(), None, Statement::Joined(Box::new(joins))).unwrap()];
+    assert_eq!(
+        shoal_proto::roster::Roster::of(&founding(), &joins).role(&key(device).device()),
+        Some(role),
+        "the entries let it in"
+    );
+    joins
+}
