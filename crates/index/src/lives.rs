@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::params;
 use shoal_proto::batch::Batch;
-use shoal_proto::chain::Highest;
 use shoal_proto::heads::Base;
 use shoal_proto::id::{Writer, WriterSalt};
 use shoal_proto::path::RelPath;
@@ -92,15 +91,19 @@ impl Index {
         &self.memory.roster
     }
 
-    /// The highest that is known of a writer: told at each hello to the device whose writer it is, and compared with
-    /// what others tell ([`told`](shoal_proto::chain::told)). `None` if nothing is known.
+    /// The last publication that is known of a writer: shown at each hello to the device whose writer it is
+    /// ([`told`](shoal_proto::chain::told)).
     ///
     /// # Errors
-    /// When the database cannot be read.
-    pub fn highest(&self, writer: Writer) -> Result<Option<Highest>, IndexError> {
-        let counter = self.memory.writers.get(&writer).copied().unwrap_or_default();
-        let last = chain(&self.conn, writer)?.last();
-        Ok(last.map(|last| Highest { last, counter }))
+    /// When the database cannot be read, or is damaged.
+    pub fn last_publication(&self, writer: Writer) -> Result<Option<Publication>, IndexError> {
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT header FROM publications WHERE writer = ?1 ORDER BY sequence DESC LIMIT 1")
+            .map_err(reading())?;
+        let mut rows = statement.query(params![writer.to_bytes()]).map_err(reading())?;
+        let Some(sql) = rows.next().map_err(reading())? else { return Ok(None) };
+        Publication::decode(blob(sql, 0)?).map(Some).map_err(IndexError::damaged)
     }
 
     /// The publication with this number of this index's own writer.

@@ -77,7 +77,7 @@ struct Writing {
 
 impl Writing {
     fn founded() -> Self {
-        let founding = Founding { creator: key(0).device(), random: [0; 32], cut: 1 };
+        let founding = Founding { creator: key(0).device(), random: [0; 32], cut: shoal_proto::cut::CUT };
         Self { founding, last: BTreeMap::new(), entries: Vec::new() }
     }
 

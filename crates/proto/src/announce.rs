@@ -8,20 +8,13 @@ use core::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::body::{self, BodyError, at_most};
+use crate::body::{self, AtMost, BodyError};
 use crate::frame::{Frame, FrameError, OPTIONAL_TYPES, RequestId, write_frame};
-use crate::hash::thirty_two_bytes;
 use crate::limits::{ANNOUNCED_ADDRESSES_MAX, LEASE_SECONDS_MAX, TOLD_PEERS_MAX, TRACKER_BODY_BYTES_MAX};
+use crate::secret::{Pseudonym, Topic};
 
-thirty_two_bytes! {
-    /// A tracker's blind name for a share: made from the share secret, so only members know it.
-    Topic
-}
-
-thirty_two_bytes! {
-    /// A tracker's blind name for a device under one topic. Under another topic it is another.
-    Pseudonym
-}
+/// Addresses on the wire.
+type Addresses = AtMost<SocketAddr, ANNOUNCED_ADDRESSES_MAX>;
 
 /// What a peer says to a tracker.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -165,9 +158,7 @@ impl ToTracker {
         Ok(Some(match kind {
             ANNOUNCE => {
                 let (topic, pseudonym, addresses, lease_seconds) = body::decode(body).map_err(bad)?;
-                let addresses: Vec<SocketAddr> = addresses;
-                at_most(addresses.len(), ANNOUNCED_ADDRESSES_MAX, "addresses").map_err(bad)?;
-                addresses.iter().try_for_each(|address| dialable(*address))?;
+                let addresses = all_dialable(addresses, kind)?;
                 let lease_seconds = lease(lease_seconds).map_err(bad)?;
                 let (topic, pseudonym) = (Topic::from_bytes(topic), Pseudonym::from_bytes(pseudonym));
                 Self::Announce { topic, pseudonym, addresses, lease_seconds }
@@ -226,19 +217,18 @@ impl FromTracker {
             }
             PEERS => {
                 let (topic, peers) =
-                    body::decode::<([u8; 32], Vec<([u8; 32], Vec<SocketAddr>)>)>(body).map_err(bad)?;
-                at_most(peers.len(), TOLD_PEERS_MAX, "peers").map_err(bad)?;
-                for (_, addresses) in &peers {
-                    at_most(addresses.len(), ANNOUNCED_ADDRESSES_MAX, "addresses").map_err(bad)?;
-                    addresses.iter().try_for_each(|address| dialable(*address))?;
-                }
-                let named = |(name, addresses)| (Pseudonym::from_bytes(name), addresses);
-                Self::Peers { topic: Topic::from_bytes(topic), peers: peers.into_iter().map(named).collect() }
+                    body::decode::<([u8; 32], AtMost<([u8; 32], Addresses), TOLD_PEERS_MAX>)>(body)
+                        .map_err(bad)?;
+                let named =
+                    |(name, addresses)| Ok((Pseudonym::from_bytes(name), all_dialable(addresses, kind)?));
+                let peers = peers.named("peers").map_err(bad)?.into_iter().map(named);
+                Self::Peers { topic: Topic::from_bytes(topic), peers: peers.collect::<Result<_, _>>()? }
             }
             LEFT => {
-                let (topic, names) = body::decode::<([u8; 32], Vec<[u8; 32]>)>(body).map_err(bad)?;
-                at_most(names.len(), TOLD_PEERS_MAX, "peers").map_err(bad)?;
-                let pseudonyms = names.into_iter().map(Pseudonym::from_bytes).collect();
+                let (topic, names): (_, AtMost<[u8; 32], TOLD_PEERS_MAX>) =
+                    body::decode(body).map_err(bad)?;
+                let pseudonyms =
+                    names.named("peers").map_err(bad)?.into_iter().map(Pseudonym::from_bytes).collect();
                 Self::Left { topic: Topic::from_bytes(topic), pseudonyms }
             }
             REFUSED => {
@@ -264,6 +254,12 @@ fn lease(seconds: u32) -> Result<u32, BodyError> {
         1..=LEASE_SECONDS_MAX => Ok(seconds),
         _ => Err(BodyError::Meaningless("a lease that lasts no second, or longer than a day")),
     }
+}
+
+fn all_dialable(addresses: Addresses, kind: u8) -> Result<Vec<SocketAddr>, AnnounceError> {
+    let addresses = addresses.named("addresses").map_err(|error| AnnounceError::Body { kind, error })?;
+    addresses.iter().try_for_each(|address| dialable(*address))?;
+    Ok(addresses)
 }
 
 /// Whether a connection to there can mean a peer: a port, and an address of one machine.

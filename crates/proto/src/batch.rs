@@ -81,13 +81,22 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
+    use crate::chain::Chain;
     use crate::conflict;
+    use crate::cut::CUT;
     use crate::dot::Dot;
     use crate::heads::tests::{World, content};
-    use crate::id::WriterSalt;
-    use crate::key::DeviceKey;
+    use crate::id::{Writer, WriterSalt};
+    use crate::key::{DeviceKey, InviteSecret};
+    use crate::publication::Place;
     use crate::record::Kind;
+    use crate::roster::{
+        Delegation, Described, DeviceName, Entry, EntryPlace, Founding, Joined, Kept, Offer, Role, Roster,
+        Standing, Statement,
+    };
 
     const SHARE: ShareId = ShareId::from_bytes([5; 32]);
     const SALT: WriterSalt = WriterSalt([6; 16]);
@@ -115,6 +124,7 @@ mod tests {
         Batch { part: Part::Some(vec![proof]), records: vec![batch.records[at].clone()], ..batch.clone() }
     }
 
+    /// F12: who lacks some of the records of a publication can pass on the others.
     #[test]
     fn whole_and_lone_records_are_proved() {
         let batch = published();
@@ -145,7 +155,124 @@ mod tests {
         assert!(forged.verify(&SHARE).is_err());
     }
 
-    /// T8, I26: nobody publishes in another's name, though its own signature is good.
+    /// A share of its creator (device 1), the writers 2 and 4, and the reader 3.
+    struct Members {
+        founding: Founding,
+        entries: Vec<Entry>,
+        last: Option<EntryPlace>,
+    }
+
+    fn device(number: u8) -> DeviceKey {
+        DeviceKey::from_seed(&[number; 32])
+    }
+
+    impl Members {
+        fn founded() -> Self {
+            let founding = Founding { creator: device(1).device(), random: [5; 32], cut: CUT };
+            let mut members = Self { founding, entries: Vec::new(), last: None };
+            for (number, role) in [(2, Role::Writer), (3, Role::Reader), (4, Role::Writer)] {
+                members.lets_in(number, role);
+            }
+            members
+        }
+
+        fn lets_in(&mut self, number: u8, role: Role) {
+            let (share, key) = (self.founding.share(), device(number));
+            let invite = InviteSecret::from_seed(&[number; 32]);
+            let offer = Offer { role, uses: 1, not_after: u64::MAX };
+            let delegation = Delegation::sign(&device(1), &share, invite.key(), offer, self.last).unwrap();
+            let described =
+                Described { name: DeviceName::parse("a device").unwrap(), box_key: key.box_key() };
+            let joined = Joined::by(&invite, delegation, &share, &key.device(), described);
+            let joined = Statement::Joined(Box::new(joined));
+            self.entries.push(Entry::sign(&key, &share, None, joined).unwrap());
+        }
+
+        fn creator_says(&mut self, statement: Statement) {
+            let entry = Entry::sign(&device(1), &self.founding.share(), self.last, statement).unwrap();
+            self.last = Some(entry.place());
+            self.entries.push(entry);
+        }
+
+        /// One record of a path that the device publishes after `last`, as the whole batch of it.
+        fn publishes(&self, number: u8, last: Option<Place>, path: &str, counter: u64) -> (Place, Batch) {
+            let share = self.founding.share();
+            let dot = Dot::new(Writer::drawn(&device(number).device(), &share, &SALT), counter);
+            let mut world = World::new();
+            let records: Vec<_> = [path, "beside"]
+                .map(|path| world.record(path, Kind::File { size: 1, content: content(number) }))
+                .into_iter()
+                .zip(0..)
+                .map(|(record, at)| {
+                    let dot = Dot { counter: dot.counter + at, ..dot };
+                    Record { dot, origin: dot, ..record }
+                })
+                .collect();
+            let hashes: Vec<_> = records.iter().map(Record::hash).collect();
+            let publication = Publication::sign(&device(number), &share, SALT, last, &hashes).unwrap();
+            let place = Place { sequence: publication.sequence, hash: publication.hash(&share) };
+            (place, Batch { publication, part: Part::Whole, records })
+        }
+
+        /// What a receiver takes of a batch, whoever brings it: it asks the batch and the roster.
+        fn takes(&self, batch: &Batch, chain: &Chain) -> Result<Vec<RecordHash>, Standing> {
+            let share = self.founding.share();
+            let (hash, records) = batch.verify(&share).unwrap();
+            let publication = &batch.publication;
+            let (writer, at) = (publication.writer(&share), Place { sequence: publication.sequence, hash });
+            let roster = Roster::of(&self.founding, &self.entries);
+            match roster.standing(&publication.device, writer, at, chain) {
+                Standing::Counts => Ok(records),
+                standing => Err(standing),
+            }
+        }
+    }
+
+    /// F12 (a), (b): two writers that never meet, and readers between them: a reader keeps one record of a
+    /// publication and passes it on, and it is taken as its author's. What the reader says itself is not.
+    #[test]
+    fn i1_i26_a_reader_passes_on_what_a_writer_published() {
+        let members = Members::founded();
+        let nothing = Chain::default();
+        let (_, batch) = members.publishes(2, None, "p", 1);
+        let passed_on = lone(&batch, 0);
+        assert_eq!(members.takes(&passed_on, &nothing), Ok(vec![batch.records[0].hash()]));
+        let (_, own) = members.publishes(3, None, "p", 1);
+        assert_eq!(members.takes(&lone(&own, 0), &nothing), Err(Standing::Reader));
+        let (_, foreign) = members.publishes(9, None, "p", 1);
+        assert_eq!(members.takes(&foreign, &nothing), Err(Standing::NotAMember));
+    }
+
+    /// F12 (d): one device learns of a removal today, another tomorrow; what the removed device gives to the second
+    /// one meanwhile does not reach the first through it.
+    #[test]
+    fn i26_what_a_removed_author_published_is_refused_whoever_brings_it() {
+        let mut members = Members::founded();
+        let unaware = Members { entries: members.entries.clone(), ..members };
+        let (first, before) = members.publishes(2, None, "p", 1);
+        let (second, after) = members.publishes(2, Some(first), "q", 3);
+        let (_, backdated) = members.publishes(2, Some(first), "r", 3);
+        let mut chain = Chain::default();
+        for batch in [&before, &after, &backdated] {
+            chain.insert(batch.publication.hash(&members.founding.share()), &batch.publication);
+        }
+        assert_ne!(second.hash, backdated.publication.hash(&members.founding.share()));
+        let writer = before.publication.writer(&members.founding.share());
+        let publications = BTreeMap::from([(writer, BTreeSet::from([first]))]);
+        let kept = Kept { publications, ..Kept::default() };
+        members.creator_says(Statement::Removed { about: device(2).device(), kept });
+        for batch in [&after, &backdated] {
+            for batch in [batch.clone(), lone(batch, 0)] {
+                assert!(unaware.takes(&batch, &chain).is_ok(), "who does not know yet takes it");
+                assert_eq!(members.takes(&batch, &chain), Err(Standing::Void));
+            }
+        }
+        assert!(members.takes(&lone(&before, 1), &chain).is_ok(), "what is named still counts");
+        let (_, by_another) = members.publishes(4, None, "q", 1);
+        assert!(members.takes(&by_another, &Chain::default()).is_ok());
+    }
+
+    /// F12 (c), T8, I26: nobody publishes in another's name, though its own signature is good.
     #[test]
     fn a_record_under_anothers_writer_is_refused() {
         let mallory = DeviceKey::from_seed(&[3; 32]);

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::id::{DeviceId, ShareId, Writer};
 use crate::publication::{Place, Publication, PublicationHash};
 
 /// The publications that are held of one writer, in any order and with gaps.
@@ -131,47 +132,44 @@ impl Line {
     }
 }
 
-/// The highest that is known of a writer: told at each hello to the device whose writer it is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Highest {
-    /// Its last publication.
-    pub last: Place,
-    /// The highest counter among its records.
-    pub counter: u64,
-}
-
-/// What a device learns from being told the highest that another knows of its writer.
+/// What a device learns from being shown the last publication that another knows of its writer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Told {
-    /// The other one knows all.
-    Same,
-    /// The other one lacks something; that is what reconciling is for.
-    Behind,
+    /// Nothing that this device ever signed under this writer: the other one knows nothing of it, or is wrong. No
+    /// reason to do anything.
+    Nothing,
+    /// A publication that this index knows: what else is missing there is for reconciling to find.
+    Known,
     /// Others know what this index does not: it was rolled back or copied. Draw a new writer before saying
     /// anything.
     RolledBack,
 }
 
-/// Compares what a device's own index says of its writer with what it was told. `own_at` gives the own
-/// publication with a number.
+/// Compares what a device's own index says of its writer with what it was shown of it
+/// ([`Message::Known`](crate::message::Message::Known)). `own_at` gives the own publication with a number.
 ///
-/// Counters alone are not enough: an index restored from a backup that has minted more than others ever saw
-/// is above all they tell, and still uses numbers that stand for other records elsewhere. So the publication
-/// with the told number must be the very one.
+/// Only what this device has signed under this writer counts, so nobody else can make it draw new writers, and each
+/// publication that it lost makes it draw one at most.
+///
+/// Numbers alone are not enough: an index restored from a backup that has published more than others ever saw is
+/// above all they know, and still uses numbers that stand for other records elsewhere. So the publication with the
+/// shown number must be the very one.
+///
+/// There is another sign of a roll-back, which is for the index to notice: a record that is to be merged has seen, of
+/// the own writer, a counter above the own one. It may come before any peer that knows the publication itself does.
 pub fn told(
-    own: Option<Highest>,
+    share: &ShareId,
+    device: &DeviceId,
+    writer: Writer,
     own_at: impl FnOnce(u64) -> Option<PublicationHash>,
-    told: Option<Highest>,
+    known: Option<&Publication>,
 ) -> Told {
-    let Some(told) = told else {
-        return if own.is_none() { Told::Same } else { Told::Behind };
-    };
-    match own {
-        Some(own) if own.last == told.last && own.counter == told.counter => Told::Same,
-        Some(own) if told.counter <= own.counter && own_at(told.last.sequence) == Some(told.last.hash) => {
-            Told::Behind
-        }
-        _ => Told::RolledBack,
+    let is_own = |known: &&Publication| known.device == *device && known.writer(share) == writer;
+    let Some(known) = known.filter(is_own) else { return Told::Nothing };
+    match known.verify(share) {
+        Err(_) => Told::Nothing,
+        Ok(hash) if own_at(known.sequence) == Some(hash) => Told::Known,
+        Ok(_) => Told::RolledBack,
     }
 }
 
@@ -179,16 +177,16 @@ pub fn told(
 mod tests {
     use super::*;
     use crate::hash::RecordHash;
-    use crate::id::{ShareId, WriterSalt};
+    use crate::id::WriterSalt;
     use crate::key::testing::device_key;
 
     const SHARE: ShareId = ShareId::from_bytes([9; 32]);
+    const SALT: WriterSalt = WriterSalt([8; 16]);
 
     /// A publication after `after`, of a record that a number stands for.
     fn published(after: Option<Place>, record: u8) -> (Place, Publication) {
         let records = [RecordHash::from_bytes([record; 32])];
-        let publication =
-            Publication::sign(&device_key(1), &SHARE, WriterSalt([8; 16]), after, &records).unwrap();
+        let publication = Publication::sign(&device_key(1), &SHARE, SALT, after, &records).unwrap();
         (Place { sequence: publication.sequence, hash: publication.hash(&SHARE) }, publication)
     }
 
@@ -262,33 +260,54 @@ mod tests {
         assert_eq!((line.shows(row[1].0), line.missing()), (OnLine::No, None));
     }
 
+    /// What an index that holds `own` is told by one that knows `known`.
+    fn told_of(own: &[(Place, Publication)], known: Option<&Publication>) -> Told {
+        let (device, chain) = (device_key(1).device(), chain(own));
+        let writer = Writer::drawn(&device, &SHARE, &SALT);
+        told(&SHARE, &device, writer, |sequence| chain.at(sequence).next(), known)
+    }
+
     #[test]
     fn d19_an_index_that_was_rolled_back_notices() {
         let row = row(None, 0..6);
-        let highest = |at: usize| Highest { last: row[at].0, counter: at as u64 + 1 };
-        let own = chain(&row);
-        let own_at = |sequence| own.at(sequence).next();
-        assert_eq!(told(None, own_at, None), Told::Same);
-        assert_eq!(told(Some(highest(5)), own_at, None), Told::Behind);
-        assert_eq!(told(Some(highest(5)), own_at, Some(highest(5))), Told::Same);
-        assert_eq!(told(Some(highest(5)), own_at, Some(highest(2))), Told::Behind);
-        let restored = chain(&row[..3]);
-        let restored_at = |sequence| restored.at(sequence).next();
-        assert_eq!(told(Some(highest(2)), restored_at, Some(highest(5))), Told::RolledBack);
-        assert_eq!(told(None, |_| None, Some(highest(0))), Told::RolledBack);
-        let counter = Highest { counter: 100, ..highest(5) };
-        assert_eq!(told(Some(highest(5)), own_at, Some(counter)), Told::RolledBack);
+        assert_eq!(told_of(&[], None), Told::Nothing);
+        assert_eq!(told_of(&row, None), Told::Nothing);
+        for (_, known) in &row {
+            assert_eq!(told_of(&row, Some(known)), Told::Known);
+        }
+        assert_eq!(told_of(&row[..3], Some(&row[5].1)), Told::RolledBack);
+        assert_eq!(told_of(&[], Some(&row[0].1)), Told::RolledBack);
     }
 
-    /// The restored index went on and minted more than others ever saw: its counter is above all that it is
+    /// The restored index went on and published more than others ever saw: its numbers are above all that it is
     /// told.
     #[test]
-    fn d19_a_restored_index_that_has_minted_more_than_others_know_notices_too() {
+    fn d19_a_restored_index_that_has_published_more_than_others_know_notices_too() {
         let shared = row(None, 0..4);
         let restored = [row(None, 0..3), row(Some(shared[2].0), 50..59)].concat();
-        let own = chain(&restored);
-        let highest = Highest { last: restored[11].0, counter: 12 };
-        let known = Highest { last: shared[3].0, counter: 4 };
-        assert_eq!(told(Some(highest), |at| own.at(at).next(), Some(known)), Told::RolledBack);
+        assert_eq!(told_of(&restored, Some(&shared[3].1)), Told::RolledBack);
+    }
+
+    /// Else anybody on a channel could make a device draw new writers without end.
+    #[test]
+    fn d19_nobody_else_makes_a_device_draw_a_new_writer() {
+        let (own, far) = (row(None, 0..3), Some(Place { sequence: 99, ..published(None, 7).0 }));
+        let records = [RecordHash::from_bytes([1; 32])];
+        let sign = |key: u64, share: &ShareId, salt: WriterSalt| {
+            Publication::sign(&device_key(key), share, salt, far, &records).unwrap()
+        };
+        let genuine = sign(1, &SHARE, SALT);
+        assert_eq!(told_of(&own, Some(&genuine)), Told::RolledBack, "this one the device has signed");
+        let made_up = [
+            Publication { sequence: 5000, ..genuine },
+            Publication { count: 2, ..genuine },
+            Publication { device: device_key(1).device(), ..sign(2, &SHARE, SALT) },
+            sign(2, &SHARE, SALT),
+            sign(1, &ShareId::from_bytes([1; 32]), SALT),
+            sign(1, &SHARE, WriterSalt([7; 16])), // of an earlier writer of its own
+        ];
+        for (at, known) in made_up.iter().enumerate() {
+            assert_eq!(told_of(&own, Some(known)), Told::Nothing, "{at}");
+        }
     }
 }

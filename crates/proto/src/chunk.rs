@@ -195,6 +195,7 @@ mod tests {
     use crate::hash::SegmentId;
     use proptest::prelude::*;
 
+    /// F17: twelve bytes for each chunk.
     #[test]
     fn the_bytes_of_a_list_stay_as_they_are() {
         let bytes = random("chunks", 6000);

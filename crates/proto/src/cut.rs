@@ -36,7 +36,7 @@ use crate::limits::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, SEGMENT_BYTES_MAX, SEGMENT
 use gear::GEAR;
 
 /// The number of the cut that this module makes, as a founding entry names it.
-pub const CUT: u32 = 1;
+pub const CUT: u16 = 1;
 
 /// The segments of content that is in memory, in order, each as its range of bytes; none of no bytes.
 pub fn segments(content: &[u8]) -> impl Iterator<Item = Range<usize>> {

@@ -351,6 +351,7 @@ mod tests {
         );
     }
 
+    /// F47: paths that crowd one leaf of a share are spread over those of another.
     #[test]
     fn a_path_has_its_leaf_in_its_share() {
         let (share, path) = (ShareId::from_bytes([7; 32]), RelPath::parse(b"a/b.txt").unwrap());

@@ -13,7 +13,7 @@ use crate::message::Message;
 use crate::path::RelPath;
 use crate::publication::Publication;
 use crate::record::Record;
-use crate::roster::{Delegation, Entry};
+use crate::roster::{Delegation, Entry, Founding};
 use crate::run::{decode_run, encode_run};
 use crate::segment::{PageIndex, Segment, SegmentList};
 
@@ -35,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     ("publication", publication),
     ("entry", entry),
     ("delegation", delegation),
+    ("founding", founding),
     ("invite", invite),
 ];
 
@@ -176,6 +177,14 @@ pub fn delegation(bytes: &[u8]) {
             Delegation::decode(&delegation.encode()).map(|again| again.encode()),
             Ok(delegation.encode())
         );
+    }
+}
+
+/// A founding entry is its bytes, which the share's id is the hash of.
+pub fn founding(bytes: &[u8]) {
+    if let Ok(founding) = Founding::decode(bytes) {
+        assert_eq!(founding.encode(), bytes);
+        assert_eq!(founding.share().as_bytes(), &Domain::FOUNDING.hash_one(bytes));
     }
 }
 

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::body::AtMost;
 use crate::digest::Sum;
 use crate::hash::{ContentId, RecordHash};
 use crate::limits::{
@@ -411,11 +412,13 @@ pub enum HoldingDecodeError {
 
 #[derive(Serialize, Deserialize)]
 enum Wire {
-    Lacking { records: Vec<[u8; 32]>, end: Option<[u8; 32]> },
+    Lacking { records: Hashes, end: Option<[u8; 32]> },
     LackingMany,
-    Have(Vec<[u8; 32]>),
-    Segments { content: [u8; 32], first: u32, bits: Vec<u8> },
+    Have(Hashes),
+    Segments { content: [u8; 32], first: u32, bits: AtMost<u8, SEGMENT_MAP_PART_BYTES_MAX> },
 }
+
+type Hashes = AtMost<[u8; 32], HOLDING_PAGE_RECORDS_MAX>;
 
 impl HoldingMessage {
     /// Its body on the wire.
@@ -431,7 +434,7 @@ impl HoldingMessage {
             Self::Segments(part) => Wire::Segments {
                 content: *part.content.as_bytes(),
                 first: part.first,
-                bits: part.bits.clone(),
+                bits: part.bits.iter().copied().collect(),
             },
         })
     }
@@ -455,6 +458,8 @@ impl HoldingMessage {
             Wire::LackingMany => Self::LackingMany,
             Wire::Have(records) => Self::Have(hashes(records)?),
             Wire::Segments { content, first, bits } => {
+                let too_many = |bytes| HoldingDecodeError::Part(HoldingError::BadPart { first, bytes });
+                let bits = bits.all().map_err(too_many)?;
                 let part = SegmentPart { content: ContentId::from_bytes(content), first, bits };
                 part.check().map_err(HoldingDecodeError::Part)?;
                 Self::Segments(part)
@@ -463,10 +468,8 @@ impl HoldingMessage {
     }
 }
 
-fn hashes(records: Vec<[u8; 32]>) -> Result<Vec<RecordHash>, HoldingDecodeError> {
-    if records.len() > HOLDING_PAGE_RECORDS_MAX {
-        return Err(HoldingDecodeError::TooManyRecords(records.len()));
-    }
+fn hashes(records: Hashes) -> Result<Vec<RecordHash>, HoldingDecodeError> {
+    let records = records.all().map_err(HoldingDecodeError::TooManyRecords)?;
     Ok(records.into_iter().map(RecordHash::from_bytes).collect())
 }
 

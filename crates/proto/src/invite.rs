@@ -12,6 +12,7 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::body::AtMost;
 use crate::hash::Domain;
 use crate::id::{DeviceId, ShareId};
 use crate::key::{DeviceKey, InviteSecret, Signature};
@@ -325,8 +326,9 @@ struct InviteWire<'a> {
     after: [u8; 32],
     signature: &'a [u8],
     #[serde(borrow)]
-    addresses: Vec<&'a str>,
-    trackers: Vec<&'a str>,
+    addresses: AtMost<&'a str, INVITE_ADDRESSES_MAX>,
+    #[serde(borrow)]
+    trackers: AtMost<&'a str, INVITE_TRACKERS_MAX>,
 }
 
 impl<'a> From<&'a Invite> for InviteWire<'a> {
@@ -350,9 +352,9 @@ impl<'a> From<&'a Invite> for InviteWire<'a> {
 
 impl InviteWire<'_> {
     fn read(&self) -> Result<Invite, InviteError> {
-        if self.addresses.len() > INVITE_ADDRESSES_MAX || self.trackers.len() > INVITE_TRACKERS_MAX {
-            return Err(InviteError::Addresses(self.addresses.len() + self.trackers.len()));
-        }
+        let (Ok(addresses), Ok(trackers)) = (self.addresses.as_slice(), self.trackers.as_slice()) else {
+            return Err(InviteError::Addresses(self.addresses.count() + self.trackers.count()));
+        };
         let key = InviteSecret::from_seed(&self.seed);
         let share = ShareId::from_bytes(self.share);
         let signature = self.signature.try_into().map_err(|_| SignedError::CutShort(self.signature.len()))?;
@@ -367,8 +369,8 @@ impl InviteWire<'_> {
         };
         delegation.verify(&share)?;
         let parse = |addresses: &[&str]| addresses.iter().map(|text| Address::parse(text)).collect();
-        let addresses: Result<Vec<_>, _> = parse(&self.addresses);
-        let trackers: Result<Vec<_>, _> = parse(&self.trackers);
+        let addresses: Result<Vec<_>, _> = parse(addresses);
+        let trackers: Result<Vec<_>, _> = parse(trackers);
         let secret = ShareSecret::from_bytes(self.secret);
         Ok(Invite { share, secret, key, delegation, addresses: addresses?, trackers: trackers? })
     }

@@ -86,8 +86,8 @@ pub const FRAME_CONTENT_BYTES_MAX: usize = 256 << 10;
 /// Most records in a run: a publication's. With the longest paths they take 4 MiB once they are expanded.
 pub const RUN_RECORDS_MAX: usize = PUBLICATION_RECORDS_MAX;
 
-/// Most bytes of a run's records and writers; leaves room in a frame for publications and proofs.
-pub const RUN_BYTES_MAX: usize = 768 << 10;
+/// Most bytes of a run's records and writers; leaves room in a frame for the publications and proofs of all of them.
+pub const RUN_BYTES_MAX: usize = 448 << 10;
 
 /// Most writers in a run's table: those that one record can have seen, and one for each dot and origin.
 pub const RUN_WRITERS_MAX: usize = SEEN_ENTRIES_MAX + DISPLACED_MAX + 2 * RUN_RECORDS_MAX;
@@ -247,6 +247,19 @@ pub const MESSAGE_PUBLICATIONS_MAX: usize = 1024;
 
 /// Most publications with records in one message: each has one record at least.
 pub const MESSAGE_BATCHES_MAX: usize = RUN_RECORDS_MAX;
+
+/// Most proofs of lone records in one message, over all of its publications: each is of one record.
+pub const MESSAGE_PROOFS_MAX: usize = RUN_RECORDS_MAX;
+
+// Every record lone, with a publication and a proof of its own: a frame still takes them. Beside a publication stand
+// four numbers, beside a proof's hashes two, before all of them three, before the run's records two.
+const _: () = assert!(
+    16 + MESSAGE_BATCHES_MAX * (PUBLICATION_BYTES_MAX + 2 + 1 + 2 + 3)
+        + MESSAGE_PROOFS_MAX * (32 * PROOF_HASHES_MAX + 3 + 1)
+        + RUN_BYTES_MAX
+        + 16
+        <= FRAME_BODY_BYTES_MAX
+);
 
 /// Most record hashes in one message: 128 KiB.
 pub const MESSAGE_HASHES_MAX: usize = 4096;

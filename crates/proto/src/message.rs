@@ -141,14 +141,14 @@ pub enum Message {
         /// The hash of its roster's entries.
         roster: [u8; 32],
     },
-    /// What the sender knows of the other's writer: a device that was rolled back learns it here, before it says more.
+    /// What the sender knows of the other's writer: a device that was rolled back learns it here, before it says more
+    /// ([`crate::chain::told`]).
     Known {
         /// Where.
         channel: Channel,
-        /// The last publication known of the other's writer.
-        published: Option<Place>,
-        /// The highest counter known of it.
-        counter: u64,
+        /// The last publication known of the other's writer, as the other one signed it: a bare number would be
+        /// anybody's word, and each such word would cost the other a writer. Not verified yet.
+        published: Option<Box<Publication>>,
     },
     /// Entries of the roster.
     Roster {
@@ -284,6 +284,14 @@ pub enum WriteError {
         /// How many there are.
         given: usize,
         /// How many would fit.
+        taken: usize,
+    },
+    /// More entries of a roster than a frame takes: send fewer.
+    #[error("{given} entries of a roster in one message; {taken} of them fit")]
+    Entries {
+        /// How many there are.
+        given: usize,
+        /// How many from the first on would fit; at least one.
         taken: usize,
     },
 }

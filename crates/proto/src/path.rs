@@ -141,17 +141,30 @@ impl core::fmt::Debug for RelPath {
 }
 
 /// Whether some disk takes this name for [`RESERVED_NAME`]: in another case (also by the one letter beyond ASCII that
-/// folds into it), or with characters in it that HFS+ does not see.
+/// folds into it), with dots and spaces after it, which vfat and SMB cut off, or with characters in it that HFS+ and
+/// folders without case do not see.
 fn is_reserved(name: &[u8]) -> bool {
     let Ok(name) = core::str::from_utf8(name) else { return false };
-    let folded = name.chars().filter(|&letter| !is_invisible(letter)).map(|letter| match letter {
+    let mut folded = name.chars().filter(|&letter| !is_ignorable(letter)).map(|letter| match letter {
         'ſ' => 's',
         _ => letter.to_ascii_lowercase(),
     });
-    folded.eq(RESERVED_NAME.chars())
+    RESERVED_NAME.chars().all(|letter| folded.next() == Some(letter))
+        && folded.all(|letter| matches!(letter, '.' | ' '))
 }
 
-/// Characters without a shape that join, separate or turn the direction of others. Some disks ignore them in names.
+/// Unicode's `Default_Ignorable_Code_Point`: what has no shape of its own.
+fn is_ignorable(letter: char) -> bool {
+    matches!(letter,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Characters without a shape that join, separate or turn the direction of others. (Not all that is ignorable: what
+/// chooses the look of a letter before it is fine to show.)
 fn is_invisible(letter: char) -> bool {
     matches!(letter, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
@@ -201,6 +214,28 @@ mod tests {
         {
             assert!(RelPath::parse(fine).is_ok(), "{}", String::from_utf8_lossy(fine));
         }
+    }
+
+    /// Where a disk takes another spelling for the reserved name, others would write into it.
+    #[test]
+    fn d9_the_reserved_name_is_refused_in_every_spelling() {
+        let ends = [
+            0xad, 0x34f, 0x61c, 0x115f, 0x1160, 0x17b4, 0x17b5, 0x180b, 0x180f, 0x200b, 0x200f, 0x202a,
+            0x202e, 0x2060, 0x206f, 0x3164, 0xfe00, 0xfe0f, 0xfeff, 0xffa0, 0xfff0, 0xfff8, 0x1bca0, 0x1bca3,
+            0x1d173, 0x1d17a, 0xe0000, 0xe0fff,
+        ];
+        let with = ends.map(|code| char::from_u32(code).unwrap());
+        let inside = with.map(|unseen| format!(".sho{unseen}al"));
+        let after = with.map(|unseen| format!(".SHOAL{unseen}. "));
+        let cut_off = [".shoal.", ".shoal ", ".Shoal .. .", ".ſhoal.\u{200b}."].map(String::from);
+        for name in inside.into_iter().chain(after).chain(cut_off) {
+            let path = format!("a/{name}/history/1");
+            assert_eq!(RelPath::parse(path.as_bytes()), Err(RelPathError::Reserved), "{path:?}");
+        }
+        for fine in [".shoal.x", ". shoal", ".shoal\u{a0}", "shoal", ".shoa", "..shoal", ".sho\u{2070}al"] {
+            assert!(RelPath::parse(fine.as_bytes()).is_ok(), "{fine:?}");
+        }
+        assert_eq!(RelPath::parse("\u{2764}\u{fe0f}".as_bytes()).unwrap().to_string(), "\u{2764}\u{fe0f}");
     }
 
     #[test]

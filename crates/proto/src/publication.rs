@@ -262,6 +262,7 @@ mod tests {
         assert_eq!(first.writer(&SHARE), Writer::drawn(&device_key(1).device(), &SHARE, &SALT));
     }
 
+    /// F12 (e): every receiver can check who published.
     #[test]
     fn d17_what_another_signed_or_for_another_share_is_refused() {
         let signed = published(5);

@@ -41,7 +41,7 @@ pub use self::message::{By, Page, ReconcileDecodeError, ReconcileMessage};
 
 use self::keys::{Keys, Proofs};
 use self::leaves::LeafSet;
-use self::listing::{Listing, Reading};
+use self::listing::{Answering, Listing, Open, Reading};
 use crate::digest::{Digests, FAN_OUT, LEVELS, Leaf, Node, Sum};
 use crate::hash::RecordHash;
 use crate::limits::{
@@ -106,6 +106,8 @@ pub struct Reconcile {
     nonce: Nonce,
     state: State,
     tasks: VecDeque<Task>,
+    /// The leaf in which the pages answered so far have ended.
+    open: Option<Open>,
     /// The number of the last round, its keys, and the tree that stands for the sums in a round by hashes.
     round: u32,
     keys: Keys,
@@ -147,6 +149,7 @@ enum Task {
     Out(Output),
     Push(Vec<RecordHash>),
     Give(LeafSet),
+    Answer(Box<Answering>),
     Begin,
 }
 
@@ -158,6 +161,7 @@ impl Reconcile {
             role,
             state: State::Idle,
             tasks: VecDeque::new(),
+            open: None,
             round: 0,
             keys: Keys::new(&nonce, 0),
             nonce,
@@ -236,6 +240,20 @@ impl Reconcile {
                     }
                     self.tasks.push_front(Task::Push(hashes));
                 }
+                Some(Task::Answer(mut answering)) => {
+                    let mut lacking_there = Vec::new();
+                    let mut is_answered = false;
+                    while !is_answered && lacking_there.len() < RECONCILE_PUSH_MAX {
+                        is_answered = !answering.next_leaf(&mut self.open, records, &mut lacking_there);
+                    }
+                    // In this order: who has the last answer has all of our records too.
+                    self.tasks.push_front(if is_answered {
+                        Task::Out(Output::Send(ReconcileMessage::Wanted(answering.wanted())))
+                    } else {
+                        Task::Answer(answering)
+                    });
+                    self.tasks.push_front(Task::Push(lacking_there));
+                }
                 Some(Task::Begin) => self.ask(records),
                 None => {
                     let State::Listing(listing) = &mut self.state else { return None };
@@ -277,7 +295,7 @@ impl Reconcile {
                 check_counts((masks.len(), told.len()), (digests.len(), parents.len()))?;
                 Ok(self.descend(&parents, &digests, records))
             }
-            (State::Reading(reading), ReconcileMessage::Page(page)) => self.read(reading, &page, records),
+            (State::Reading(reading), ReconcileMessage::Page(page)) => self.read(reading, page),
             (State::Listing(mut listing), ReconcileMessage::Wanted(bits)) => {
                 let wanted = listing.wanted(&bits)?;
                 self.tasks.push_back(Task::Push(wanted));
@@ -301,7 +319,7 @@ impl Reconcile {
 
     fn ask(&mut self, records: &impl Records) {
         let State::Beginning(by) = self.state else { return };
-        self.state = match self.round.checked_add(1).filter(|_| self.rounds < RECONCILE_ROUNDS_MAX) {
+        self.state = match self.round.checked_add(1).filter(|_| self.count_round(records)) {
             Some(round) => {
                 self.enter(round, by, records);
                 let root = self.digest(Node::ROOT, records);
@@ -338,10 +356,11 @@ impl Reconcile {
                 return Err(ReconcileError::Round { got: round, expected: self.round.saturating_add(1) });
             }
         }
-        self.enter(round, by, records);
-        if self.rounds > RECONCILE_ROUNDS_MAX {
+        if !self.count_round(records) {
+            self.round = round;
             return Ok(self.wait());
         }
+        self.enter(round, by, records);
         if root == self.digest(Node::ROOT, records) {
             let Proofs { of_who_began, of_who_answered } = self.proofs(records);
             self.send(ReconcileMessage::Proof(of_who_answered));
@@ -406,13 +425,19 @@ impl Reconcile {
         State::Idle
     }
 
-    fn enter(&mut self, round: u32, by: By, records: &impl Records) {
+    /// Counts a round against our records as they are; whether it is within the bound. To be asked before anything is
+    /// done for the round: a pass over all records costs the other end a few bytes.
+    fn count_round(&mut self, records: &impl Records) -> bool {
         let root = records.digests().root();
         if self.root != Some(root) {
             (self.rounds, self.walks, self.is_waiting) = (0, 0, false);
         }
         self.root = Some(root);
-        self.rounds += 1;
+        self.rounds = self.rounds.saturating_add(1);
+        self.rounds <= RECONCILE_ROUNDS_MAX
+    }
+
+    fn enter(&mut self, round: u32, by: By, records: &impl Records) {
         self.round = round;
         self.keys = Keys::new(&self.nonce, round);
         self.hashed = match by {
@@ -483,21 +508,18 @@ impl Reconcile {
         }
     }
 
-    fn read(
-        &mut self,
-        mut reading: Reading,
-        page: &Page,
-        records: &impl Records,
-    ) -> Result<State, ReconcileError> {
-        let is_answer = |task: &&Task| matches!(task, Task::Out(Output::Send(ReconcileMessage::Wanted(_))));
+    /// Keeps a page until its answer is polled: what we hold beside it may be all of our records.
+    fn read(&mut self, mut reading: Reading, page: Page) -> Result<State, ReconcileError> {
+        let is_answer = |task: &&Task| {
+            matches!(task, Task::Answer(_) | Task::Out(Output::Send(ReconcileMessage::Wanted(_))))
+        };
         if self.tasks.iter().filter(is_answer).count() == RECONCILE_PAGES_IN_FLIGHT_MAX {
             return Err(ReconcileError::TooManyPages);
         }
-        let found = reading.page(page, &self.keys, records)?;
-        // In this order: who has the last answer has all of our records too.
-        self.tasks.push_back(Task::Push(found.lacking_there));
-        self.send(ReconcileMessage::Wanted(found.wanted));
-        Ok(if page.is_last { State::Turn } else { State::Reading(reading) })
+        let is_last = page.is_last;
+        let answering = reading.page(page, &self.keys)?;
+        self.tasks.push_back(Task::Answer(Box::new(answering)));
+        Ok(if is_last { State::Turn } else { State::Reading(reading) })
     }
 
     fn stream(&mut self) {

@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dot::{Dot, Seen};
+use crate::body::AtMost;
+use crate::dot::{Dot, Seen, SeenError};
 use crate::hash::ContentId;
 use crate::id::Writer;
-use crate::limits::{DISPLACED_MAX, RUN_BYTES_MAX, RUN_RECORDS_MAX, RUN_WRITERS_MAX};
+use crate::limits::{DISPLACED_MAX, RUN_BYTES_MAX, RUN_RECORDS_MAX, RUN_WRITERS_MAX, SEEN_ENTRIES_MAX};
 use crate::path::RelPath;
 use crate::record::{CopyOf, Kind, Mode, Record, RecordError, Timestamp, Version};
 
@@ -45,7 +46,7 @@ pub enum RunError {
 
 #[derive(Serialize, Deserialize)]
 struct Table {
-    writers: Vec<[u8; 8]>,
+    writers: AtMost<[u8; 8], RUN_WRITERS_MAX>,
     records: u32,
 }
 
@@ -73,9 +74,9 @@ struct Mtime(i64, u32);
 #[derive(Serialize, Deserialize)]
 enum History {
     /// New bytes: the origin is the own dot.
-    New { dot: Numbered, seen: Vec<Numbered> },
+    New { dot: Numbered, seen: NumberedSeen },
     /// Bytes kept from elsewhere.
-    Kept { dot: Numbered, origin: Numbered, seen: Vec<Numbered>, displaced: Vec<Numbered> },
+    Kept { dot: Numbered, origin: Numbered, seen: NumberedSeen, displaced: AtMost<Numbered, DISPLACED_MAX> },
     /// A conflict copy: its dot follows.
     Copy([u8; 32]),
 }
@@ -83,6 +84,8 @@ enum History {
 /// A place in the table of writers, and a counter.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Numbered(u32, u64);
+
+type NumberedSeen = AtMost<Numbered, SEEN_ENTRIES_MAX>;
 
 /// The encoding of a run of records, and how many of them it holds: all, or as many as fit [`RUN_BYTES_MAX`] and
 /// [`RUN_RECORDS_MAX`]. A record by itself always fits.
@@ -109,7 +112,10 @@ pub fn encode_run(records: &[Record]) -> (Vec<u8>, usize) {
         taken += 1;
         before = record.path.as_bytes();
     }
-    let head = Table { writers: table.writers, records: u32::try_from(taken).unwrap_or(u32::MAX) };
+    let head = Table {
+        writers: table.writers.into_iter().collect(),
+        records: u32::try_from(taken).unwrap_or(u32::MAX),
+    };
     #[expect(clippy::expect_used, reason = "writing plain values into a Vec cannot fail")]
     let mut bytes = postcard::to_extend(&head, Vec::new()).expect("a table can be written");
     bytes.append(&mut entries);
@@ -129,9 +135,8 @@ pub fn decode_run(bytes: &[u8]) -> Result<Vec<Record>, RunError> {
     if count > RUN_RECORDS_MAX {
         return Err(RunError::TooMany(count, "records", RUN_RECORDS_MAX));
     }
-    if table.writers.len() > RUN_WRITERS_MAX {
-        return Err(RunError::TooMany(table.writers.len(), "writers", RUN_WRITERS_MAX));
-    }
+    let too_many = |count| RunError::TooMany(count, "writers", RUN_WRITERS_MAX);
+    let writers = table.writers.all().map_err(too_many)?;
     // No record takes fewer bytes than this, so a count that lies costs nothing.
     let mut records: Vec<Record> = Vec::with_capacity(count.min(rest.len() / ENTRY_BYTES_MIN));
     for at in 0..count {
@@ -139,7 +144,7 @@ pub fn decode_run(bytes: &[u8]) -> Result<Vec<Record>, RunError> {
             postcard::take_from_bytes::<Entry<'_>>(rest).map_err(|_| RunError::Malformed(at))?;
         rest = after;
         let before = records.last().map_or(&b""[..], |record| record.path.as_bytes());
-        records.push(entry.into_record(at, before, &table.writers)?);
+        records.push(entry.into_record(at, before, &writers)?);
     }
     if !rest.is_empty() {
         return Err(RunError::TrailingBytes(rest.len()));
@@ -223,14 +228,15 @@ impl Entry<'_> {
             dots.sort_unstable();
             Ok(dots)
         };
-        let all_seen = |seen| Seen::new(dots(seen)?).map_err(|error| bad(error.into()));
+        let all_seen = |seen: NumberedSeen| {
+            let seen = seen.all().map_err(|count| bad(SeenError::TooMany(count).into()))?;
+            Seen::new(dots(seen)?).map_err(|error| bad(error.into()))
+        };
         let none = Box::default();
         let (dot, origin, seen, displaced, copy_of) = match self.history {
             History::New { dot: own, seen } => (dot(own)?, dot(own)?, all_seen(seen)?, none, None),
             History::Kept { dot: own, origin, seen, displaced } => {
-                if displaced.len() > DISPLACED_MAX {
-                    return Err(bad(RecordError::Displaced));
-                }
+                let displaced = displaced.all().map_err(|_| bad(RecordError::Displaced))?;
                 (dot(own)?, dot(origin)?, all_seen(seen)?, dots(displaced)?.into(), None)
             }
             History::Copy(hash) => {

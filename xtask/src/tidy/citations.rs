@@ -1,5 +1,5 @@
-//! What is cited by its number exists: rows of bad input (`B15`), invariants (`I8`), threats (`T4`) and points of the
-//! classic protocol (`§5.3`).
+//! What is cited by its number exists: rows of bad input (`B15`), invariants (`I8`), threats (`T4`), traces (`F12`) and
+//! points of the classic protocol (`§5.3`).
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use anyhow::Result;
 
 use super::{Source, find};
 
-const ROWS: [&str; 2] = ["docs/bad-input.md", "docs/invariants.md"];
+const ROWS: [&str; 3] = ["docs/bad-input.md", "docs/invariants.md", "docs/design/traces.md"];
 const PROTOCOL: &str = "docs/classic-protocol.md";
 
-/// Letters that rows begin with: A to F bad input, I invariants, T threats.
+/// Letters that rows begin with: A to F bad input, F traces too, I invariants, T threats.
 const LETTERS: &str = "ABCDEFIT";
 
 pub(super) fn check(sources: &[Source]) -> Result<Vec<String>> {
@@ -111,17 +111,18 @@ mod tests {
     #[test]
     fn what_is_cited_must_exist() {
         let code = "//! As B1 and `I2` say (§1.2), not X9 nor B1x nor 0xB1 nor B100 nor B01.\n\
-                    //! But B7, T4, D3, D4, §1.3 and §2 do not.\n\
+                    //! But B7, T4, D3, D4, F12, F13, §1.3 and §2 do not.\n\
                     fn b1_i2_fine() {}\n    fn b2_a_case() {}\n";
         let sources = [
             source("docs/bad-input.md", "| B1 | x | y |\nD1 to D3 come later.\n"),
             source("docs/invariants.md", "| I2 Termination | yes | It ends. |\n"),
+            source("docs/design/traces.md", "| F12 | x | y |\n"),
             source("docs/classic-protocol.md", "# P\n## §1 The parts\n1. One.\n2. Two.\n"),
             source("a/src/lib.rs", code),
         ];
         let findings = check(&sources).unwrap();
         let cited: Vec<&str> = findings.iter().filter_map(|finding| finding.split(' ').nth(1)).collect();
-        assert_eq!(cited, ["B7", "T4", "D4", "§1.3", "§2", "B2"]);
+        assert_eq!(cited, ["B7", "T4", "D4", "F13", "§1.3", "§2", "B2"]);
         assert!(findings[0].starts_with("a/src/lib.rs:2: "), "{findings:?}");
     }
 }

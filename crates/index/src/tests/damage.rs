@@ -112,7 +112,7 @@ fn use_all(path_of: &Path) -> Result<(), IndexError> {
         batch.verify(&share()).map_err(IndexError::damaged)?;
     }
     index.history(None, None, 9)?;
-    index.highest(index.life().writer)?;
+    index.last_publication(index.life().writer)?;
     let at = path("d1/f1");
     let compared = index.triple(&at)?.and_then(|triple| triple.here);
     index.observe(vec![Observed { path: at, compared, found: Some(file(77, 77)) }])?;

@@ -19,6 +19,7 @@ fn the_gear_table_is_what_its_text_gives() {
     assert!(numbers.eq(GEAR));
 }
 
+/// F17, F19: gear table, masks and sizes are frozen.
 #[test]
 fn cuts_are_golden() {
     let mut stream = random("shoal cut 1 golden", 8 << 20);

@@ -31,6 +31,7 @@ fn after(messages: &[HoldingMessage]) -> Holding {
     holding
 }
 
+/// F15: a record can be known without its bytes, so each end says what it lacks.
 #[test]
 fn what_is_not_listed_is_had_once_the_statement_ends() {
     let mut holding = Holding::default();
@@ -165,6 +166,7 @@ fn part(first: u32, bits: &[u8]) -> SegmentPart {
     SegmentPart { content: content(0), first, bits: bits.into() }
 }
 
+/// F15: of a large content, segment by segment.
 #[test]
 fn segments_are_had_once_told() {
     let mut holding = Holding::default();

@@ -7,9 +7,13 @@ use crate::frame::{Frame, FrameReader, RequestId};
 use crate::heads::tests::{World, content};
 use crate::key::DeviceKey;
 use crate::limits::{
-    AGENT_BYTES_MAX, FRAME_CONTENT_BYTES_MAX, MESSAGE_HASHES_MAX, SEGMENT_BYTES_MAX, SHARES_MAX,
+    AGENT_BYTES_MAX, ENTRY_BYTES_MAX, FRAME_BODY_BYTES_MAX, FRAME_CONTENT_BYTES_MAX, MESSAGE_BATCHES_MAX,
+    MESSAGE_ENTRIES_MAX, MESSAGE_HASHES_MAX, MESSAGE_PROOFS_MAX, MESSAGE_PUBLICATIONS_MAX, PROOF_HASHES_MAX,
+    PUBLICATION_BYTES_MAX, RUN_BYTES_MAX, RUN_RECORDS_MAX, SEGMENT_BYTES_MAX, SHARES_MAX, SPANS_MAX,
 };
-use crate::record::Kind;
+use crate::merkle::Proof;
+use crate::path::RelPath;
+use crate::record::{Kind, Record};
 
 const CHANNEL: Channel = Channel(5);
 
@@ -38,7 +42,7 @@ pub(crate) fn all() -> Vec<Message> {
             records: 300,
             roster: [1; 32],
         },
-        Message::Known { channel, published: None, counter: 300 },
+        Message::Known { channel, published: Some(Box::new(publication)) },
         Message::Roster { channel, entries: vec![vec![1, 2, 3]] },
         Message::Reconcile { channel, message: ReconcileMessage::Wait },
         Message::Records { channel, batches: vec![whole, lone] },
@@ -82,6 +86,9 @@ fn every_message_comes_back() {
     for message in all() {
         assert_eq!(read(&written(&message)), Ok(Some(message)));
     }
+    let nothing = Message::Known { channel: CHANNEL, published: None };
+    assert_eq!(written(&nothing)[9..], [5, 0]);
+    assert_eq!(read(&written(&nothing)), Ok(Some(nothing)));
 }
 
 /// The bytes of every message, in the order of [`all`]: type and body; of those over 80 bytes their hash.
@@ -110,7 +117,7 @@ const GOLDEN: &[&str] = &[
     "0101010773686f616c2031",
     "02010606060606060606060606060606060606060606060606060606060606060606",
     "03 102 bytes, blake3 592e0496a0a233ce",
-    "040500ac02",
+    "04 183 bytes, blake3 d9b5458475318dd6",
     "05050103010203",
     "100505",
     "11 503 bytes, blake3 b33c771367b11bb2",
@@ -179,10 +186,31 @@ fn d2_d13_what_no_honest_peer_says_is_refused_by_name() {
             "a request for records: 4097 records",
         ),
         (body(0x20, &encode(&(5, vec![[0; 32]; 4097]))), "a request for contents: 4097 contents"),
+        (
+            body(0x05, &crate::body::encode(&(5_u16, vec![&b""[..]; MESSAGE_ENTRIES_MAX + 1]))),
+            "entries of a roster: 257 entries in one message; at most 256",
+        ),
+        (
+            body(0x15, &crate::body::encode(&(5_u16, vec![&b""[..]; MESSAGE_PUBLICATIONS_MAX + 1]))),
+            "publications: 1025 publications in one message; at most 1024",
+        ),
+        (
+            spans(&vec![(0, 0); SPANS_MAX + 1]),
+            "a request for a segment: 4097 spans in one message; at most 4096",
+        ),
+        (
+            body(0x11, &crate::body::encode(&(5_u16, MESSAGE_BATCHES_MAX + 1))),
+            "records: 1025 publications in one message; at most 1024",
+        ),
         (body(0x14, &crate::body::encode(&(5, [0_u8; 8], 2, 1))), "a request for publications: a range"),
         (
             body(0x21, &[&[0, 0, 0][..], &vec![0; FRAME_CONTENT_BYTES_MAX + 1]].concat()),
             "bytes of content: 262145",
+        ),
+        (body(0x04, &[5, 1, 1, 0]), "what is known of a writer: a publication that is cut short"),
+        (
+            body(0x04, &crate::body::encode(&(5_u16, Some(&[0_u8; PUBLICATION_BYTES_MAX + 1][..])))),
+            "what is known of a writer: a publication that is too long: 193 bytes",
         ),
         (spans(&[(0, 0)]), meaningless),
         (spans(&[(5, 5), (9, 1)]), meaningless),
@@ -231,6 +259,91 @@ fn records_that_do_not_fit_are_not_written() {
     let message = Message::Records { channel: CHANNEL, batches: vec![batch] };
     assert_eq!(message.write(&mut out, RequestId(1)), Err(WriteError::Records { given: 1025, taken: 1024 }));
     assert!(out.is_empty());
+}
+
+/// D2: a proof of nothing takes two bytes and has sixteen times as many in memory, so it is all of them that are
+/// counted.
+#[test]
+fn d2_the_proofs_of_all_publications_are_bounded_together() {
+    let Some(Message::Records { batches, .. }) = all().into_iter().find(|message| message.kind() == 0x11)
+    else {
+        unreachable!("there is one")
+    };
+    let publication = batches[0].publication.encode();
+    let read = |batches: &[(usize, usize)]| {
+        let proofs = |(proofs, hashes)| Some(vec![(0_u16, vec![[0_u8; 32]; hashes]); proofs]);
+        let batches: Vec<_> = batches.iter().map(|&each| (&publication[..], proofs(each), 0_u16)).collect();
+        let head = crate::body::encode(&(5_u16, batches));
+        body(0x11, &[head, crate::run::encode_run(&[]).0].concat())
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    };
+    let half = MESSAGE_PROOFS_MAX / 2;
+    assert_eq!(read(&[(half, 0), (half, 0)]), Ok(()));
+    let error =
+        |count: usize| Err(format!("records: {count} proofs in one message; at most 1024 are allowed"));
+    assert_eq!(read(&[(half, 0), (half, 0), (1, 0)]), error(1025));
+    assert_eq!(read(&[(100_000, 0)]), error(100_000));
+    assert_eq!(read(&[(1, PROOF_HASHES_MAX)]), Ok(()));
+    let deep = "records: 11 hashes in a proof in one message; at most 10 are allowed";
+    assert_eq!(read(&[(1, PROOF_HASHES_MAX + 1)]), Err(deep.to_owned()));
+}
+
+/// As many records as a run takes, each lone, with a publication and a proof of its own, all as large as they get.
+#[test]
+fn the_largest_message_of_records_is_written() {
+    let Some(Message::Records { batches, .. }) = all().into_iter().find(|message| message.kind() == 0x11)
+    else {
+        unreachable!("there is one")
+    };
+    let path = |at: usize, length: usize| {
+        // A first letter that changes, so that nothing is shared with the path before.
+        let first = if at.is_multiple_of(2) { "a" } else { "b" };
+        let name = format!("{first}{at:04}{}", "x".repeat(length));
+        RelPath::parse(&[&name.as_bytes()[..200], b"/", &name.as_bytes()[200..]].concat()).unwrap()
+    };
+    let records = |length| -> Vec<Record> {
+        let record = |at| Record { path: path(at, length), ..batches[0].records[0].clone() };
+        (0..RUN_RECORDS_MAX).map(record).collect()
+    };
+    let room = (200..450).rev().find(|length| crate::run::encode_run(&records(*length)).1 == RUN_RECORDS_MAX);
+    let batches = records(room.unwrap()).into_iter().map(|record| {
+        let publication = Publication { sequence: u64::MAX, count: u16::MAX, ..batches[0].publication };
+        let proof = Proof { index: u16::MAX, path: vec![[7; 32]; PROOF_HASHES_MAX] };
+        Batch { publication, part: Part::Some(vec![proof]), records: vec![record] }
+    });
+    let message = Message::Records { channel: Channel(u16::MAX), batches: batches.collect() };
+    let bytes = written(&message);
+    let least = RUN_BYTES_MAX - 2 * RUN_RECORDS_MAX + RUN_RECORDS_MAX * (180 + 320);
+    assert!(bytes.len() > least, "{} bytes are not the largest one", bytes.len());
+    assert_eq!(read(&bytes), Ok(Some(message)));
+}
+
+/// Two hundred and fifty-six entries of a quarter of a mebibyte are no frame.
+#[test]
+fn entries_that_do_not_fit_are_not_written() {
+    let write = |count: usize, bytes: usize| {
+        let mut out = Vec::new();
+        let message = Message::Roster { channel: Channel(u16::MAX), entries: vec![vec![7; bytes]; count] };
+        let result = message.write(&mut out, RequestId(1));
+        assert_eq!(out.is_empty(), result.is_err());
+        result.map(|()| assert_eq!(read(&out), Ok(Some(message))))
+    };
+    assert_eq!(write(1, ENTRY_BYTES_MAX), Ok(()));
+    assert_eq!(write(3, ENTRY_BYTES_MAX), Ok(()));
+    assert_eq!(write(256, ENTRY_BYTES_MAX), Err(WriteError::Entries { given: 256, taken: 3 }));
+    assert_eq!(write(MESSAGE_ENTRIES_MAX, 4000), Ok(()));
+    assert_eq!(
+        write(MESSAGE_ENTRIES_MAX + 9, 1),
+        Err(WriteError::Entries { given: MESSAGE_ENTRIES_MAX + 9, taken: MESSAGE_ENTRIES_MAX })
+    );
+    let (given, each) = (MESSAGE_ENTRIES_MAX, FRAME_BODY_BYTES_MAX / MESSAGE_ENTRIES_MAX);
+    let Err(WriteError::Entries { taken, .. }) = write(given, each) else { panic!("too much") };
+    assert_eq!(write(taken, each), Ok(()));
+    assert_eq!(
+        write(given, each).unwrap_err().to_string(),
+        format!("256 entries of a roster in one message; {taken} of them fit")
+    );
 }
 
 #[test]

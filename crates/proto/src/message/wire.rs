@@ -4,15 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{Channel, Goodbye, Message, MessageError, Span, Unserved, Versions, WriteError};
 use crate::batch::{Batch, Part};
-use crate::body::{self, BodyError, at_most};
+use crate::body::{self, AtMost, BodyError, at_most};
 use crate::frame::{Frame, OPTIONAL_TYPES, RequestId, write_frame};
 use crate::hash::{ContentId, RecordHash};
 use crate::holding::HoldingMessage;
 use crate::id::{Writer, WriterSalt};
 use crate::limits::{
-    AGENT_BYTES_MAX, ENTRY_BYTES_MAX, FRAME_CONTENT_BYTES_MAX, MESSAGE_BATCHES_MAX, MESSAGE_CONTENTS_MAX,
-    MESSAGE_ENTRIES_MAX, MESSAGE_HASHES_MAX, MESSAGE_PUBLICATIONS_MAX, PROOF_HASHES_MAX, SEGMENT_BYTES_MAX,
-    SHARES_MAX, SPANS_MAX,
+    AGENT_BYTES_MAX, ENTRY_BYTES_MAX, FRAME_BODY_BYTES_MAX, FRAME_CONTENT_BYTES_MAX, MESSAGE_BATCHES_MAX,
+    MESSAGE_CONTENTS_MAX, MESSAGE_ENTRIES_MAX, MESSAGE_HASHES_MAX, MESSAGE_PROOFS_MAX,
+    MESSAGE_PUBLICATIONS_MAX, PROOF_HASHES_MAX, SEGMENT_BYTES_MAX, SHARES_MAX, SPANS_MAX,
 };
 use crate::merkle::Proof;
 use crate::publication::{Place, Publication, PublicationHash};
@@ -73,8 +73,14 @@ struct BatchWire<'a> {
     #[serde(borrow)]
     publication: &'a [u8],
     /// None: whole. Else an index and hashes for each record.
-    proofs: Option<Vec<(u16, Vec<[u8; 32]>)>>,
+    proofs: Option<AtMost<ProofWire, MESSAGE_PROOFS_MAX>>,
     records: u16,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ProofWire {
+    index: u16,
+    path: AtMost<[u8; 32], PROOF_HASHES_MAX>,
 }
 
 impl Message {
@@ -111,8 +117,8 @@ impl Message {
     /// Appends the message as a frame.
     ///
     /// # Errors
-    /// When it is longer than a frame may be, which lists within their bounds are only if they hold records: then
-    /// nothing is appended, and fewer must be sent.
+    /// When it is longer than a frame may be, which lists within their bounds are only if they hold records or entries
+    /// of a roster: then nothing is appended, and the error says how many to send.
     pub fn write(&self, out: &mut Vec<u8>, request: RequestId) -> Result<(), WriteError> {
         let (head, raw): (Vec<u8>, &[u8]) = match self {
             Self::Hello { versions, agent } => (body::encode(&(versions.from, versions.to, agent)), b""),
@@ -123,10 +129,11 @@ impl Message {
                 let published = published.map(PlaceWire::from);
                 (body::encode(&(channel.0, salt.0, published, nonce, records, roster)), b"")
             }
-            Self::Known { channel, published, counter } => {
-                (body::encode(&(channel.0, published.map(PlaceWire::from), counter)), b"")
+            Self::Known { channel, published } => {
+                let published = published.as_deref().map(Publication::encode);
+                (body::encode(&(channel.0, published)), b"")
             }
-            Self::Roster { channel, entries } => (body::encode(&(channel.0, entries)), b""),
+            Self::Roster { channel, entries } => (encode_entries(*channel, entries)?, b""),
             Self::Reconcile { channel, message } => {
                 return self.write_parts(out, request, &body::encode(&channel.0), &message.encode());
             }
@@ -252,9 +259,8 @@ fn read_hello(body: &[u8]) -> Result<Message, Bad> {
 }
 
 fn read_shares(body: &[u8]) -> Result<Message, Bad> {
-    let proofs: Vec<[u8; 32]> = body::decode(body)?;
-    at_most(proofs.len(), SHARES_MAX, "shares")?;
-    Ok(Message::Shares(proofs.into_iter().map(ShareProof::from_bytes).collect()))
+    let proofs: AtMost<[u8; 32], SHARES_MAX> = body::decode(body)?;
+    Ok(Message::Shares(proofs.named("shares")?.into_iter().map(ShareProof::from_bytes).collect()))
 }
 
 fn read_opened(body: &[u8]) -> Result<Message, Bad> {
@@ -272,13 +278,14 @@ fn read_opened(body: &[u8]) -> Result<Message, Bad> {
 }
 
 fn read_known(body: &[u8]) -> Result<Message, Bad> {
-    let (channel, published, counter): (_, Option<PlaceWire>, _) = body::decode(body)?;
-    Ok(Message::Known { channel: Channel(channel), published: published.map(Place::from), counter })
+    let (channel, published): (_, Option<&[u8]>) = body::decode(body)?;
+    let published = published.map(Publication::decode).transpose().map_err(value)?;
+    Ok(Message::Known { channel: Channel(channel), published: published.map(Box::new) })
 }
 
 fn read_roster(body: &[u8]) -> Result<Message, Bad> {
-    let (channel, entries): (u16, Vec<&[u8]>) = body::decode(body)?;
-    at_most(entries.len(), MESSAGE_ENTRIES_MAX, "entries")?;
+    let (channel, entries): (u16, AtMost<&[u8], MESSAGE_ENTRIES_MAX>) = body::decode(body)?;
+    let entries = entries.named("entries")?;
     for entry in &entries {
         at_most(entry.len(), ENTRY_BYTES_MAX, "bytes in an entry")?;
     }
@@ -299,14 +306,31 @@ fn read_holding(body: &[u8]) -> Result<Message, Bad> {
 }
 
 fn read_records(body: &[u8]) -> Result<Message, Bad> {
-    let ((channel, batches), run): ((u16, Vec<BatchWire<'_>>), _) = head(body)?;
-    at_most(batches.len(), MESSAGE_BATCHES_MAX, "publications")?;
-    let mut records = decode_run(run).map_err(Bad::Run)?.into_iter();
-    let batches =
-        batches.into_iter().map(|batch| batch.into_batch(&mut records)).collect::<Result<_, Bad>>()?;
+    let ((channel, count), mut rest): ((u16, usize), _) = body::take(body)?;
+    at_most(count, MESSAGE_BATCHES_MAX, "publications")?;
+    // One by one, because it is all their proofs together that are bounded.
+    let (mut batches, mut proofs) = (Vec::new(), 0);
+    for _ in 0..count {
+        let (batch, behind): (BatchWire<'_>, _) = body::take(rest)?;
+        let (batch, records) = batch.read()?;
+        if let Part::Some(of_batch) = &batch.part {
+            proofs += of_batch.len();
+            at_most(proofs, MESSAGE_PROOFS_MAX, "proofs")?;
+        }
+        batches.push((batch, records));
+        rest = behind;
+    }
+    let mut records = decode_run(rest).map_err(Bad::Run)?.into_iter();
+    for (batch, count) in &mut batches {
+        batch.records.extend(records.by_ref().take(*count));
+        if batch.records.len() < *count {
+            return Err(BodyError::Meaningless("a publication without its records").into());
+        }
+    }
     if records.next().is_some() {
         return Err(BodyError::Meaningless("records that belong to no publication").into());
     }
+    let batches = batches.into_iter().map(|(batch, _)| batch).collect();
     Ok(Message::Records { channel: Channel(channel), batches })
 }
 
@@ -321,8 +345,8 @@ fn read_want_records(body: &[u8]) -> Result<Message, Bad> {
 }
 
 fn read_hashes(body: &[u8]) -> Result<(Channel, Vec<RecordHash>), Bad> {
-    let (channel, records): (u16, Vec<[u8; 32]>) = body::decode(body)?;
-    at_most(records.len(), MESSAGE_HASHES_MAX, "records")?;
+    let (channel, records): (u16, AtMost<[u8; 32], MESSAGE_HASHES_MAX>) = body::decode(body)?;
+    let records = records.named("records")?;
     Ok((Channel(channel), records.into_iter().map(RecordHash::from_bytes).collect()))
 }
 
@@ -335,22 +359,20 @@ fn read_want_publications(body: &[u8]) -> Result<Message, Bad> {
 }
 
 fn read_publications(body: &[u8]) -> Result<Message, Bad> {
-    let (channel, publications): (u16, Vec<&[u8]>) = body::decode(body)?;
-    at_most(publications.len(), MESSAGE_PUBLICATIONS_MAX, "publications")?;
-    let publications =
-        publications.into_iter().map(Publication::decode).collect::<Result<_, _>>().map_err(value)?;
+    let (channel, publications): (u16, AtMost<&[u8], MESSAGE_PUBLICATIONS_MAX>) = body::decode(body)?;
+    let publications = publications.named("publications")?.into_iter().map(Publication::decode);
+    let publications = publications.collect::<Result<_, _>>().map_err(value)?;
     Ok(Message::Publications { channel: Channel(channel), publications })
 }
 
 fn read_want_contents(body: &[u8]) -> Result<Message, Bad> {
-    let (channel, contents): (u16, Vec<[u8; 32]>) = body::decode(body)?;
-    at_most(contents.len(), MESSAGE_CONTENTS_MAX, "contents")?;
-    let contents = contents.into_iter().map(ContentId::from_bytes).collect();
+    let (channel, contents): (u16, AtMost<[u8; 32], MESSAGE_CONTENTS_MAX>) = body::decode(body)?;
+    let contents = contents.named("contents")?.into_iter().map(ContentId::from_bytes).collect();
     Ok(Message::WantContents { channel: Channel(channel), contents })
 }
 
 fn read_content(body: &[u8]) -> Result<Message, Bad> {
-    let ((number, from, is_last), bytes) = head(body)?;
+    let ((number, from, is_last), bytes) = body::take(body)?;
     at_most(bytes.len(), FRAME_CONTENT_BYTES_MAX, "bytes of content")?;
     Ok(Message::Content { number, from, is_last, bytes: bytes.to_vec() })
 }
@@ -361,8 +383,8 @@ fn read_want_list(body: &[u8]) -> Result<Message, Bad> {
 }
 
 fn read_want_segment(body: &[u8]) -> Result<Message, Bad> {
-    let (channel, content, segment, spans): (_, _, _, Vec<(u32, u32)>) = body::decode(body)?;
-    at_most(spans.len(), SPANS_MAX, "spans")?;
+    let (channel, content, segment, spans): (_, _, _, AtMost<(u32, u32), SPANS_MAX>) = body::decode(body)?;
+    let spans = spans.named("spans")?;
     let mut free_from = 0;
     for &(from, length) in &spans {
         let ends = from.checked_add(length).filter(|&ends| ends <= SEGMENT_BYTES_MAX);
@@ -386,14 +408,41 @@ fn read_want_chunks(body: &[u8]) -> Result<Message, Bad> {
 }
 
 fn channel(body: &[u8]) -> Result<(Channel, &[u8]), Bad> {
-    let (channel, rest) = head(body)?;
+    let (channel, rest) = body::take(body)?;
     Ok((Channel(channel), rest))
 }
 
-/// What a body begins with, and what follows it in an encoding of its own.
-fn head<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<(T, &'a [u8]), Bad> {
-    postcard::take_from_bytes(body).map_err(|_| BodyError::Malformed.into())
+/// The body of these entries, if they fit a frame; one always does.
+fn encode_entries(channel: Channel, entries: &[Vec<u8>]) -> Result<Vec<u8>, WriteError> {
+    let bytes: usize = entries.iter().map(Vec::len).sum();
+    if entries.len() <= MESSAGE_ENTRIES_MAX && bytes <= FRAME_BODY_BYTES_MAX {
+        let body = body::encode(&(channel.0, entries));
+        if body.len() <= FRAME_BODY_BYTES_MAX {
+            return Ok(body);
+        }
+    }
+    let mut free = FRAME_BODY_BYTES_MAX - ENTRIES_HEAD_BYTES_MAX;
+    let fits = |entry: &&Vec<u8>| match free.checked_sub(entry.len() + LENGTH_BYTES_MAX) {
+        Some(rest) => {
+            free = rest;
+            true
+        }
+        None => false,
+    };
+    let taken = entries.iter().take(MESSAGE_ENTRIES_MAX).take_while(fits).count();
+    Err(WriteError::Entries { given: entries.len(), taken })
 }
+
+/// What stands before the entries: channel and count.
+const ENTRIES_HEAD_BYTES_MAX: usize = 3 + 2;
+
+/// What stands before each entry.
+const LENGTH_BYTES_MAX: usize = 3;
+
+const _: () = assert!(
+    ENTRIES_HEAD_BYTES_MAX + LENGTH_BYTES_MAX + ENTRY_BYTES_MAX <= FRAME_BODY_BYTES_MAX,
+    "an entry by itself always fits"
+);
 
 fn encode_batches(channel: Channel, batches: &[Batch]) -> Result<(Vec<u8>, Vec<u8>), WriteError> {
     let publications: Vec<_> = batches.iter().map(|batch| batch.publication.encode()).collect();
@@ -403,9 +452,7 @@ fn encode_batches(channel: Channel, batches: &[Batch]) -> Result<(Vec<u8>, Vec<u
         .map(|(batch, publication)| {
             let proofs = match &batch.part {
                 Part::Whole => None,
-                Part::Some(proofs) => {
-                    Some(proofs.iter().map(|proof| (proof.index, proof.path.clone())).collect())
-                }
+                Part::Some(proofs) => Some(proofs.iter().map(ProofWire::from).collect()),
             };
             BatchWire { publication, proofs, records: u16::try_from(batch.records.len()).unwrap_or(u16::MAX) }
         })
@@ -419,24 +466,29 @@ fn encode_batches(channel: Channel, batches: &[Batch]) -> Result<(Vec<u8>, Vec<u
 }
 
 impl BatchWire<'_> {
-    fn into_batch(self, records: &mut impl Iterator<Item = crate::record::Record>) -> Result<Batch, Bad> {
+    /// The batch without its records, and how many it has.
+    fn read(self) -> Result<(Batch, usize), Bad> {
         let publication = Publication::decode(self.publication).map_err(value)?;
         let part = match self.proofs {
             None => Part::Whole,
             Some(proofs) => {
-                let proofs = proofs.into_iter().map(|(index, path)| {
-                    at_most(path.len(), PROOF_HASHES_MAX, "hashes in a proof")?;
-                    Ok(Proof { index, path })
-                });
+                let proofs = proofs.named("proofs")?.into_iter().map(ProofWire::read);
                 Part::Some(proofs.collect::<Result<_, BodyError>>()?)
             }
         };
-        let count = usize::from(self.records);
-        let records: Vec<_> = records.take(count).collect();
-        if records.len() < count {
-            return Err(BodyError::Meaningless("a publication without its records").into());
-        }
-        Ok(Batch { publication, part, records })
+        Ok((Batch { publication, part, records: Vec::new() }, usize::from(self.records)))
+    }
+}
+
+impl ProofWire {
+    fn read(self) -> Result<Proof, BodyError> {
+        Ok(Proof { index: self.index, path: self.path.named("hashes in a proof")? })
+    }
+}
+
+impl From<&Proof> for ProofWire {
+    fn from(proof: &Proof) -> Self {
+        Self { index: proof.index, path: proof.path.iter().copied().collect() }
     }
 }
 

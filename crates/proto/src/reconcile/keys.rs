@@ -46,7 +46,7 @@ pub(super) struct Proofs {
 const PROOF_RUN_BYTES: usize = 64 * 1024;
 
 /// The keys of one round; one for each sort of value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Keys {
     node: [u8; 32],
     fingerprint: [u8; 32],

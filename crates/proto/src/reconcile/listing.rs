@@ -83,111 +83,126 @@ impl Listing {
     }
 }
 
-/// The end that answers.
+/// The end that answers: whether the pages that come are as they must be.
 #[derive(Debug)]
 pub(super) struct Reading {
     asked: LeafSet,
-    open: Option<Open>,
+    /// Where the pages have got to.
+    last: Option<(Leaf, Option<ShortFingerprint>)>,
     listed: usize,
+}
+
+/// A page that is being answered, leaf by leaf, when its answer is polled.
+#[derive(Debug)]
+pub(super) struct Answering {
+    page: Page,
+    keys: Keys,
+    /// Whether it is the first one of its list.
+    is_first: bool,
+    /// How many of its leaves and fingerprints are answered.
+    leaves: usize,
+    fingerprints: usize,
+    /// For each fingerprint a bit: whether we lack its record.
+    wanted: Vec<u8>,
 }
 
 /// The leaf that may go on in the next page.
 #[derive(Debug)]
-struct Open {
+pub(super) struct Open {
     leaf: Leaf,
     /// Our own, from the last fingerprint that was listed on.
     ours: VecDeque<(ShortFingerprint, RecordHash)>,
-    last: Option<ShortFingerprint>,
-}
-
-/// What a page tells.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    /// Records of ours that the other end lacks.
-    pub(super) lacking_there: Vec<RecordHash>,
-    /// For each fingerprint of the page a bit: whether we lack its record.
-    pub(super) wanted: Vec<u8>,
 }
 
 impl Reading {
     pub(super) fn new(asked: LeafSet) -> Self {
-        Self { asked, open: None, listed: 0 }
+        Self { asked, last: None, listed: 0 }
     }
 
-    pub(super) fn page(
-        &mut self,
-        page: &Page,
-        keys: &Keys,
-        records: &impl Records,
-    ) -> Result<Found, ReconcileError> {
+    /// Checks a page against those before it, and has it answered with the keys of the round.
+    pub(super) fn page(&mut self, page: Page, keys: &Keys) -> Result<Answering, ReconcileError> {
+        let is_first = self.last.is_none();
         self.listed += page.fingerprints.len();
         if self.listed > RECONCILE_LISTED_MAX {
             return Err(ReconcileError::TooManyListed);
         }
-        let mut found = Found { wanted: vec![0; page.fingerprints.len().div_ceil(8)], ..Found::default() };
-        let mut at = 0;
         for (leaf, listed) in page.listed() {
-            let mut open = match self.open.take() {
-                Some(open) if open.leaf == leaf => open,
-                before => self.open(leaf, before, keys, records, &mut found)?,
+            let mut last = match self.last {
+                Some((at, last)) if at == leaf => last,
+                _ if !self.asked.contains(leaf) => return Err(ReconcileError::UnaskedLeaf(leaf.0)),
+                Some((at, _)) if at > leaf => return Err(ReconcileError::LeavesGoBack(leaf.0)),
+                _ => None,
             };
             for &fingerprint in listed {
-                if open.last.is_some_and(|last| last >= fingerprint) {
+                if last.is_some_and(|last| last >= fingerprint) {
                     return Err(ReconcileError::FingerprintsGoBack(leaf.0));
                 }
-                if !open.reach(fingerprint, &mut found) {
-                    found.wanted[at / 8] |= 1 << (at % 8);
-                }
-                at += 1;
+                last = Some(fingerprint);
             }
-            self.open = Some(open);
+            self.last = Some((leaf, last));
         }
-        if page.is_last
-            && let Some(open) = self.open.take()
-        {
-            open.close(&mut found);
+        let wanted = vec![0; page.fingerprints.len().div_ceil(8)];
+        Ok(Answering { page, keys: keys.clone(), is_first, leaves: 0, fingerprints: 0, wanted })
+    }
+}
+
+impl Answering {
+    /// Answers the next leaf, and adds what the other end lacks in those before it and up to what it listed; false
+    /// once there is none. `open` is where the page before ended.
+    pub(super) fn next_leaf(
+        &mut self,
+        open: &mut Option<Open>,
+        records: &impl Records,
+        lacking_there: &mut Vec<RecordHash>,
+    ) -> bool {
+        if self.is_first && self.leaves == 0 {
+            *open = None; // what a list left that was given up
         }
-        Ok(found)
+        let Some(&(leaf, count)) = self.page.leaves.get(self.leaves) else {
+            if self.page.is_last {
+                close(open.take(), lacking_there);
+            }
+            return false;
+        };
+        let at = match open {
+            Some(at) if at.leaf == leaf => at,
+            _ => {
+                close(open.take(), lacking_there);
+                let ours = self.keys.fingerprints(&records.fingerprints(leaf)).into();
+                open.insert(Open { leaf, ours })
+            }
+        };
+        for &listed in self.page.fingerprints.iter().skip(self.fingerprints).take(usize::from(count)) {
+            if !at.reach(listed, lacking_there) {
+                self.wanted[self.fingerprints / 8] |= 1 << (self.fingerprints % 8);
+            }
+            self.fingerprints += 1;
+        }
+        self.leaves += 1;
+        true
     }
 
-    fn open(
-        &self,
-        leaf: Leaf,
-        before: Option<Open>,
-        keys: &Keys,
-        records: &impl Records,
-        found: &mut Found,
-    ) -> Result<Open, ReconcileError> {
-        if !self.asked.contains(leaf) {
-            return Err(ReconcileError::UnaskedLeaf(leaf.0));
-        }
-        if let Some(before) = before {
-            if before.leaf > leaf {
-                return Err(ReconcileError::LeavesGoBack(leaf.0));
-            }
-            before.close(found);
-        }
-        let ours = keys.fingerprints(&records.fingerprints(leaf)).into();
-        Ok(Open { leaf, ours, last: None })
+    /// The answer, once there is no leaf any more.
+    pub(super) fn wanted(self) -> Vec<u8> {
+        self.wanted
     }
+}
+
+fn close(open: Option<Open>, lacking_there: &mut Vec<RecordHash>) {
+    lacking_there.extend(open.into_iter().flat_map(|open| open.ours).map(|(_, record)| record));
 }
 
 impl Open {
     /// Goes on to a fingerprint that the other end listed: what comes before it the other end lacks. Whether
     /// we have the one listed.
-    fn reach(&mut self, listed: ShortFingerprint, found: &mut Found) -> bool {
-        self.last = Some(listed);
+    fn reach(&mut self, listed: ShortFingerprint, lacking_there: &mut Vec<RecordHash>) -> bool {
         while let Some((_, record)) = self.ours.pop_front_if(|(ours, _)| *ours < listed) {
-            found.lacking_there.push(record);
+            lacking_there.push(record);
         }
         let mut have = false;
         while self.ours.pop_front_if(|(ours, _)| *ours == listed).is_some() {
             have = true;
         }
         have
-    }
-
-    fn close(self, found: &mut Found) {
-        found.lacking_there.extend(self.ours.into_iter().map(|(_, record)| record));
     }
 }

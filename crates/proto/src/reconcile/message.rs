@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::keys::{ShortDigest, ShortFingerprint};
+use crate::body::AtMost;
 use crate::digest::{FAN_OUT, LEAVES, Leaf};
 use crate::limits::{RECONCILE_MESSAGE_BYTES_MAX, RECONCILE_PAGE_MAX};
 
@@ -133,7 +134,7 @@ enum Wire<'a> {
     },
     Page {
         /// For each leaf how far it is from the one before (the first: from 0), and its count.
-        leaves: Vec<(u16, u16)>,
+        leaves: AtMost<(u16, u16), RECONCILE_PAGE_MAX>,
         #[serde(with = "bytes")]
         fingerprints: &'a [u8],
         is_last: bool,
@@ -225,7 +226,8 @@ impl ReconcileMessage {
             },
             Wire::Page { leaves, fingerprints, is_last } => {
                 let fingerprints = entries(fingerprints, "fingerprints", RECONCILE_PAGE_MAX)?;
-                let leaves = leaves_of_gaps(&leaves)?;
+                let too_many = |count| ReconcileDecodeError::TooMany(count, "leaves", RECONCILE_PAGE_MAX);
+                let leaves = leaves_of_gaps(&leaves.all().map_err(too_many)?)?;
                 let fingerprints = fingerprints.into_iter().map(ShortFingerprint).collect();
                 Self::Page(Page { leaves, fingerprints, is_last }.checked()?)
             }
@@ -272,9 +274,6 @@ fn entries<const EACH: usize>(
 }
 
 fn leaves_of_gaps(gaps: &[(u16, u16)]) -> Result<Vec<(Leaf, u16)>, ReconcileDecodeError> {
-    if gaps.len() > RECONCILE_PAGE_MAX {
-        return Err(ReconcileDecodeError::TooMany(gaps.len(), "leaves", RECONCILE_PAGE_MAX));
-    }
     let mut before: Option<u16> = None;
     let mut leaves = Vec::with_capacity(gaps.len());
     for &(gap, count) in gaps {

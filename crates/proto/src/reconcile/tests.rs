@@ -1,5 +1,6 @@
 //! Two ends in one thread, a pipe each way: what is promised, what breaks the rules, the bytes, and the figures.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
@@ -380,6 +381,7 @@ fn an_empty_end_gets_one_stream() {
     }
 }
 
+/// F21 (e): else that would be everything, again and again.
 #[test]
 fn i25_an_end_that_is_empty_again_and_again_gets_one_stream_until_it_is_forgiven() {
     let set = Set::of(anywhere(0..100));
@@ -423,6 +425,7 @@ fn an_almost_empty_end_gets_the_rest_without_a_list_of_it() {
     }
 }
 
+/// F21 (d), F47: paths can be aimed at one leaf.
 #[test]
 fn i30_a_crowded_leaf_is_listed_in_pages() {
     // More than a page on each side and in common, and more than what may be under way.
@@ -451,6 +454,7 @@ fn everything_differs_everywhere() {
     assert!(world.leader.longest.max(world.follower.longest) <= RECONCILE_MESSAGE_BYTES_MAX);
 }
 
+/// F21 (a): sums of any width can be forged by who may write enough.
 #[test]
 fn i1_forged_sums_are_found_and_mended() {
     // Each end holds a record that the other lacks, and all sums are equal.
@@ -579,6 +583,36 @@ fn i25_an_end_that_asks_again_and_again_is_told_to_wait() {
         }
         world.assert_converged();
     }
+}
+
+/// A round by hashes costs a pass over all records, and its beginning takes twenty bytes.
+#[test]
+fn i25_who_asks_for_hashes_again_and_again_gets_no_more_than_so_many_passes() {
+    struct Passes(Set, Cell<u32>);
+    impl Records for Passes {
+        fn digests(&self) -> &Digests {
+            self.0.digests()
+        }
+        fn fingerprints(&self, leaf: Leaf) -> Cow<'_, [RecordHash]> {
+            self.0.fingerprints(leaf)
+        }
+        fn visit(&self, visitor: &mut dyn FnMut(Leaf, &[RecordHash])) {
+            self.1.set(self.1.get() + 1);
+            self.0.visit(visitor);
+        }
+    }
+    let set = Passes(Set::of(anywhere(0..100)), Cell::new(0));
+    let mut end = Reconcile::new(Role::Follower, nonce(), true);
+    for round in 1..=10 * RECONCILE_ROUNDS_MAX {
+        let root = ReconcileMessage::Root { round, by: By::Hashes, root: ShortDigest([9; 8]) };
+        end.handle(root, &set).unwrap();
+        while end.poll(&set).is_some() {}
+        if !matches!(end.state, State::Idle) {
+            end.handle(ReconcileMessage::Wait, &set).unwrap();
+            while end.poll(&set).is_some() {}
+        }
+    }
+    assert_eq!(set.1.get(), RECONCILE_ROUNDS_MAX);
 }
 
 #[test]
@@ -749,6 +783,36 @@ fn i30_pages_wait_for_their_answers() {
         assert_eq!(end.handle(page(&[(7, 1)], &[byte], false), &few), Ok(()));
     }
     assert_eq!(end.handle(page(&[(7, 1)], &[8], false), &few), Err(ReconcileError::TooManyPages));
+}
+
+/// A page that lists leaves without a fingerprint says that the other end lacks all that we have there.
+#[test]
+fn i30_what_a_page_does_not_list_is_not_kept_in_memory() {
+    const EACH: u64 = 16;
+    let leaves: Vec<(u16, u16)> = (0..4096).map(|leaf| (leaf, 0)).collect();
+    let set =
+        Set::of((0..4096 * EACH).map(|number| record(number, |_| u16::try_from(number / EACH).unwrap())));
+    // All that is below the first child of the root, where these leaves are.
+    let first = children([vec![0xffff], vec![0; 15]].concat(), 256);
+    let mut end = told(&set, true, &[children(vec![], 16), first]).unwrap();
+    while end.poll(&set).is_some() {}
+    assert_eq!(end.handle(page(&leaves, &[], true), &set), Ok(()));
+    let (mut pushed, mut answers) = (BTreeSet::new(), 0);
+    loop {
+        let kept: usize =
+            end.tasks.iter().map(|task| if let Task::Push(hashes) = task { hashes.len() } else { 0 }).sum();
+        assert!(kept <= RECONCILE_PUSH_MAX + usize::try_from(EACH).unwrap(), "{kept} hashes are kept");
+        match end.poll(&set) {
+            Some(Output::Push(hashes)) => {
+                assert_eq!(answers, 0, "records after the answer that tells their end");
+                hashes.into_iter().for_each(|hash| assert!(pushed.insert(hash), "twice"));
+            }
+            Some(Output::Send(ReconcileMessage::Wanted(_))) => answers += 1,
+            Some(other) => panic!("{other:?}"),
+            None => break,
+        }
+    }
+    assert_eq!((pushed.len(), answers), (set.all().count(), 1));
 }
 
 #[test]

@@ -75,8 +75,8 @@ pub enum DelegationError {
 }
 
 impl Delegation {
-    /// Signs the invite key into the share. `sequence` is how many entries the signer has signed in it so
-    /// far.
+    /// Signs the invite key into the share. `after` is the last entry that the signer has signed in it so far;
+    /// none if it has signed none.
     ///
     /// # Errors
     /// When the role is admin, or the uses are none or too many.

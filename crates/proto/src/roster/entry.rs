@@ -173,8 +173,9 @@ pub enum EntryError {
 impl Entry {
     /// Signs a statement, after what this device signed last in the share.
     ///
-    /// # Errors When the chain is at its end, the statement names too much, or a [`Joined`] one is not by who
-    /// holds the invite.
+    /// # Errors
+    /// When the chain is at its end, the statement names too much, or a [`Joined`] one is not by who holds the
+    /// invite.
     pub fn sign(
         key: &DeviceKey,
         share: &ShareId,

@@ -415,7 +415,25 @@ impl<'a> Evaluation<'a> {
         leading
     }
 
+    /// How many epochs have a secret, one after the other from the first: what is announced with the next one's
+    /// number or a lower one counts. So each epoch costs somebody an entry, and nobody uses them up.
+    fn epochs(&self) -> u32 {
+        let announced: BTreeSet<u32> = self
+            .linked
+            .values()
+            .filter_map(|entry| match entry.statement() {
+                Statement::Secret { epoch, .. } => {
+                    let seat = self.seats.get(entry.signer())?;
+                    seat.acts.include(&entry.hash()).then_some(*epoch)
+                }
+                _ => None,
+            })
+            .collect();
+        (0..).zip(announced).take_while(|(next, epoch)| next == epoch).fold(0, |_, (next, _)| next + 1)
+    }
+
     fn finish(mut self, founding: &Founding) -> Roster {
+        let epochs = self.epochs();
         let mut secrets: BTreeMap<(u32, SecretId), NewSecret> = BTreeMap::new();
         for (hash, entry) in &self.linked {
             let seat = self.seats.get(entry.signer());
@@ -427,12 +445,19 @@ impl<'a> Evaluation<'a> {
                 }
                 Statement::Secret { epoch, id, sealed } => {
                     let Some(seat) = seat.filter(|seat| seat.acts.include(hash)) else { continue };
+                    if *epoch >= epochs {
+                        self.void.insert(*hash, Void::Epoch(*epoch));
+                        continue;
+                    }
                     let told = secrets.entry((*epoch, *id)).or_insert_with(|| NewSecret {
                         epoch: *epoch,
                         id: *id,
                         level: seat.level,
+                        is_disowned: true,
                         sealed: BTreeMap::new(),
                     });
+                    let removed = seat.outcome.removal.filter(|removal| removal.by != *entry.signer());
+                    told.is_disowned &= removed.is_some();
                     told.level = told.level.min(seat.level);
                     // Entries come in the order of their hashes, so the first sealed one is the same
                     // everywhere.
@@ -452,7 +477,9 @@ impl<'a> Evaluation<'a> {
             }
         }
         let mut secrets: Vec<NewSecret> = secrets.into_values().collect();
-        secrets.sort_by_key(|secret| (core::cmp::Reverse(secret.epoch), secret.level, secret.id));
+        secrets.sort_by_key(|secret| {
+            (secret.is_disowned, core::cmp::Reverse(secret.epoch), secret.level, secret.id)
+        });
         Roster {
             founding: *founding,
             share: self.share,

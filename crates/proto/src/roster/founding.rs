@@ -1,5 +1,6 @@
 //! The founding entry: who made a share. Its hash is the share's id, so nobody can put another creator in.
 
+use crate::cut::CUT;
 use crate::hash::Domain;
 use crate::id::{DeviceId, ShareId};
 use crate::key::{self, KeyError};
@@ -11,7 +12,7 @@ pub struct Founding {
     pub creator: DeviceId,
     /// Random bytes, so that one device can make any number of shares.
     pub random: [u8; 32],
-    /// How content is cut in this share; 1 is the only way there is.
+    /// How content is cut in this share; [`CUT`] is the only way there is.
     pub cut: u16,
 }
 
@@ -24,6 +25,12 @@ pub enum FoundingError {
     /// The creator's key is none.
     #[error("a founding entry whose creator cannot sign: {0}")]
     Creator(#[from] KeyError),
+    /// Content would have other ids here than on the other devices.
+    #[error(
+        "a share that was made by a newer version of Shoal: it cuts content in way {0}, and this version \
+         knows way {CUT}"
+    )]
+    Cut(u16),
 }
 
 /// Bytes of a founding entry.
@@ -49,7 +56,7 @@ impl Founding {
     /// The founding entry with these bytes.
     ///
     /// # Errors
-    /// When they are none.
+    /// When they are none, or those of a share whose content this version cannot cut.
     pub fn decode(bytes: &[u8]) -> Result<Self, FoundingError> {
         let bytes: &[u8; FOUNDING_BYTES] =
             bytes.try_into().map_err(|_| FoundingError::Length(bytes.len()))?;
@@ -59,7 +66,10 @@ impl Founding {
         cut.copy_from_slice(&bytes[64..]);
         let creator = DeviceId::from_bytes(creator);
         key::check(&creator)?;
-        Ok(Self { creator, random, cut: u16::from_be_bytes(cut) })
+        match u16::from_be_bytes(cut) {
+            CUT => Ok(Self { creator, random, cut: CUT }),
+            other => Err(FoundingError::Cut(other)),
+        }
     }
 }
 
@@ -70,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_share_is_named_by_all_that_founded_it() {
-        let founding = Founding { creator: device_key(1).device(), random: [2; 32], cut: 1 };
+        let founding = Founding { creator: device_key(1).device(), random: [2; 32], cut: CUT };
         assert_eq!(Founding::decode(&founding.encode()), Ok(founding));
         assert_eq!(founding.share().short(), "6zuvq2y");
         assert_ne!(Founding { cut: 2, ..founding }.share(), founding.share());
@@ -80,11 +90,26 @@ mod tests {
 
     #[test]
     fn d1_d7_what_is_no_founding_entry_is_refused() {
-        let bytes = Founding { creator: device_key(1).device(), random: [2; 32], cut: 1 }.encode();
+        let bytes = Founding { creator: device_key(1).device(), random: [2; 32], cut: CUT }.encode();
         for end in 0..bytes.len() {
             assert_eq!(Founding::decode(&bytes[..end]), Err(FoundingError::Length(end)));
         }
         assert_eq!(Founding::decode(&[0; 67]), Err(FoundingError::Length(67)));
         assert_eq!(Founding::decode(&[0; 66]), Err(KeyError::Weak.into()));
+    }
+
+    /// F19: who cut otherwise would find every large file of the share changed.
+    #[test]
+    fn a_share_of_another_cut_is_refused() {
+        let founding = Founding { creator: device_key(1).device(), random: [2; 32], cut: CUT };
+        for cut in [0, CUT + 1, u16::MAX] {
+            let bytes = Founding { cut, ..founding }.encode();
+            assert_eq!(Founding::decode(&bytes), Err(FoundingError::Cut(cut)));
+        }
+        assert_eq!(
+            FoundingError::Cut(2).to_string(),
+            "a share that was made by a newer version of Shoal: it cuts content in way 2, and this version \
+             knows way 1"
+        );
     }
 }

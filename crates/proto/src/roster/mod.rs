@@ -27,6 +27,8 @@
 //!   is lost that a restored device had forgotten. What it says on one branch is not overruled by what it says
 //!   on another: then a removal counts, and the lower role. A removal names the branches that count, so what
 //!   is backdated falls with the others.
+//! - A new secret counts if one with the number before it does; the first one has number 0. So the bounds on chains
+//!   are bounds on these numbers too, and no admin can use them up.
 //! - Of those that come by one invite as many as it allows stay, the lowest hashes first; an invite is a
 //!   bearer's right. Revoking it names who came in and stays; so it is well to revoke an invite once it is
 //!   used up.
@@ -103,6 +105,8 @@ pub struct NewSecret {
     /// It, for each device that was told of it by an entry.
     pub sealed: BTreeMap<DeviceId, Sealed>,
     level: usize,
+    /// Announced by devices alone that others removed.
+    is_disowned: bool,
 }
 
 /// Which publications of a writer the roster lets count.
@@ -168,6 +172,9 @@ pub enum Void {
     /// The invite lets in fewer devices.
     #[error("came in by an invite that others have used up")]
     UsedUp,
+    /// A new secret whose number does not follow on one that counts.
+    #[error("announces secret number {0}, and the one before it is not known")]
+    Epoch(u32),
     /// Too many steps below the creator.
     #[error("came in more than {ROSTER_DEPTH_MAX} steps below the creator")]
     TooDeep,
@@ -278,7 +285,8 @@ impl Roster {
     }
 
     /// The secret that holds now: of the highest epoch; of several with one epoch the one announced nearest
-    /// to the creator, then the one with the lowest id. `None` if none was ever announced.
+    /// to the creator, then the one with the lowest id. `None` if none was ever announced. What a device announced
+    /// that was removed comes after all others: it may have signed secrets for epochs to come.
     #[must_use]
     pub fn newest_secret(&self) -> Option<&NewSecret> {
         self.secrets.first()

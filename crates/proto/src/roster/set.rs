@@ -97,9 +97,6 @@ pub enum SecretError {
     /// The secret has been the share's before, so removed devices know it.
     #[error("a new secret is needed, not one that was used before")]
     OldSecret,
-    /// Secrets have been changed four thousand million times.
-    #[error("there are no epochs left")]
-    Epochs,
     /// It names too much, or the chain is full.
     #[error(transparent)]
     Entry(#[from] EntryError),
@@ -312,10 +309,9 @@ impl Entries {
         if roster.secrets().iter().any(|old| old.id == id) {
             return Err(SecretError::OldSecret);
         }
-        let epoch = match roster.newest_secret() {
-            None => 0,
-            Some(newest) => newest.epoch.checked_add(1).ok_or(SecretError::Epochs)?,
-        };
+        // Each epoch has an entry of its own, so the last number is never reached.
+        let last = roster.secrets().iter().map(|secret| secret.epoch).max();
+        let epoch = last.map_or(0, |last| last.saturating_add(1));
         let seal = |member: super::Member<'_>| Some((member.device, secret.seal_to(&member.box_key?, rng)));
         let sealed: Vec<_> = roster.members().filter_map(seal).collect();
         let mut entries = Vec::new();

@@ -5,6 +5,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::cut::CUT;
 use crate::hash::RecordHash;
 use crate::id::WriterSalt;
 use crate::key::testing::{TestRng, device_key};
@@ -34,7 +35,8 @@ pub(crate) fn samples() -> Vec<(&'static str, Vec<u8>)> {
     let mut world = World::founded();
     let Handed(_, delegation) = world.invites(0, Role::Writer, 1);
     let entry = [&world.share().as_bytes()[..], &world.entries[0].encode()].concat();
-    vec![("entry", entry), ("delegation", delegation.encode())]
+    let founding = world.founding.encode().to_vec();
+    vec![("entry", entry), ("delegation", delegation.encode()), ("founding", founding)]
 }
 
 /// A share whose devices see each other's entries at once, unless a test says otherwise.
@@ -49,7 +51,7 @@ struct World {
 impl World {
     /// A share with its creator, which has said what it is called.
     fn founded() -> Self {
-        let founding = Founding { creator: id(0), random: [5; 32], cut: 1 };
+        let founding = Founding { creator: id(0), random: [5; 32], cut: CUT };
         let mut world = Self { founding, entries: vec![], last: BTreeMap::new(), invites: 0 };
         world.says(0, Statement::Device(described(0)));
         world
@@ -184,7 +186,7 @@ fn only_admins_let_in_and_strangers_and_other_shares_change_nothing() {
     assert!(elsewhere.void().values().all(|void| *void == Void::OtherShare));
 }
 
-/// Half of the devices hear one first, half the other: they must not end up with two rosters.
+/// F13: half of the devices hear one first, half the other: they must not end up with two rosters.
 #[test]
 fn two_admins_cannot_remove_each_other() {
     let mut world = World::founded();
@@ -237,6 +239,7 @@ fn t9_a_removal_cuts_off_who_was_let_in_later_but_not_earlier() {
     assert_eq!(world.role(2), None, "who stood above the removed one still stands above its own");
 }
 
+/// F13: numbers and dates do not count, hashes do.
 #[test]
 fn t9_what_a_removed_admin_backdates_is_void() {
     let mut world = World::founded();
@@ -360,6 +363,7 @@ fn an_invite_gives_and_never_takes() {
     assert_eq!(world.role(2), Some(Role::Writer), "and a later invite gives again");
 }
 
+/// F14 (b): two members who hear of each other later let in one each by an invite for one.
 #[test]
 fn an_invite_lets_in_as_many_as_it_says_the_lowest_hashes_first() {
     let mut world = World::founded();
@@ -601,6 +605,7 @@ impl Published {
     }
 }
 
+/// F12 (d): the cut is at one place for everybody.
 #[test]
 fn i26_publications_count_by_role_and_by_what_a_removal_names() {
     let mut world = World::founded();
@@ -696,13 +701,56 @@ fn the_newest_secret_is_of_the_highest_epoch_then_of_the_nearest_admin() {
     assert_eq!(refused(0, &first), SecretError::OldSecret);
     assert_eq!(refused(2, &fourth), SecretError::NoAdmin);
     let statement = Statement::Secret { epoch: u32::MAX, id: fourth.id(), sealed: BTreeMap::new() };
-    let by_writer = world.says(2, statement.clone());
+    let by_writer = world.says(2, statement);
     assert_eq!(world.void(by_writer), Some(Void::NoAdmin));
-    world.last.insert(0, world.roster().last_entry(&id(0)).unwrap());
-    world.says(0, statement);
-    let fifth = ShareSecret::from_bytes([5; 32]);
-    let end = world.entries().new_secret(&device_key(0), &fifth, &mut rng);
-    assert_eq!(end.unwrap_err(), SecretError::Epochs);
+}
+
+/// An admin that announced the last of all epochs could not be removed any more: its acts count on, and no secret
+/// could follow.
+#[test]
+fn i30_nobody_uses_up_the_epochs() {
+    let mut world = World::founded();
+    world.makes_admin(0, 1);
+    let mut secret = 0;
+    let mut announces = |world: &mut World, epoch| {
+        secret += 1;
+        let id = ShareSecret::from_bytes([secret; 32]).id();
+        (world.says(1, Statement::Secret { epoch, id, sealed: BTreeMap::new() }), id)
+    };
+    let (last, _) = announces(&mut world, u32::MAX);
+    let (early, early_id) = announces(&mut world, 1);
+    assert_eq!(world.void(last), Some(Void::Epoch(u32::MAX)));
+    assert_eq!(world.void(early), Some(Void::Epoch(1)), "there is none of epoch 0");
+    assert!(world.roster().newest_secret().is_none());
+
+    let removed = |world: &World| {
+        let (secret, mut rng) = (ShareSecret::from_bytes([99; 32]), TestRng::seeded(3));
+        world.entries().removal(&device_key(0), id(1), &BTreeMap::new(), &secret, &mut rng).unwrap()
+    };
+    let epoch = |entries: &[Entry]| match entries[1].statement() {
+        Statement::Secret { epoch, .. } => *epoch,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(epoch(&removed(&world)), 0);
+    // Once the gap is filled, what was early counts, and the entry that fills it may come last. Two of one epoch do.
+    let (_, first) = announces(&mut world, 0);
+    let (_, second) = announces(&mut world, 0);
+    let ids: Vec<_> = world.roster().secrets().iter().map(|secret| secret.id).collect();
+    let (lower, higher) = (first.min(second), first.max(second));
+    assert_eq!(ids, [early_id, lower, higher]);
+    assert_eq!((world.void(early), world.void(last)), (None, Some(Void::Epoch(u32::MAX))));
+    // What it signed for the time after its removal then counts, and still does not hold.
+    let (ahead, _) = announces(&mut world, 3);
+    let signed = removed(&world);
+    assert_eq!(epoch(&signed), 2);
+    world.entries.extend(signed);
+    assert_eq!((world.role(1), world.void(ahead)), (None, None));
+    assert_eq!(world.roster().newest_secret().unwrap().id, ShareSecret::from_bytes([99; 32]).id());
+    let (secret, mut rng) = (ShareSecret::from_bytes([98; 32]), TestRng::seeded(3));
+    let next = world.entries().new_secret(&device_key(0), &secret, &mut rng).unwrap();
+    assert!(matches!(next[0].statement(), Statement::Secret { epoch: 4, .. }));
+    world.entries.extend(next);
+    assert_eq!(world.roster().newest_secret().unwrap().id, secret.id());
 }
 
 #[test]
@@ -730,6 +778,7 @@ fn t9_a_removal_changes_the_secret_and_the_removed_device_is_not_told() {
     assert_eq!(newest.sealed.keys().copied().collect::<BTreeSet<_>>(), BTreeSet::from([id(0), id(1), id(3)]));
 }
 
+/// F14 (a): whoever is a member decides, no admin need be online.
 #[test]
 fn who_shows_an_invite_is_let_in_while_it_is_open() {
     let mut world = World::founded();
@@ -766,6 +815,7 @@ fn who_shows_an_invite_is_let_in_while_it_is_open() {
     assert_eq!(other.may_join(&two, NOW), Err(JoinRefusal::Void(Void::OtherShare)));
 }
 
+/// F14 (c): what a joiner shows cannot be used by who sees it.
 #[test]
 fn nobody_is_enlisted_and_nobody_comes_in_by_an_invite_that_it_does_not_hold() {
     let mut world = World::founded();
@@ -854,6 +904,14 @@ fn d2_lengths_that_lie_are_refused_without_taking_memory() {
     lying.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
     lying.extend([0; 200]);
     assert!(matches!(Entry::decode(&lying, &share), Err(EntryError::Format(_))));
+    // Kind 6, an invite revoked but for one device, which is named too often.
+    let often =
+        [vec![1; 32], vec![0; 33], vec![6], vec![2; 32], vec![0x81, 0x20], vec![3; 4097 * 32], vec![0; 64]];
+    let error = Entry::decode(&often.concat(), &share).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "an entry of a roster that names 4097 admissions; at most 4096 are allowed"
+    );
     // A kind from the future.
     let future = [vec![1; 32], vec![0; 33], vec![77], vec![0; 100]].concat();
     let error = Entry::decode(&future, &share).unwrap_err();

@@ -1,8 +1,7 @@
 //! How entries look as bytes: in one place, and nowhere else.
 //!
-//! Promise: an entry has one encoding, its sets in order, so one hash. Lists of lying length cost at most a
-//! mebibyte before they are found out (`serde` reserves no more), and entries are bounded before they are
-//! read.
+//! Promise: an entry has one encoding, its sets in order, so one hash. Entries are bounded before they are read,
+//! and their lists while they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::delegation::{DelegationBody, DelegationError, role_number, role_of};
 use super::entry::{Described, DeviceName, EntryHash, Joined, Kept, Statement};
+use crate::body::AtMost;
 use crate::id::{DeviceId, Writer};
 use crate::key::{BoxKey, InviteKey, KeyError, SEALED_BYTES, Sealed, Signature};
-use crate::limits::DEVICE_NAME_BYTES_MAX;
+use crate::limits::{
+    DEVICE_NAME_BYTES_MAX, KEPT_ADMISSIONS_MAX, KEPT_ENTRIES_MAX, KEPT_PUBLICATIONS_MAX, SEALED_MAX,
+};
 use crate::publication::{Place, PublicationHash};
 use crate::secret::SecretId;
 use crate::signed::SignedError;
@@ -35,6 +37,16 @@ pub enum FormatError {
     /// A signature or a sealed secret of a wrong length.
     #[error("has {0} bytes where there should be {1}")]
     Length(usize, usize),
+    /// More than an entry may name.
+    #[error("names {count} {what}; at most {max} are allowed")]
+    TooMany {
+        /// What is named.
+        what: &'static str,
+        /// How often.
+        count: usize,
+        /// How often it may be.
+        max: usize,
+    },
     /// The invite is not in the format.
     #[error("shows {0}")]
     Delegation(Box<DelegationError>),
@@ -76,11 +88,11 @@ enum StatementWire<'a> {
     Secret {
         epoch: u32,
         id: [u8; 32],
-        sealed: Vec<([u8; 32], &'a [u8])>,
+        sealed: AtMost<([u8; 32], &'a [u8]), SEALED_MAX>,
     },
     Revoked {
         invite: [u8; 32],
-        admitted: Vec<[u8; 32]>,
+        admitted: AtMost<[u8; 32], KEPT_ADMISSIONS_MAX>,
     },
 }
 
@@ -92,9 +104,9 @@ struct DescribedWire<'a> {
 
 #[derive(Serialize, Deserialize)]
 struct KeptWire {
-    entries: Vec<[u8; 32]>,
-    publications: Vec<([u8; 8], u64, [u8; 32])>,
-    admitted: Vec<[u8; 32]>,
+    entries: AtMost<[u8; 32], KEPT_ENTRIES_MAX>,
+    publications: AtMost<([u8; 8], u64, [u8; 32]), KEPT_PUBLICATIONS_MAX>,
+    admitted: AtMost<[u8; 32], KEPT_ADMISSIONS_MAX>,
 }
 
 impl<'a> Body<'a> {
@@ -128,22 +140,26 @@ impl<'a> Body<'a> {
             }
             StatementWire::Role { about, role, kept } => {
                 let role = role_of(role).ok_or(FormatError::Role(role))?;
-                Statement::Role { about: DeviceId::from_bytes(about), role, kept: kept.into() }
+                Statement::Role { about: DeviceId::from_bytes(about), role, kept: kept.read()? }
             }
             StatementWire::Removed { about, kept } => {
-                Statement::Removed { about: DeviceId::from_bytes(about), kept: kept.into() }
+                Statement::Removed { about: DeviceId::from_bytes(about), kept: kept.read()? }
             }
-            StatementWire::Left { kept } => Statement::Left { kept: kept.into() },
+            StatementWire::Left { kept } => Statement::Left { kept: kept.read()? },
             StatementWire::Secret { epoch, id, sealed } => {
                 let read = |(device, bytes): ([u8; 32], &[u8])| -> Result<_, FormatError> {
                     let sealed = Sealed::from_bytes(exactly::<SEALED_BYTES>(bytes)?);
                     Ok((DeviceId::from_bytes(device), sealed))
                 };
-                let sealed = sealed.into_iter().map(read).collect::<Result<BTreeMap<_, _>, _>>()?;
+                let sealed = within(sealed, "devices")?
+                    .into_iter()
+                    .map(read)
+                    .collect::<Result<BTreeMap<_, _>, _>>()?;
                 Statement::Secret { epoch, id: SecretId::from_bytes(id), sealed }
             }
             StatementWire::Revoked { invite, admitted } => {
-                Statement::Revoked { invite: InviteKey::from_bytes(invite), admitted: entries(admitted) }
+                let admitted = entries(admitted, "admissions")?;
+                Statement::Revoked { invite: InviteKey::from_bytes(invite), admitted }
             }
         })
     }
@@ -192,14 +208,15 @@ impl<'a> From<&'a Described> for DescribedWire<'a> {
     }
 }
 
-impl From<KeptWire> for Kept {
-    fn from(wire: KeptWire) -> Self {
+impl KeptWire {
+    fn read(self) -> Result<Kept, FormatError> {
         let mut publications: BTreeMap<Writer, BTreeSet<Place>> = BTreeMap::new();
-        for (writer, sequence, hash) in wire.publications {
+        for (writer, sequence, hash) in within(self.publications, "last publications")? {
             let place = Place { sequence, hash: PublicationHash::from_bytes(hash) };
             publications.entry(Writer::from_bytes(writer)).or_default().insert(place);
         }
-        Self { entries: entries(wire.entries), publications, admitted: entries(wire.admitted) }
+        let entries_kept = entries(self.entries, "last entries")?;
+        Ok(Kept { entries: entries_kept, publications, admitted: entries(self.admitted, "admissions")? })
     }
 }
 
@@ -216,11 +233,18 @@ impl From<&Kept> for KeptWire {
     }
 }
 
-fn entries(bytes: Vec<[u8; 32]>) -> BTreeSet<EntryHash> {
-    bytes.into_iter().map(EntryHash::from_bytes).collect()
+fn within<T, const MAX: usize>(list: AtMost<T, MAX>, what: &'static str) -> Result<Vec<T>, FormatError> {
+    list.all().map_err(|count| FormatError::TooMany { what, count, max: MAX })
 }
 
-fn hashes(entries: &BTreeSet<EntryHash>) -> Vec<[u8; 32]> {
+fn entries<const MAX: usize>(
+    hashes: AtMost<[u8; 32], MAX>,
+    what: &'static str,
+) -> Result<BTreeSet<EntryHash>, FormatError> {
+    Ok(within(hashes, what)?.into_iter().map(EntryHash::from_bytes).collect())
+}
+
+fn hashes<const MAX: usize>(entries: &BTreeSet<EntryHash>) -> AtMost<[u8; 32], MAX> {
     entries.iter().map(|entry| *entry.as_bytes()).collect()
 }
 

@@ -116,13 +116,17 @@ fn a_run_takes_as_many_records_as_fit() {
 #[test]
 fn d9_d10_what_is_no_run_is_refused_with_its_place() {
     let table = |writers: usize, records: u32| {
-        postcard::to_allocvec(&Table { writers: vec![[7; 8]; writers], records }).unwrap()
+        postcard::to_allocvec(&Table { writers: vec![[7; 8]; writers].into_iter().collect(), records })
+            .unwrap()
     };
     let entry = |kept, rest: &[u8], history| {
         postcard::to_allocvec(&Entry { kept, rest, what: What::Directory { mode: 0 }, history }).unwrap()
     };
-    let new = |writer, counter| History::New { dot: Numbered(writer, counter), seen: vec![] };
-    let twice = || History::New { dot: Numbered(0, 5), seen: vec![Numbered(0, 1), Numbered(0, 2)] };
+    let seen = |entries: Vec<Numbered>| entries.into_iter().collect();
+    let new = |writer, counter| History::New { dot: Numbered(writer, counter), seen: seen(vec![]) };
+    let twice = || History::New { dot: Numbered(0, 5), seen: seen(vec![Numbered(0, 1), Numbered(0, 2)]) };
+    let many =
+        || History::New { dot: Numbered(0, 5), seen: seen(vec![Numbered(0, 1); SEEN_ENTRIES_MAX + 1]) };
     let good = || entry(0, b"a", new(0, 1));
     let unseen = Entry {
         kept: 0,
@@ -151,6 +155,10 @@ fn d9_d10_what_is_no_run_is_refused_with_its_place() {
         (
             [table(1, 1), entry(0, b"a", twice())].concat(),
             RunError::Record(0, RecordError::Seen(crate::dot::SeenError::Unordered)),
+        ),
+        (
+            [table(1, 1), entry(0, b"a", many())].concat(),
+            RunError::Record(0, RecordError::Seen(crate::dot::SeenError::TooMany(SEEN_ENTRIES_MAX + 1))),
         ),
         (
             [table(1, 1), postcard::to_allocvec(&unseen).unwrap()].concat(),

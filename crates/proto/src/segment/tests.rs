@@ -92,6 +92,7 @@ fn one_page_has_no_index_and_two_have_no_list() {
     assert_eq!(PageIndex::decode(&index.encode(), index.content_id(), u64::from(MIN)), Err(error));
 }
 
+/// F19: a list that was cut otherwise would look like an edit on whoever cuts it again.
 #[test]
 fn d12_lengths_that_cut_1_never_makes_are_refused() {
     let new = |lengths: &[u32]| {
@@ -191,6 +192,7 @@ fn d12_a_file_that_is_too_large_is_refused_and_nothing_is_taken() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
+    /// F19: a list is bound to the id of its content.
     #[test]
     fn a_list_that_was_changed_anywhere_is_refused(
         lengths in vec(MIN..=MAX, 1..12), last in 1..=MAX, at: prop::sample::Index, bit in 0..8_u8,
