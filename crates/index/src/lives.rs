@@ -99,7 +99,9 @@ impl Index {
     pub fn last_publication(&self, writer: Writer) -> Result<Option<Publication>, IndexError> {
         let mut statement = self
             .conn
-            .prepare_cached("SELECT header FROM publications WHERE writer = ?1 ORDER BY sequence DESC LIMIT 1")
+            .prepare_cached(
+                "SELECT header FROM publications WHERE writer = ?1 ORDER BY sequence DESC LIMIT 1",
+            )
             .map_err(reading())?;
         let mut rows = statement.query(params![writer.to_bytes()]).map_err(reading())?;
         let Some(sql) = rows.next().map_err(reading())? else { return Ok(None) };

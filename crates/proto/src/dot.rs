@@ -85,6 +85,16 @@ impl Seen {
         other.0.iter().all(|entry| self.includes(*entry))
     }
 
+    /// The same, with nothing of this dot's writer above it.
+    #[must_use]
+    pub fn up_to(&self, last: Dot) -> Self {
+        let lowered = |entry: &Dot| match entry.writer == last.writer {
+            true => Dot { counter: entry.counter.min(last.counter), ..*entry },
+            false => *entry,
+        };
+        Self(self.0.iter().map(lowered).filter(|entry| entry.counter > 0).collect())
+    }
+
     /// The highest counter seen of a writer; 0 if none.
     #[must_use]
     pub fn counter_of(&self, writer: Writer) -> u64 {
@@ -180,6 +190,14 @@ mod tests {
         assert_eq!(join, Seen::new(vec![dot(0, 1), dot(1, 5), dot(2, 7)]).unwrap());
         assert!(join.includes(dot(2, 7)) && join.includes(dot(2, 6)));
         assert!(!join.includes(dot(2, 8)) && !join.includes(dot(3, 1)));
+    }
+
+    #[test]
+    fn what_was_seen_of_one_writer_can_be_cut_off() {
+        let seen = Seen::new(vec![dot(1, 5), dot(2, 1)]).unwrap();
+        assert_eq!(seen.up_to(dot(1, 3)), Seen::new(vec![dot(1, 3), dot(2, 1)]).unwrap());
+        assert_eq!(seen.up_to(dot(1, 0)), Seen::new(vec![dot(2, 1)]).unwrap());
+        assert_eq!((seen.up_to(dot(1, 9)), seen.up_to(dot(3, 0))), (seen.clone(), seen));
     }
 
     #[test]

@@ -313,6 +313,18 @@ impl From<&Record> for Base {
 }
 
 impl Base {
+    /// What is left of it when the writer of this index turned out to be rolled back; see [`Record::reissued_after`].
+    /// `None` if its bytes are of the time in doubt: the disk shows a version of its own then.
+    #[must_use]
+    pub fn up_to(&self, agreed: Dot) -> Option<Self> {
+        let is_in_doubt = |dot: &Dot| dot.writer == agreed.writer && dot.counter > agreed.counter;
+        if is_in_doubt(&self.origin) {
+            return None;
+        }
+        let displaced = self.displaced.iter().copied().filter(|dot| !is_in_doubt(dot)).collect();
+        Some(Self { seen: self.seen.up_to(agreed), displaced, ..self.clone() })
+    }
+
     /// As [`Record::replaces`].
     fn replaces(&self, origin: Dot) -> bool {
         self.origin != origin && self.seen.includes(origin) && self.displaced.binary_search(&origin).is_err()

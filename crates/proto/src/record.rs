@@ -314,13 +314,22 @@ impl Record {
         self.seen.includes(other.dot) && (self.seen.includes_all(&other.seen) || is_full())
     }
 
-    /// The same version under another dot, as a version of its own: for one that a removal made void or that a rolled
-    /// back index minted, but that a disk of ours shows. It keeps what the author had seen, so it conflicts with what
+    /// The same version under another dot, as a version of its own: for one that a removal made void, but that a
+    /// disk of ours shows. It keeps what the author had seen, so it conflicts with what
     /// came meanwhile instead of replacing it. One that displaced something keeps nothing of it: the copies that it made
     /// are void with it, so what it displaced must be able to come back.
     #[must_use]
     pub fn reissued(&self, dot: Dot) -> Self {
         let seen = if self.displaced.is_empty() { self.seen.clone() } else { Seen::default() };
+        Self { dot, origin: dot, seen, displaced: Box::default(), copy_of: None, ..self.clone() }
+    }
+
+    /// The same version under another dot, for a record of a writer whose index turned out to be rolled back. `agreed` is
+    /// the writer's last dot that means the same to everybody: what this record had seen of the writer beyond that is
+    /// not what others know by these numbers, and must not cover it.
+    #[must_use]
+    pub fn reissued_after(&self, agreed: Dot, dot: Dot) -> Self {
+        let seen = self.seen.up_to(agreed);
         Self { dot, origin: dot, seen, displaced: Box::default(), copy_of: None, ..self.clone() }
     }
 

@@ -201,7 +201,16 @@ impl Rules for Lockstep {
     }
 
     fn minted_again(&self, record: &Self::Record, agreed: u64, dot: Dot) -> Self::Record {
-        (Real.minted_again(&record.0, agreed, dot), Reference.minted_again(&record.1, agreed, dot))
+        let code = Real.minted_again(&record.0, agreed, dot);
+        let both = (code, Reference.minted_again(&record.1, agreed, dot));
+        self.view(&both);
+        both
+    }
+
+    fn base_up_to(&self, base: &Self::Base, agreed: Dot) -> Option<Self::Base> {
+        let base = Real.base_up_to(&base.0, agreed).zip(Reference.base_up_to(&base.1, agreed))?;
+        self.base_view(&base);
+        Some(base)
     }
 }
 

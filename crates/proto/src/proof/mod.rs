@@ -148,6 +148,8 @@ pub(crate) trait Rules: Clone {
     /// A head of a writer that turned out to be rolled back, minted again under this dot. `agreed` is the highest
     /// counter up to which the old writer's history is beyond doubt.
     fn minted_again(&self, record: &Self::Record, agreed: u64, dot: Dot) -> Self::Record;
+    /// What is left of a base, with nothing of this dot's writer above it.
+    fn base_up_to(&self, base: &Self::Base, agreed: Dot) -> Option<Self::Base>;
     /// The writer of a device whose index was lost or rolled back.
     fn writer_after_loss(&self, drawn: u64, _old: u64) -> u64 {
         drawn

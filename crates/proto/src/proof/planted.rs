@@ -226,6 +226,10 @@ impl Rules for Planted {
         Reference.minted_again(record, agreed, dot)
     }
 
+    fn base_up_to(&self, base: &Base, agreed: Dot) -> Option<Base> {
+        Reference.base_up_to(base, agreed)
+    }
+
     fn writer_after_loss(&self, drawn: u64, old: u64) -> u64 {
         if self.0 == Bug::LostIndexKeepsWriter { old } else { drawn }
     }

@@ -187,7 +187,12 @@ impl Rules for Real {
         heads.iter().find(|head| head.version == base.version && head.origin == base.origin).cloned()
     }
 
-    fn minted_again(&self, record: &Record, _agreed: u64, dot: Dot) -> Record {
-        record.reissued(dot_of(dot)).check().unwrap()
+    fn minted_again(&self, record: &Record, agreed: u64, dot: Dot) -> Record {
+        let agreed = dot::Dot::new(record.dot.writer, agreed);
+        record.reissued_after(agreed, dot_of(dot)).check().unwrap()
+    }
+
+    fn base_up_to(&self, base: &Base, agreed: Dot) -> Option<Base> {
+        base.up_to(dot_of(agreed))
     }
 }

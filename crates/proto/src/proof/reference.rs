@@ -229,3 +229,20 @@ pub(crate) fn adopts(heads: &Heads, content: Content) -> Option<&Rc<Record>> {
         .or_else(|| heads.iter().rev().find(equal(content)))
         .or_else(|| heads.iter().rev().find(equal(content.deleted())))
 }
+
+/// What a rolled-back device had seen, with nothing that its own writer said since.
+pub(crate) fn up_to(seen: &Seen, last: Dot) -> Seen {
+    let mut seen = seen.clone();
+    match seen.get_mut(&last.writer) {
+        Some(counter) if last.counter > 0 => *counter = last.counter.min(*counter),
+        _ => drop(seen.remove(&last.writer)),
+    }
+    seen
+}
+
+/// The same of a base; none if its bytes are from then.
+pub(crate) fn base_up_to(base: &Base, last: Dot) -> Option<Base> {
+    let since = |dot: &Dot| dot.writer == last.writer && dot.counter > last.counter;
+    let displaced = base.displaced.iter().copied().filter(|dot| !since(dot)).collect();
+    (!since(&base.origin)).then(|| Base { seen: up_to(&base.seen, last), displaced, ..base.clone() })
+}

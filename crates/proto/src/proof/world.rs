@@ -114,6 +114,8 @@ pub(crate) struct World<R: Rules> {
     pub(crate) snapshots: Vec<Option<Rc<Device<R>>>>,
     /// How many writers and versions each device had: part of the truth, so never lost.
     lives: Vec<u64>,
+    /// The last dot that a device had used when it was put back and did not notice: up to it dots are used twice.
+    spent: Vec<Dot>,
     made: Vec<u32>,
     pub(crate) log: Rc<BTreeMap<u32, Made<R::Path>>>,
     ghosts: Rc<BTreeMap<(Dot, Version), Ghost>>,
@@ -207,6 +209,7 @@ impl<R: Rules> World<R> {
             devices: (0..count).map(device).collect(),
             snapshots: vec![None; count],
             lives: vec![0; count],
+            spent: vec![Dot::default(); count],
             made: vec![0; count],
             log: Rc::default(),
             ghosts: Rc::default(),

@@ -4,7 +4,11 @@
 
 use std::rc::Rc;
 
-use super::{Base, Heads, Path, Record, add, adopts, base, conflict, edit, live, resolve, winner};
+use std::collections::BTreeSet;
+
+use super::{
+    Base, Heads, Path, Record, add, adopts, base, base_up_to, conflict, edit, live, resolve, up_to, winner,
+};
 use crate::proof::{Content, Dot, Minted, Rules, Version, View};
 
 /// The rules above, for a world.
@@ -102,7 +106,13 @@ impl Rules for Reference {
         adopts(heads, content).cloned()
     }
 
-    fn minted_again(&self, record: &Rc<Record>, _agreed: u64, dot: Dot) -> Rc<Record> {
-        Rc::new(Record { dot, origin: dot, ..(**record).clone() })
+    fn minted_again(&self, record: &Rc<Record>, agreed: u64, dot: Dot) -> Rc<Record> {
+        let seen = up_to(&record.seen, Dot { counter: agreed, ..record.dot });
+        let displaced = BTreeSet::new();
+        Rc::new(Record { dot, origin: dot, seen, displaced, copy_of: None, ..(**record).clone() })
+    }
+
+    fn base_up_to(&self, base: &Base, agreed: Dot) -> Option<Base> {
+        base_up_to(base, agreed)
     }
 }

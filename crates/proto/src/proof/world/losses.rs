@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::super::checks::Violation;
 use super::super::{Content, Dot, Rules, Version};
-use super::{Device, Disk, Ghost, Slot, World};
+use super::{Device, Disk, Ghost, MADE_MAX, Slot, Versions, World};
 
 impl<R: Rules> World<R> {
     pub(super) fn lose_index(&mut self, device: usize) -> bool {
@@ -86,10 +86,22 @@ impl<R: Rules> World<R> {
             let writer = self.draw_writer(device);
             let at = self.device(device);
             (at.writer, at.counter) = (writer, 0);
+        } else {
+            self.exempt |= self.made_since(device, snapshot.counter);
+            self.spent[device] = Dot { writer: now.writer, counter: now.counter };
         }
         self.forgive(in_copies);
         self.scan(device)?;
         Ok(true)
+    }
+
+    /// The versions that a device made under the numbers after this one, which it will use again: who hears of the new
+    /// ones first takes the old ones for seen.
+    fn made_since(&self, device: usize, counter: u64) -> Versions {
+        let writer = self.devices[device].writer;
+        let again = self.ghosts.iter().filter(|((dot, _), _)| dot.writer == writer && dot.counter > counter);
+        let own = Versions::from(u16::MAX) << (u32::try_from(device).unwrap() * MADE_MAX);
+        again.fold(0, |made, (_, ghost)| made | ghost.embodies) & own
     }
 
     /// Publishes what differs from the index, as if the user had just made it.
@@ -160,11 +172,12 @@ impl<R: Rules> World<R> {
                 self.learn(device, &path, &record);
             }
             let heads = self.devices[device].slots[&path].heads.clone();
-            let base = slot.base.as_ref().map(|base| rules.base_version(base));
-            let mut records = rules.records(&heads).into_iter();
-            if let Some(head) = records.find(|head| Some(rules.version(head)) == base) {
-                self.slot(device, &path).base = Some(rules.base(&heads, &head));
-            }
+            let version = slot.base.as_ref().map(|base| rules.base_version(base));
+            let shown = rules.records(&heads).into_iter().find(|head| Some(rules.version(head)) == version);
+            let last = Dot { writer: old, counter: agreed };
+            let left = || slot.base.as_ref().and_then(|base| rules.base_up_to(base, last));
+            let base = shown.map(|head| rules.base(&heads, &head)).or_else(left);
+            self.slot(device, &path).base = base;
         }
         self.check_step()
     }

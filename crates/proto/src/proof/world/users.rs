@@ -116,6 +116,10 @@ impl<R: Rules> World<R> {
             let past = if base.is_some() { ghost.past | ghost.embodies } else { 0 };
             self.replaced |= past;
             let made = self.new_version(device, path, new.content, past);
+            let spent = self.spent[device];
+            if dot.writer == spent.writer && dot.counter <= spent.counter {
+                self.exempt |= made; // Others know something else by this dot, perhaps something replaced.
+            }
             // Found on the disk without a base: it is what stood there before the index was lost.
             let before = if base.is_some() { 0 } else { slot.shown.embodies };
             ghost = Ghost { embodies: made | before, past };
