@@ -5,7 +5,10 @@
 
 pub mod greeting;
 pub mod limits;
+pub mod link;
+mod parcel;
 pub mod planner;
+pub mod store;
 pub mod time;
 pub mod timers;
 pub mod transfer;

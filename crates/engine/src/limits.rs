@@ -38,3 +38,17 @@ pub const STRIKES_MAX: u8 = 3;
 
 /// Most segments of one content among which the rarest is sought.
 pub const RAREST_OF: usize = 256;
+
+// ── agreeing ──
+
+/// Most outputs of one step of reconciling; a full connection takes no more at a time.
+pub const STEP_OUTPUTS_MAX: usize = 16;
+
+/// Records in one page of everything.
+pub const STREAM_RECORDS_MAX: usize = 4096;
+
+/// Most messages of one connection and share that wait for the index; then the connection is not read.
+pub const INBOX_MAX: usize = 64;
+
+/// Most records in one offer.
+pub const OFFER_RECORDS_MAX: usize = 4096;

@@ -20,6 +20,7 @@ mod memory;
 mod merge;
 mod observe;
 mod place;
+mod port;
 mod row;
 mod segments;
 mod store;

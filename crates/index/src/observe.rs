@@ -80,7 +80,10 @@ fn observe(work: &mut Work<'_>, observed: Observed) -> Result<Outcome, IndexErro
         (None, None) => true,
         _ => false,
     };
-    if is_same && row.standing != Standing::Differs || row.here.is_none() && found.is_none() {
+    // A deletion that could not be said when it was found is like any other local difference.
+    let has_base = row.base.as_ref().is_some_and(|base| !base.version.kind.is_gone());
+    let is_untouched = row.here.is_none() && !has_base;
+    if is_same && (row.standing != Standing::Differs || is_untouched) {
         let (base, standing) = (row.base.clone(), row.standing);
         row.show(found, base, standing);
         return Ok(Outcome::Unchanged);
@@ -164,8 +167,9 @@ fn publish(
     let dot = work.next_dot()?;
     let row = work.row(path)?;
     let Some(transaction) = row.heads().edit(path, row.base.as_ref(), version, dot) else {
+        // The bytes are base's, and base was replaced: the disk is to show by what.
         let base = row.base.clone();
-        row.show(found, base, Standing::Differs);
+        row.show(found, base, Standing::Behind);
         return Ok(Outcome::Silent);
     };
     let record = transaction.record.clone();

@@ -84,7 +84,10 @@ fn place(work: &mut Work<'_>, placed: Placed) -> Result<PlacedOutcome, IndexErro
     let agreed = head.and_then(|head| row.head(&head).map(|(head, _)| row.heads().base_of(head)));
     // Another head may have taken the place of the one that was placed, with the same content.
     let agreed = agreed.or_else(|| head.and_then(|_| equal_head(row, now.as_ref())));
+    let is_vanished = now.is_none() && row.heads().winner().is_none();
     let (outcome, base, standing) = match agreed {
+        // All that the path had was replaced, and nothing is there: that is agreed with, though no head says it.
+        _ if is_vanished => (PlacedOutcome::Agreed, None, Standing::Agrees),
         Some(base) => {
             let (outcome, standing) = (PlacedOutcome::Agreed, standing_to(&base, now.as_ref()));
             (outcome, Some(base), standing)

@@ -223,6 +223,37 @@ fn an_edit_of_the_winner_brings_the_copies_along() {
     check(&ana);
 }
 
+/// Found by a simulated world (I2): a new mode of bytes that others have deleted makes no record. It must not be taken for
+/// a change that is still to be said, for ever.
+#[test]
+fn i2_a_touch_of_what_was_replaced_gives_way() {
+    let (mut ana, mut ben) = (index(1), index(2));
+    let made = see(&mut ana, "a", Some(file(1, 10))).1;
+    tell(&mut ben, &made);
+    show(&mut ben, "a");
+    let gone = see(&mut ana, "a", None).1;
+    tell(&mut ben, &gone);
+    assert_eq!(see(&mut ben, "a", Some(file(1, 20))), (Outcome::Silent, vec![]));
+    let triple = ben.triple(&path("a")).unwrap().unwrap();
+    let decision = shoal_engine::planner::decide(&triple, shoal_engine::planner::Rights::Writer);
+    assert_eq!(decision.disk, shoal_engine::planner::Deed::Remove(triple.heads.winner()));
+    check(&ben);
+}
+
+/// Found by a simulated world (I1): what is deleted before anything may be published is said later.
+#[test]
+fn i1_a_deletion_that_could_not_be_said_is_said_later() {
+    let mut ana = index(1);
+    see(&mut ana, "a", Some(file(1, 10)));
+    ana.set_halted(true).unwrap();
+    assert_eq!(see(&mut ana, "a", None).0, Outcome::LocalDifference);
+    assert_eq!(see(&mut ana, "a", None).0, Outcome::Unchanged);
+    ana.set_halted(false).unwrap();
+    let (outcome, batches) = see(&mut ana, "a", None);
+    assert_eq!((outcome, batches.len()), (Outcome::Published, 1));
+    check(&ana);
+}
+
 /// I26.
 #[test]
 fn i26_a_reader_publishes_nothing_and_its_records_are_not_merged() {

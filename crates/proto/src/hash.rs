@@ -21,6 +21,10 @@ impl Domain {
     pub const FOUNDING: Self = Self::named(b"shoal founding");
     /// An entry of a roster.
     pub const ROSTER_ENTRY: Self = Self::named(b"shoal roster entry");
+    /// All entries of a roster that a device keeps.
+    pub const ROSTER: Self = Self::named(b"shoal roster");
+    /// A side's part of a nonce for reconciling.
+    pub const NONCE: Self = Self::named(b"shoal nonce");
     /// What an admin signs to let an invite key in.
     pub const DELEGATION: Self = Self::named(b"shoal delegation");
     /// The checksum of an invite's text.
@@ -168,6 +172,8 @@ mod tests {
             Domain::WRITER,
             Domain::FOUNDING,
             Domain::ROSTER_ENTRY,
+            Domain::ROSTER,
+            Domain::NONCE,
             Domain::DELEGATION,
             Domain::INVITE_CHECKSUM,
             Domain::SEGMENT_LIST,

@@ -6,12 +6,28 @@
 
 use crate::digest::{Leaf, Node, Sum};
 use crate::hash::{Domain, RecordHash};
+use crate::message::Channel;
+use crate::secret::Side;
 
 /// Random bytes of both ends, drawn for this connection alone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Nonce([u8; 32]);
 
 impl Nonce {
+    /// What a side gives to the nonce on a connection with this TLS exporter value, for this channel: as fresh as the
+    /// connection.
+    #[must_use]
+    pub fn part(exporter: &[u8; 32], channel: Channel, side: Side) -> [u8; 16] {
+        let side = match side {
+            Side::Dialler => b"d",
+            Side::Listener => b"l",
+        };
+        let hash = Domain::NONCE.hash(&[exporter, &channel.0.to_be_bytes(), side]);
+        let mut part = [0; 16];
+        part.copy_from_slice(&hash[..16]);
+        part
+    }
+
     /// The nonce to which both ends gave a part.
     #[must_use]
     pub fn new(leader: [u8; 16], follower: [u8; 16]) -> Self {

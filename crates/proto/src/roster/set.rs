@@ -14,6 +14,7 @@ use super::delegation::Role;
 use super::entry::{Entry, EntryError, EntryHash, EntryPlace, Statement};
 use super::founding::Founding;
 use super::{Roster, Void};
+use crate::hash::Domain;
 use crate::id::{DeviceId, ShareId, Writer};
 use crate::key::DeviceKey;
 use crate::limits::{ROSTER_BYTES_MAX, ROSTER_ENTRIES_MAX, SEALED_MAX, SIGNER_BYTES_MAX, SIGNER_ENTRIES_MAX};
@@ -204,6 +205,20 @@ impl Entries {
     /// order never has a gap.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.held.values()
+    }
+
+    /// The hash of all of them; of the same set it is the same.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        let mut hashes: Vec<_> = self.iter().map(Entry::hash).collect();
+        hashes.sort_unstable();
+        Domain::ROSTER.hash(&hashes.iter().map(|hash| hash.as_bytes().as_slice()).collect::<Vec<_>>())
+    }
+
+    /// Whether this entry is kept.
+    #[must_use]
+    pub fn holds(&self, entry: &Entry) -> bool {
+        self.held.contains_key(&(*entry.signer(), entry.place()))
     }
 
     /// How many there are.

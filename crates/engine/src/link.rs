@@ -1,0 +1,365 @@
+//! One share on one connection: from the first word to where both ends hold the same records, and on.
+//!
+//! Promise: nothing of a share is told to who is no member of it, but the entries of its roster, to who knows its secret.
+//! Nothing is sent that rests on a job not yet answered; what comes meanwhile waits, within a bound. A device that turns
+//! out to have been rolled back says nothing more under its old writer.
+//!
+//! ```text
+//! Opened          →  ←  Opened            who each is, and with which roster
+//! Roster, Known   →  ←  Roster, Known     rosters, if they differ; then what each knows of the other's writer
+//! Reconcile …     ↔     Records …         until both hold the same (`proto::reconcile`)
+//! Records, Offer  ↔                       what is new since
+//! ```
+
+use std::collections::VecDeque;
+
+use shoal_proto::batch::{Batch, BatchError};
+use shoal_proto::chain::Told;
+use shoal_proto::hash::RecordHash;
+use shoal_proto::id::DeviceId;
+use shoal_proto::message::{Channel, Message};
+use shoal_proto::reconcile::{Nonce, Reconcile, ReconcileError, Role as Turn};
+use shoal_proto::roster::Role;
+use shoal_proto::secret::Side;
+
+use crate::limits::{INBOX_MAX, OFFER_RECORDS_MAX};
+use crate::parcel::{records, roster};
+use crate::store::{Answer, Job, Merge, Say, Step};
+
+/// What a link asks for.
+#[derive(Debug)]
+pub enum Action {
+    /// Send this to the other end.
+    Send(Message),
+    /// Perform this; the answer comes back with [`Link::answered`].
+    Perform(Job),
+    /// Tell all other links of the share: these records are new here ([`Link::offer`]).
+    Spread(Vec<RecordHash>),
+    /// Tell all other links of the share: these entries are new here ([`Link::entries`]).
+    SpreadEntries(Vec<Vec<u8>>),
+    /// Tell all links of the share, this one too: this device has published these ([`Link::published`]).
+    Published(Vec<Batch>),
+    /// Both ends hold the same records.
+    InSync,
+    /// Something has changed since both held the same: a round is worth while, soon ([`Link::begin_round`]).
+    Changed,
+    /// Draw a new writer, and begin all links of the share anew.
+    NewWriter,
+    /// Speak no more of this share here.
+    Close(Closed),
+}
+
+/// Why a link ends.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Closed {
+    /// The other end is not in the roster, and showed nothing that lets it in.
+    #[error("the other device is no member of this share")]
+    NoMember,
+    /// A message whose turn it was not.
+    #[error("the other device said something whose turn it was not")]
+    OutOfTurn,
+    /// Records that are not what they claim to be.
+    #[error("the other device sent false records: {0}")]
+    FalseRecords(BatchError),
+    /// A step of reconciling against the rules.
+    #[error("the other device broke the rules of comparing: {0}")]
+    Reconcile(ReconcileError),
+    /// The own index refuses.
+    #[error("the index refuses: {0}")]
+    Index(String),
+}
+
+/// A share on a connection.
+#[derive(Debug)]
+pub struct Link {
+    channel: Channel,
+    side: Side,
+    device: DeviceId,
+    exporter: [u8; 32],
+    state: State,
+    /// The other end's role.
+    role: Option<Role>,
+    /// The conversation about records, while it is not with a job.
+    conversation: Option<Box<Reconcile>>,
+    /// Whether a job is not yet answered.
+    is_busy: bool,
+    inbox: VecDeque<Message>,
+    /// What the conversation asks to be said, while something larger goes before it.
+    saying: VecDeque<Say>,
+    /// Whether the conversation has more to say.
+    is_more: bool,
+    /// What is to be said once the other end is known to be a member.
+    unsaid: Vec<Message>,
+    /// Whether a round is to begin when there is nothing else to do.
+    begins: bool,
+    is_in_sync: bool,
+}
+
+/// How far both ends have come in getting to know each other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// Nothing was said.
+    New,
+    /// The other end's `Opened` is awaited.
+    Opened,
+    /// The other end's roster, if it differs, and its `Known`.
+    Meeting,
+    /// Both know each other, the other one is a member.
+    Live,
+    /// Over.
+    Closed,
+}
+
+impl Link {
+    /// A share that both ends of this connection have, as the greeting found. `exporter` is the connection's.
+    #[must_use]
+    pub fn new(channel: Channel, side: Side, device: DeviceId, exporter: [u8; 32]) -> Self {
+        Self {
+            channel,
+            side,
+            device,
+            exporter,
+            state: State::New,
+            role: None,
+            conversation: None,
+            is_busy: false,
+            inbox: VecDeque::new(),
+            saying: VecDeque::new(),
+            is_more: false,
+            unsaid: Vec::new(),
+            begins: false,
+            is_in_sync: false,
+        }
+    }
+
+    /// Begins.
+    pub fn start(&mut self) -> Vec<Action> {
+        self.is_busy = true;
+        vec![Action::Perform(Job::Introduce)]
+    }
+
+    /// Whether no more should be read from the connection for now.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.inbox.len() >= INBOX_MAX
+    }
+
+    /// Whether both ends proved to hold the same records, and nothing has changed here since.
+    #[must_use]
+    pub fn is_in_sync(&self) -> bool {
+        self.is_in_sync
+    }
+
+    /// Takes a message of the other end. `now` is in seconds since 1970, here and below: by it a member judges whether
+    /// an invite has expired.
+    pub fn handle(&mut self, message: Message, now: u64) -> Vec<Action> {
+        self.inbox.push_back(message);
+        self.go_on(Vec::new(), now)
+    }
+
+    /// This device has published something.
+    pub fn published(&mut self, batches: &[Batch], now: u64) -> Vec<Action> {
+        self.tell(records(self.channel, batches.to_vec()), now)
+    }
+
+    /// Records that came from elsewhere.
+    pub fn offer(&mut self, records: &[RecordHash], now: u64) -> Vec<Action> {
+        let channel = self.channel;
+        let parts = records.chunks(OFFER_RECORDS_MAX).map(<[RecordHash]>::to_vec);
+        self.tell(parts.map(|records| Message::Offer { channel, records }).collect(), now)
+    }
+
+    /// Entries of the roster that came from elsewhere, or were made here.
+    pub fn entries(&mut self, entries: &[Vec<u8>], now: u64) -> Vec<Action> {
+        self.tell(roster(self.channel, entries.to_vec()), now)
+    }
+
+    /// Begins a round once there is nothing else to do: what both ends hold is compared.
+    pub fn begin_round(&mut self, now: u64) -> Vec<Action> {
+        self.begins = true;
+        self.go_on(Vec::new(), now)
+    }
+
+    fn tell(&mut self, messages: Vec<Message>, now: u64) -> Vec<Action> {
+        let is_news = !messages.is_empty();
+        self.unsaid.extend(messages);
+        let mut actions = Vec::new();
+        if is_news && self.state == State::Live {
+            self.has_changed(&mut actions);
+        }
+        self.go_on(actions, now)
+    }
+
+    /// Takes the answer to the job that was asked for last.
+    pub fn answered(&mut self, answer: Answer, now: u64) -> Vec<Action> {
+        self.is_busy = false;
+        let mut actions = Vec::new();
+        if self.state != State::Closed {
+            self.take(answer, &mut actions);
+        }
+        self.go_on(actions, now)
+    }
+
+    /// Does what can be done while no job is out, in this order: what the conversation has begun to say, what is new
+    /// here, what the other end has said, a round.
+    fn go_on(&mut self, mut actions: Vec<Action>, now: u64) -> Vec<Action> {
+        while !self.is_busy && !matches!(self.state, State::New | State::Closed) {
+            if let Some(say) = self.saying.pop_front() {
+                self.say(say, &mut actions);
+            } else if self.is_more
+                && let Some(conversation) = self.conversation.take()
+            {
+                self.perform(Job::Step(conversation, Step::GoOn), &mut actions);
+            } else if self.state == State::Live && !self.unsaid.is_empty() {
+                actions.extend(core::mem::take(&mut self.unsaid).into_iter().map(Action::Send));
+            } else if let Some(message) = self.inbox.pop_front() {
+                self.hear(message, now, &mut actions);
+            } else if self.state == State::Live
+                && core::mem::take(&mut self.begins)
+                && let Some(conversation) = self.conversation.take()
+            {
+                self.perform(Job::Step(conversation, Step::Begin), &mut actions);
+            } else {
+                break;
+            }
+        }
+        actions
+    }
+
+    fn say(&mut self, say: Say, actions: &mut Vec<Action>) {
+        let channel = self.channel;
+        match say {
+            Say::Message(message) => actions.push(Action::Send(Message::Reconcile { channel, message })),
+            Say::Records(batches) => actions.extend(records(channel, batches).into_iter().map(Action::Send)),
+            Say::Everything => self.perform(Job::Everything(None), actions),
+            Say::InSync => {
+                self.is_in_sync = true;
+                actions.push(Action::InSync);
+            }
+            Say::Wait => {}
+        }
+    }
+
+    fn hear(&mut self, message: Message, now: u64, actions: &mut Vec<Action>) {
+        let device = self.device;
+        match (self.state, message) {
+            (State::Opened, Message::Opened { salt, roster, nonce, .. }) => {
+                self.conversation = Some(Box::new(self.conversation(nonce)));
+                self.perform(Job::Meet { device, salt, roster }, actions);
+            }
+            (State::Meeting | State::Live, Message::Roster { entries, .. }) => {
+                self.perform(Job::Enter { device, entries, now }, actions);
+            }
+            (State::Meeting, Message::Known { published, .. }) => {
+                self.perform(Job::Compare(published.map(|known| *known)), actions);
+            }
+            (State::Live, Message::Reconcile { message, .. }) => {
+                if let Some(conversation) = self.conversation.take() {
+                    self.perform(Job::Step(conversation, Step::Said(message)), actions);
+                }
+            }
+            (State::Live, Message::Records { batches, .. }) => self.perform(Job::Merge(batches), actions),
+            (State::Live, Message::Offer { records, .. }) => self.perform(Job::Lacking(records), actions),
+            (State::Live, Message::WantRecords { records, .. }) => {
+                self.perform(Job::Records(records), actions);
+            }
+            _ => self.close(Closed::OutOfTurn, actions),
+        }
+    }
+
+    fn take(&mut self, answer: Answer, actions: &mut Vec<Action>) {
+        let channel = self.channel;
+        match answer {
+            Answer::Introduced { me, records, roster } => {
+                let nonce = Nonce::part(&self.exporter, channel, self.side);
+                let (salt, published) = (me.salt, me.published);
+                actions.push(Action::Send(Message::Opened {
+                    channel,
+                    salt,
+                    published,
+                    nonce,
+                    records,
+                    roster,
+                }));
+                self.state = State::Opened;
+            }
+            Answer::Met { known, entries, role } => {
+                self.role = role;
+                // The roster first: once `Known` is there, the other end knows who is a member.
+                actions.extend(roster(channel, entries).into_iter().map(Action::Send));
+                actions.push(Action::Send(Message::Known { channel, published: known.map(Box::new) }));
+                self.state = State::Meeting;
+            }
+            Answer::Entered { role, fresh, published } => {
+                self.role = role;
+                if !fresh.is_empty() {
+                    actions.push(Action::SpreadEntries(fresh));
+                }
+                if !published.is_empty() {
+                    actions.push(Action::Published(published));
+                }
+                if self.state == State::Live && role.is_none() {
+                    self.close(Closed::NoMember, actions);
+                }
+            }
+            Answer::Compared(Told::RolledBack) | Answer::Merged(Merge::RolledBack) => {
+                actions.push(Action::NewWriter);
+                self.state = State::Closed;
+            }
+            Answer::Compared(_) if self.role.is_none() => self.close(Closed::NoMember, actions),
+            Answer::Compared(_) => {
+                self.state = State::Live;
+                self.begins = self.side == Side::Dialler;
+            }
+            Answer::Stepped { conversation, outputs, is_more } => {
+                self.conversation = Some(conversation);
+                self.saying.extend(outputs);
+                self.is_more = is_more;
+            }
+            Answer::Merged(Merge::Done(new)) => {
+                if !new.is_empty() {
+                    self.has_changed(actions);
+                    actions.push(Action::Spread(new));
+                }
+            }
+            Answer::Lacking(records) => {
+                if !records.is_empty() {
+                    actions.push(Action::Send(Message::WantRecords { channel, records }));
+                }
+            }
+            Answer::Found(batches, next) => {
+                actions.extend(records(channel, batches).into_iter().map(Action::Send));
+                if next.is_some() {
+                    self.perform(Job::Everything(next), actions);
+                }
+            }
+            Answer::Merged(Merge::False(error)) => self.close(Closed::FalseRecords(error), actions),
+            Answer::Broken(error) => self.close(Closed::Reconcile(error), actions),
+            Answer::Failed(error) => self.close(Closed::Index(error), actions),
+        }
+    }
+
+    fn has_changed(&mut self, actions: &mut Vec<Action>) {
+        self.is_in_sync = false;
+        actions.push(Action::Changed);
+    }
+
+    fn perform(&mut self, job: Job, actions: &mut Vec<Action>) {
+        self.is_busy = true;
+        actions.push(Action::Perform(job));
+    }
+
+    fn close(&mut self, why: Closed, actions: &mut Vec<Action>) {
+        self.state = State::Closed;
+        actions.push(Action::Close(why));
+    }
+
+    /// The dialler leads; both make the conversation's keys of what both have said.
+    fn conversation(&self, theirs: [u8; 16]) -> Reconcile {
+        let own = Nonce::part(&self.exporter, self.channel, self.side);
+        match self.side {
+            Side::Dialler => Reconcile::new(Turn::Leader, Nonce::new(own, theirs), true),
+            Side::Listener => Reconcile::new(Turn::Follower, Nonce::new(theirs, own), true),
+        }
+    }
+}

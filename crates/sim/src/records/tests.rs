@@ -1,0 +1,81 @@
+//! Random worlds of links and indexes.
+
+use shoal_proto::roster::{Delegation, Described, DeviceName, Joined, Offer, Role, Statement};
+
+use super::*;
+
+fn key(device: u8) -> Arc<DeviceKey> {
+    Arc::new(DeviceKey::from_seed(&[device + 1; 32]))
+}
+
+/// A world of writers: the first has founded the share, the others come in by an invite each.
+fn world(seed: u64, devices: u8) -> World {
+    let founding = Founding { creator: key(0).device(), random: [2; 32], cut: 1 };
+    let joins: Vec<Entry> = (1..devices).map(|device| joined(&founding, device)).collect();
+    let keys: Vec<_> = (0..devices).map(key).collect();
+    World::new(seed, founding, &keys, &joins).unwrap()
+}
+
+fn joined(founding: &Founding, device: u8) -> Entry {
+    let (share, key_of) = (founding.share(), key(device));
+    let invite = shoal_proto::key::InviteSecret::from_seed(&[50 + device; 32]);
+    let offer = Offer { role: Role::Writer, uses: 1, not_after: u64::MAX };
+    let delegation = Delegation::sign(&key(0), &share, invite.key(), offer, None).unwrap();
+    let described = Described { name: DeviceName::parse("some").unwrap(), box_key: key_of.box_key() };
+    let joined = Joined::by(&invite, delegation, &share, &key_of.device(), described);
+    Entry::sign(&key_of, &share, None, Statement::Joined(Box::new(joined))).unwrap()
+}
+
+/// Lives through a world and lets it settle.
+fn live(seed: u64, devices: u8, steps: usize) -> Result<World, Broken> {
+    let mut world = world(seed, devices);
+    for _ in 0..steps {
+        world.step()?;
+    }
+    world.settle()?;
+    Ok(world)
+}
+
+/// How many worlds every run of the tests lives through.
+const WORLDS: u64 = 60;
+
+#[test]
+fn i1_all_come_to_know_and_show_the_same() {
+    let mut tally = Tally::default();
+    for seed in 0..WORLDS {
+        let devices = 2 + u8::try_from(seed % 4).unwrap();
+        let world = live(seed, devices, 600).unwrap_or_else(|broken| panic!("world {seed}: {}", broken.0));
+        tally.edits += world.tally.edits;
+        tally.cuts += world.tally.cuts;
+        tally.resolutions += world.tally.resolutions;
+        tally.connections += world.tally.connections;
+    }
+    println!("{tally:?}");
+    assert!(tally.edits > 20 * WORLDS && tally.cuts > WORLDS && tally.resolutions > WORLDS, "{tally:?}");
+}
+
+#[test]
+fn a_seed_is_a_world() {
+    let one = live(7, 4, 600).unwrap();
+    assert_eq!(one.trace(), live(7, 4, 600).unwrap().trace());
+    assert_ne!(one.trace(), live(8, 4, 600).unwrap().trace());
+}
+
+/// I26: whom no entry lets in is told nothing but that.
+#[test]
+fn i26_a_stranger_who_knows_the_secret_is_told_no_records() {
+    let founding = Founding { creator: key(0).device(), random: [2; 32], cut: 1 };
+    let mut world = World::new(1, founding, &[key(0), key(1)], &[]).unwrap();
+    for _ in 0..20 {
+        world.edit(0).unwrap();
+    }
+    world.connect(1, 0);
+    while world.is_waiting(0) || world.is_waiting(1) {
+        for device in 0..2 {
+            world.deliver(device).unwrap();
+            world.answer(device).unwrap();
+        }
+    }
+    assert_eq!(world.devices[0].ends[&1].closed, Some(Closed::NoMember));
+    assert_eq!(world.index(1).digests().records(), 0);
+}
