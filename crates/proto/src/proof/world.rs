@@ -116,6 +116,8 @@ pub(crate) struct World<R: Rules> {
     lives: Vec<u64>,
     /// The last dot that a device had used when it was put back and did not notice: up to it dots are used twice.
     spent: Vec<Dot>,
+    /// The last one that it had used before.
+    forked: Vec<Dot>,
     made: Vec<u32>,
     pub(crate) log: Rc<BTreeMap<u32, Made<R::Path>>>,
     ghosts: Rc<BTreeMap<(Dot, Version), Ghost>>,
@@ -210,6 +212,7 @@ impl<R: Rules> World<R> {
             snapshots: vec![None; count],
             lives: vec![0; count],
             spent: vec![Dot::default(); count],
+            forked: vec![Dot::default(); count],
             made: vec![0; count],
             log: Rc::default(),
             ghosts: Rc::default(),

@@ -89,6 +89,7 @@ impl<R: Rules> World<R> {
         } else {
             self.exempt |= self.made_since(device, snapshot.counter);
             self.spent[device] = Dot { writer: now.writer, counter: now.counter };
+            self.forked[device] = Dot { writer: snapshot.writer, counter: snapshot.counter };
         }
         self.forgive(in_copies);
         self.scan(device)?;
@@ -140,10 +141,9 @@ impl<R: Rules> World<R> {
         let rules = self.rules.clone();
         let old = self.devices[device].writer;
         let theirs = self.devices[peer].known.clone();
-        // Up to here both tell the same story.
-        let forked = theirs.symmetric_difference(&self.devices[device].known);
-        let forked = forked.filter(|(dot, _)| dot.writer == old).map(|(dot, _)| dot.counter).min();
-        let agreed = forked.map_or(self.devices[device].counter, |forked| forked - 1);
+        // Up to here both tell the same story: the chain of publications shows where they part.
+        let Dot { writer, counter } = self.forked[device];
+        let agreed = if writer == old { counter } else { self.devices[device].counter };
         let writer = self.draw_writer(device);
         let at = self.device(device);
         (at.writer, at.counter) = (writer, 0);
