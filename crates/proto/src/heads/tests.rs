@@ -390,6 +390,28 @@ fn an_edit_after_a_restore_does_not_cover_what_was_lost_by_it() {
     assert_eq!(copies.iter().map(|copy| copy.version.kind.content()).collect::<Vec<_>>(), [content(2)]);
 }
 
+/// Found by the worlds (I3): a device was put back, did not notice, and used its numbers again. What its deletion had seen
+/// as its record 1 was not what others know by that name.
+#[test]
+fn what_a_rolled_back_life_had_seen_of_itself_covers_nothing() {
+    let [mut ana, mut ben, _] = three();
+    let mut restored = ana.clone();
+    ana.write("p", 1, 100);
+    ben.hear(&ana);
+    restored.write("p", 2, 200);
+    let gone = restored.delete("p");
+    assert!(gone.seen.includes(Dot::new(ana.writer, 1)));
+    let agreed = Dot::new(ana.writer, 0);
+    let again = gone.reissued_after(agreed, Dot::new(Writer::from_bytes([9; 8]), 1)).check().unwrap();
+    assert_eq!(ben.take(again), Added::Head { dropped: vec![] });
+    assert_eq!(ben.shows("p"), kind(1));
+    // The disk of the restored device had agreed with its own record 2, which nobody else knows: it has no base now.
+    let base = restored.heads("p").base().unwrap();
+    assert_eq!(base.up_to(agreed), None);
+    let known = Base { origin: Dot::new(ben.writer, 1), ..base };
+    assert!(known.up_to(agreed).unwrap().seen.is_empty());
+}
+
 /// F5 (a), (d): however many resolve, and whatever they call each other, they make one copy.
 #[test]
 fn many_resolvers_make_one_copy() {
