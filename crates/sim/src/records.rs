@@ -129,7 +129,7 @@ impl World {
 
     /// The index of a device.
     #[must_use]
-    pub fn index(&self, device: usize) -> &Index {
+    pub fn index_of(&self, device: usize) -> &Index {
         &self.devices[device].index
     }
 

@@ -77,5 +77,5 @@ fn i26_a_stranger_who_knows_the_secret_is_told_no_records() {
         }
     }
     assert_eq!(world.devices[0].ends[&1].closed, Some(Closed::NoMember));
-    assert_eq!(world.index(1).digests().records(), 0);
+    assert_eq!(world.index_of(1).digests().records(), 0);
 }
