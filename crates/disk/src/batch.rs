@@ -4,27 +4,30 @@
 //! whoever finds one knows of every number on it whether it still holds our file, by inode, size and time, or the
 //! user's, and under which name to keep that. A list without its end was never acted upon.
 //!
-//! Only exchanges are listed: a file that gets a free name displaces nothing. The device is left out on purpose,
+//! Only what takes something of the user's away is listed: a file that gets a free name displaces nothing. The device is left out on purpose,
 //! because it can have another number after a restart of the machine, and a batch never leaves its file system.
 
 use std::io::{self, Read, Write};
 use std::str::FromStr;
 
+use shoal_proto::limits::PATH_BYTES_MAX;
+
 use crate::commit::BATCH_FILES_MAX;
 use crate::escape::{Escaped, unescape};
 use crate::folder::Shared;
 use crate::fs::{Fs, FsDir, FsFile};
-use crate::name::{NAME_BYTES_MAX, Name};
 use crate::number::Number;
+use crate::path::TreePath;
 use crate::stat::{FileTime, Stat};
 
-/// One exchange of a batch.
+/// What one deed of a batch takes away.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Listed {
     pub(crate) number: Number,
-    pub(crate) ours: Identity,
+    /// By what our own thing in the slot is known; `None` if a file or link in the slot can only be the user's.
+    pub(crate) ours: Option<Identity>,
     pub(crate) by: String,
-    pub(crate) name: Name,
+    pub(crate) path: TreePath,
 }
 
 /// By what our own file is known again, also after a rename or a restart.
@@ -91,10 +94,15 @@ pub(crate) fn read<F: Fs>(folder: &Shared<F>, number: Number) -> io::Result<Opti
 
 fn encode(listed: &[Listed]) -> String {
     let mut text = format!("{HEADER}\n");
-    for Listed { number, ours: Identity { ino, size, mtime }, by, name } in listed {
-        let FileTime { secs, nanos } = mtime;
+    for Listed { number, ours, by, path } in listed {
+        let ours = match ours {
+            Some(Identity { ino, size, mtime: FileTime { secs, nanos } }) => {
+                format!("{ino}\t{size}\t{secs}\t{nanos}")
+            }
+            None => NOTHING_OF_OURS.into(),
+        };
         let by = Escaped(by.as_bytes());
-        text.push_str(&format!("{number}\t{ino}\t{size}\t{secs}\t{nanos}\t{by}\t{name}\n"));
+        text.push_str(&format!("{number}\t{ours}\t{by}\t{path}\n"));
     }
     text.push_str(&format!("end {}\n", listed.len()));
     text
@@ -103,7 +111,8 @@ fn encode(listed: &[Listed]) -> String {
 fn decode(bytes: &[u8]) -> Option<Vec<Listed>> {
     let text = bytes.strip_suffix(b"\n")?;
     let mut lines = text.split(|byte| *byte == b'\n');
-    if lines.next()? != HEADER.as_bytes() {
+    let header = lines.next()?;
+    if header != HEADER.as_bytes() && header != FLAT_HEADER.as_bytes() {
         return None;
     }
     let end = lines.next_back()?.strip_prefix(b"end ")?;
@@ -112,18 +121,18 @@ fn decode(bytes: &[u8]) -> Option<Vec<Listed>> {
 }
 
 fn decode_line(line: &[u8]) -> Option<Listed> {
-    let mut fields = line.split(|byte| *byte == b'\t');
-    let listed = Listed {
-        number: Number::parse(fields.next()?)?,
-        ours: Identity {
-            ino: number_in(fields.next()?)?,
-            size: number_in(fields.next()?)?,
-            mtime: FileTime { secs: number_in(fields.next()?)?, nanos: number_in(fields.next()?)? },
-        },
-        by: text_in(fields.next()?)?,
-        name: Name::parse(unescape(fields.next()?)?).ok()?,
+    let fields: Vec<_> = line.split(|byte| *byte == b'\t').collect();
+    let [number, ino, size, secs, nanos, by, path] = fields[..] else { return None };
+    let ours = match [ino, size, secs, nanos] {
+        [b"-", b"-", b"-", b"-"] => None,
+        _ => Some(Identity {
+            ino: number_in(ino)?,
+            size: number_in(size)?,
+            mtime: FileTime { secs: number_in(secs)?, nanos: number_in(nanos)? },
+        }),
     };
-    fields.next().is_none().then_some(listed)
+    let path = TreePath::parse(&unescape(path)?).ok()?;
+    Some(Listed { number: Number::parse(number)?, ours, by: text_in(by)?, path })
 }
 
 /// A decimal number in a field of one of our files.
@@ -136,16 +145,21 @@ pub(crate) fn text_in(field: &[u8]) -> Option<String> {
     String::from_utf8(unescape(field)?).ok()
 }
 
-const HEADER: &str = "shoal batch 1";
+const HEADER: &str = "shoal batch 2";
+
+/// The lists of batches that knew no folders: one name for a path, and always something of ours. They are read as well.
+const FLAT_HEADER: &str = "shoal batch 1";
+
+const NOTHING_OF_OURS: &str = "-\t-\t-\t-";
 
 /// A sender is cut to so many bytes, so that a list stays within its bounds.
 pub(crate) const SENDER_BYTES_MAX: usize = 255;
 
-const LIST_BYTES_MAX: u64 = 4 << 20;
+const LIST_BYTES_MAX: u64 = 32 << 20;
 
-/// Each byte of a name or a sender takes at most four when escaped; the numbers of a line fit into 128 bytes.
+/// Each byte of a path or a sender takes at most four when escaped; the numbers of a line fit into 128 bytes.
 const _: () = assert!(
-    LIST_BYTES_MAX > (BATCH_FILES_MAX * (4 * (NAME_BYTES_MAX + SENDER_BYTES_MAX) + 128)) as u64,
+    LIST_BYTES_MAX > (BATCH_FILES_MAX * (4 * (PATH_BYTES_MAX + SENDER_BYTES_MAX) + 128)) as u64,
     "a list must hold a full batch"
 );
 
@@ -165,17 +179,26 @@ mod tests {
         };
         Listed {
             number: Number(number),
-            ours: (&stat).into(),
+            ours: Some((&stat).into()),
             by: "192.0.2.1:80\t".into(),
-            name: Name::parse(name).unwrap(),
+            path: TreePath::parse(name).unwrap(),
         }
     }
 
     #[test]
     fn a_list_reads_as_it_was_written() {
-        for list in [vec![], vec![listed(1, b"a\tb\nc\\"), listed(u64::MAX, &[0xff; 255])]] {
+        let nothing_of_ours = Listed { ours: None, ..listed(3, b"folder/below/it") };
+        for list in [vec![], vec![listed(1, b"a\tb\nc\\"), listed(u64::MAX, &[0xff; 255]), nothing_of_ours]] {
             assert_eq!(decode(encode(&list).as_bytes()), Some(list));
         }
+    }
+
+    #[test]
+    fn a_list_from_before_there_were_folders_is_read() {
+        let text = b"shoal batch 1\n\
+            0000000000000001\t77\t5\t-3\t999999999\t192.0.2.1:80\\x09\ta\\x09b\n\
+            end 1\n";
+        assert_eq!(decode(text), Some(vec![listed(1, b"a\tb")]));
     }
 
     #[test]

@@ -5,27 +5,19 @@
 //! lines here leaves each name with its old or its new file, and the rest to the next start, which needs nobody's help
 //! (I8, I17). Edits that the user makes meanwhile win.
 //!
-//! A batch shares the cost of waiting for the disk: list → durable → swaps → history rows → durable → list removed.
-//! While one batch waits, the next can be staged by other threads. Begin at [`Batch::run`].
+//! This is the flat folder's way to order a batch; [`perform`](crate::perform) does it.
 
 use std::io;
 use std::sync::Arc;
 
-use rustix::io::Errno;
-
-use crate::batch::{ListFile, Listed, SENDER_BYTES_MAX};
-use crate::durable::{Durability, sync_names};
-use crate::fault::{Point, reach};
 use crate::folder::Shared;
-use crate::fs::{Fs, FsDir, FsFile};
-use crate::history::Row;
+use crate::fs::Fs;
 use crate::name::Name;
-use crate::number::Number;
 use crate::os::Os;
-use crate::scan::ReadError;
+use crate::path::TreePath;
+use crate::perform::{Act, Batch, Certainty, Done, Step};
 use crate::stage::{FinishedFile, is_out_of_space};
 use crate::stat::Stat;
-use crate::swap::{Swap, Swapped};
 
 /// A batch is best closed when it has so many files; a longer one is committed in several.
 pub const BATCH_FILES_MAX: usize = 1_000;
@@ -149,262 +141,70 @@ impl<F: Fs> Committer<F> {
     /// Commits files; the answers come in the order of `files`. Waits for the disk.
     pub fn commit(&self, files: Vec<Placement<F>>) -> Vec<Committed> {
         let mut committed = Vec::with_capacity(files.len());
-        let mut files = files.into_iter().map(Placement::with_bounded_sender).peekable();
+        let mut files = files.into_iter().peekable();
         while files.peek().is_some() {
-            let batch = files.by_ref().take(BATCH_FILES_MAX).collect();
-            committed.extend(Batch::run(&self.folder, batch));
+            let orders: Vec<_> = files.by_ref().take(BATCH_FILES_MAX).map(Order::from).collect();
+            committed.extend(self.run(orders));
         }
         committed
     }
-}
 
-impl<F: Fs> Placement<F> {
-    fn with_bounded_sender(mut self) -> Self {
-        self.by.truncate(self.by.floor_char_boundary(SENDER_BYTES_MAX));
-        self
+    fn run(&self, orders: Vec<Order<F>>) -> Vec<Committed> {
+        let (steps, notes): (Vec<_>, Vec<_>) =
+            orders.into_iter().map(|Order { step, adopts, unused }| (step, (adopts, unused))).unzip();
+        let paths: Vec<_> = steps.iter().map(|step| step.path.clone()).collect();
+        let done = Batch::run(&self.folder, steps);
+        // Only now the staged files of what was adopted remove themselves.
+        let answers = paths.into_iter().zip(done).zip(notes);
+        answers.filter_map(|((path, done), (adopts, _))| committed(&path, done, adopts)).collect()
     }
 }
 
-/// One batch under way.
-struct Batch<'a, F: Fs> {
-    folder: &'a Shared<F>,
-    /// The file system as a whole is cheaper to sync than a batch, but not than a lone file.
-    sync_all_at_once: bool,
-    /// How many syncs of the file system had failed before; see [`Shared::failed_syncs`].
-    failed_syncs: u64,
-    list: Option<ListFile<F>>,
-    rows: Vec<Row>,
-    /// Something is left for the next start, which needs the list.
-    unsettled: bool,
+/// A placement as one of the deeds of a batch.
+struct Order<F: Fs> {
+    step: Step<F>,
+    adopts: bool,
+    /// The file that is not needed, because the present one has its bytes.
+    unused: Option<FinishedFile<F>>,
 }
 
-impl<'a, F: Fs> Batch<'a, F> {
-    fn run(folder: &'a Shared<F>, files: Vec<Placement<F>>) -> Vec<Committed> {
-        let mut batch = Self {
-            folder,
-            sync_all_at_once: folder.durability == Durability::WholeFileSystem && files.len() > 1,
-            failed_syncs: folder.failed_syncs(),
-            list: None,
-            rows: Vec::new(),
-            unsettled: false,
-        };
-        if let Err(source) = batch.prepare(&files) {
-            // The staged files remove themselves; nothing else has happened.
-            batch.finish();
-            return fail_all(files, &Arc::new(source));
-        }
-        reach(Point::Durable);
-        let mut committed: Vec<_> = files.into_iter().map(|file| batch.perform(file)).collect();
-        match batch.settle() {
-            Ok(()) => batch.note_late_edits(&mut committed),
-            Err(source) => {
-                batch.unsettled = true;
-                unconfirm(&mut committed, &Arc::new(source));
-            }
-        }
-        reach(Point::Settled);
-        batch.finish();
-        committed
-    }
-
-    /// Makes everything durable that the swaps rely on.
-    fn prepare(&mut self, files: &[Placement<F>]) -> io::Result<()> {
-        let listed: Vec<_> = files.iter().filter_map(listed).collect();
-        if !listed.is_empty() {
-            self.list = Some(ListFile::write(self.folder, &listed)?);
-        }
-        reach(Point::Listed);
-        if self.sync_all_at_once {
-            self.folder.sync_file_system()?;
-            return self.require_nothing_lost(files);
-        }
-        if self.folder.durability == Durability::WholeFileSystem {
-            files.iter().try_for_each(|file| self.sync_staged(file))?;
-        }
-        if let Some(list) = &self.list {
-            list.sync()?;
-        }
-        sync_names(&self.folder.staging)?;
-        self.require_nothing_lost(files)
-    }
-
-    /// A sync of the file system that failed may have been another batch's, and have lost what was staged for this one.
-    fn require_nothing_lost(&self, files: &[Placement<F>]) -> io::Result<()> {
-        let failed = self.folder.failed_syncs();
-        match files.iter().all(|file| file.staged.slot.failed_syncs == failed) {
-            true => Ok(()),
-            false => Err(Errno::IO.into()),
-        }
-    }
-
-    /// Staged files are closed by now. Syncing a new handle writes the same pages, and reports an earlier failure as
-    /// long as the file is in memory, which a file written a moment ago is.
-    fn sync_staged(&self, file: &Placement<F>) -> io::Result<()> {
-        if matches!(file.deed, Deed::Adopt(_)) {
-            return Ok(());
-        }
-        match file.staged.slot.open() {
-            Ok(handle) => handle.sync(),
-            // Its own permissions can keep us from opening it again.
-            Err(_) => self.folder.sync_file_system(),
-        }
-    }
-
-    fn perform(&mut self, file: Placement<F>) -> Committed {
-        let Placement { staged: FinishedFile { slot, stat: ours }, deed, by } = file;
-        let expected = match deed {
-            Deed::Create => None,
-            Deed::Replace(expected) => Some(expected),
+impl<F: Fs> From<Placement<F>> for Order<F> {
+    fn from(placement: Placement<F>) -> Self {
+        let Placement { staged, deed, by } = placement;
+        let path = staged.slot.path.clone();
+        let (act, unused) = match deed {
+            Deed::Create => (Act::Place { staged, over: None }, None),
+            Deed::Replace(expected) => (Act::Place { staged, over: Some((&expected).into()) }, None),
             Deed::Adopt(present) => {
-                // The slot removes itself.
-                return Committed {
-                    name: slot.name.clone(),
-                    outcome: self.adopt(&slot.name, &ours, &present),
-                };
+                let mtime = Some(staged.stat.mtime);
+                (Act::Retouch { present: (&present).into(), mtime, mode: None }, Some(staged))
             }
         };
-        let (number, name) = slot.hand_over();
-        let swap = Swap { folder: self.folder, number, name: &name, ours: &ours };
-        let outcome = match swap.perform(expected.as_ref()) {
-            Ok(Swapped::New) => {
-                Outcome::Placed { stat: self.placed(&name, &ours), kept: None, late_edit: false }
-            }
-            Ok(Swapped::Replaced(displaced)) => {
-                // Looked at before anything else, to be as close to the swap as can be.
-                let stat = self.placed(&name, &ours);
-                self.record(number, &displaced, &name, by);
-                Outcome::Placed { stat, kept: Some(number.0), late_edit: false }
-            }
-            Ok(Swapped::ChangedHere(displaced)) => {
-                if let Some(displaced) = displaced {
-                    self.record(number, &displaced, &name, by);
-                }
-                Outcome::ChangedHere { kept: displaced.map(|_| number.0) }
-            }
-            Err(error) => {
-                self.unsettled |= error.unsettled;
-                let (name, source) = (name.clone(), Arc::new(error.source));
-                Outcome::Failed(match error.unsettled {
-                    true => CommitError::NotConfirmed { name, source },
-                    false => CommitError::NotPlaced { name, source },
-                })
-            }
-        };
-        Committed { name, outcome }
-    }
-
-    /// What our file is under its name. The rename gave it a new change time, so it has to be looked at again; if the
-    /// user has it changed already, what is told is what we wrote, and his change shows as a difference from that.
-    fn placed(&self, name: &Name, ours: &Stat) -> Stat {
-        match self.folder.root.look(name.as_os_str()) {
-            Ok(Some(seen)) => match seen.file() {
-                Some(now) if now.same_apart_from_rename(ours) => *now,
-                _ => *ours,
-            },
-            _ => *ours,
-        }
-    }
-
-    fn adopt(&self, name: &Name, ours: &Stat, present: &Stat) -> Outcome {
-        let file = match self.folder.open_regular(name) {
-            Ok((file, seen)) if seen.same_version(present) => file,
-            Ok(_) | Err(ReadError::Missing { .. } | ReadError::NotRegular { .. }) => {
-                return Outcome::ChangedHere { kept: None };
-            }
-            Err(ReadError::Io { name, source }) => {
-                return Outcome::Failed(CommitError::NotPlaced { name, source: Arc::new(source) });
-            }
-        };
-        if let Err(source) = file.set_mtime(ours.mtime) {
-            let (name, source) = (name.clone(), Arc::new(source));
-            return Outcome::Failed(CommitError::NotPlaced { name, source });
-        }
-        let synced = if self.sync_all_at_once { Ok(()) } else { file.sync() };
-        match synced.and_then(|()| file.look_through()) {
-            Ok(seen) => Outcome::Adopted { stat: seen.stat },
-            Err(source) => {
-                let (name, source) = (name.clone(), Arc::new(source));
-                Outcome::Failed(CommitError::NotConfirmed { name, source })
-            }
-        }
-    }
-
-    fn record(&mut self, number: Number, displaced: &Stat, name: &Name, by: String) {
-        // The list has the time of the disk's own clock, and recovery would take the same.
-        let filed = self.list.as_ref().map_or(0, |list| list.written);
-        let Stat { size, mtime, .. } = *displaced;
-        self.rows.push(Row { number, filed, size, mtime, by, name: name.clone() });
-    }
-
-    /// Makes durable what the swaps have done.
-    fn settle(&self) -> io::Result<()> {
-        reach(Point::Filed);
-        let table = self.folder.append_rows(&self.rows)?;
-        reach(Point::Recorded);
-        if self.sync_all_at_once {
-            self.folder.sync_file_system()?;
-        } else {
-            if let Some(table) = table {
-                table.sync()?;
-                sync_names(&self.folder.history)?;
-            }
-            sync_names(&self.folder.root)?;
-            sync_names(&self.folder.staging)?;
-        }
-        // One that failed meanwhile may have lost our rows.
-        if self.folder.failed_syncs() == self.failed_syncs { Ok(()) } else { Err(Errno::IO.into()) }
-    }
-
-    /// The second look at what was displaced (E17).
-    fn note_late_edits(&self, committed: &mut [Committed]) {
-        for Committed { outcome, .. } in committed {
-            if let Outcome::Placed { kept: Some(number), late_edit, .. } = outcome {
-                let row = self.rows.iter().find(|row| row.number.0 == *number);
-                let now = self.folder.history.look(Number(*number).file_name().as_ref()).ok().flatten();
-                if let (Some(row), Some(now)) = (row, now) {
-                    *late_edit = (row.size, row.mtime) != (now.stat.size, now.stat.mtime);
-                }
-            }
-        }
-    }
-
-    fn finish(self) {
-        match self.list {
-            Some(list) if !self.unsettled => list.remove(self.folder),
-            _ => {}
-        }
+        Self { step: Step { path, act, by }, adopts: unused.is_some(), unused }
     }
 }
 
-/// What the list of a batch says of one file; nothing if it displaces nothing.
-fn listed<F: Fs>(file: &Placement<F>) -> Option<Listed> {
-    match file.deed {
-        Deed::Create | Deed::Adopt(_) => None,
-        Deed::Replace(_) => Some(Listed {
-            number: file.staged.slot.number,
-            ours: (&file.staged.stat).into(),
-            by: file.by.clone(),
-            name: file.staged.slot.name.clone(),
-        }),
-    }
-}
-
-fn fail_all<F: Fs>(files: Vec<Placement<F>>, source: &Arc<io::Error>) -> Vec<Committed> {
-    let fail = |file: Placement<F>| {
-        let name = file.staged.slot.name.clone();
-        let error = CommitError::NotDurable { name: name.clone(), source: Arc::clone(source) };
-        Committed { name, outcome: Outcome::Failed(error) }
+/// How it ended, in the words of a flat folder. Every path that came from there is a name.
+fn committed(path: &TreePath, done: Done, adopts: bool) -> Option<Committed> {
+    let name = path.flat_name()?;
+    let outcome = match done {
+        Done::Well { now: Some(now), .. } if adopts => Outcome::Adopted { stat: now.stat },
+        Done::Well { now: Some(now), kept, late_edit } => Outcome::Placed { stat: now.stat, kept, late_edit },
+        Done::ChangedHere { kept } => Outcome::ChangedHere { kept },
+        // None of these can be of a file in the root itself.
+        Done::Well { now: None, .. } | Done::NotEmpty { .. } | Done::Barred(_) => {
+            Outcome::ChangedHere { kept: None }
+        }
+        Done::Failed(certainty, source) => {
+            let name = name.clone();
+            Outcome::Failed(match certainty {
+                Certainty::Unwritten => CommitError::NotDurable { name, source },
+                Certainty::NotDone => CommitError::NotPlaced { name, source },
+                Certainty::Doubtful => CommitError::NotConfirmed { name, source },
+            })
+        }
     };
-    files.into_iter().map(fail).collect()
-}
-
-fn unconfirm(committed: &mut [Committed], source: &Arc<io::Error>) {
-    for Committed { name, outcome } in committed {
-        if matches!(outcome, Outcome::Placed { .. } | Outcome::Adopted { .. }) {
-            let error = CommitError::NotConfirmed { name: name.clone(), source: Arc::clone(source) };
-            *outcome = Outcome::Failed(error);
-        }
-    }
+    Some(Committed { name, outcome })
 }
 
 #[cfg(test)]

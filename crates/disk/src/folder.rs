@@ -20,6 +20,7 @@ use crate::os::Os;
 use crate::recover::{self, Recovered};
 use crate::stage::Staging;
 use crate::stat::{Kind, Look};
+use crate::tree::Tree;
 
 /// One folder, opened for syncing. Clones share it; it is let go with the last of them and of what they gave out.
 #[derive(Clone, Debug)]
@@ -143,7 +144,7 @@ pub enum RootError {
 pub(crate) struct Shared<F: Fs> {
     pub(crate) path: PathBuf,
     pub(crate) fs: F,
-    pub(crate) root: F::Dir,
+    pub(crate) root: Arc<F::Dir>,
     pub(crate) staging: F::Dir,
     pub(crate) history: F::Dir,
     pub(crate) durability: Durability,
@@ -157,7 +158,7 @@ pub(crate) struct Shared<F: Fs> {
     failed_syncs: AtomicU64,
     /// Held while the history table is read, appended to or rewritten.
     pub(crate) table: Mutex<()>,
-    root_seen: Look,
+    pub(crate) root_seen: Look,
     state_seen: Look,
     /// Holds the lock as long as it is open.
     _lock: F::File,
@@ -191,7 +192,7 @@ impl<F: Fs> Folder<F> {
         let durability = root.durability().map_err(io_error("look at", &path))?;
         let mut shared = Shared {
             fs: fs.clone(),
-            root,
+            root: Arc::new(root),
             staging,
             history,
             durability,
@@ -223,6 +224,11 @@ impl<F: Fs> Folder<F> {
     /// What puts finished files into place.
     pub fn committer(&self) -> Committer<F> {
         Committer::new(Arc::clone(&self.shared))
+    }
+
+    /// The folder as a share has it: a tree of folders.
+    pub fn tree(&self) -> Tree<F> {
+        Tree::new(Arc::clone(&self.shared))
     }
 
     /// The versions that were replaced.

@@ -10,6 +10,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::durable::Durability;
@@ -46,11 +47,20 @@ pub trait FsDir: fmt::Debug + Send + Sync + 'static + Sized {
     /// Opens a directory below this one.
     fn open_dir(&self, name: &OsStr) -> io::Result<Self>;
 
+    /// As [`Self::open_dir`], but refuses with `EXDEV` to step into another mounted file system, also the same one mounted
+    /// a second time, as far as the system can tell.
+    fn enter(&self, name: &OsStr) -> io::Result<Self>;
+
     /// The directory above, good for looking at names; needs no right to read it.
     fn parent(&self) -> io::Result<Self>;
 
+    /// Makes a directory with the permissions `wished`, less what the process masks.
+    fn make_dir_with(&self, name: &OsStr, wished: u32) -> io::Result<()>;
+
     /// Makes a directory for nobody but us.
-    fn make_dir(&self, name: &OsStr) -> io::Result<()>;
+    fn make_dir(&self, name: &OsStr) -> io::Result<()> {
+        self.make_dir_with(name, PRIVATE_DIR)
+    }
 
     /// Opens for reading. The caller has looked before and looks again through the handle; opening never waits.
     fn open_file(&self, name: &OsStr) -> io::Result<Self::File>;
@@ -93,6 +103,9 @@ pub trait FsDir: fmt::Debug + Send + Sync + 'static + Sized {
     /// Makes a symbolic link.
     fn symlink(&self, target: &OsStr, name: &OsStr) -> io::Result<()>;
 
+    /// Sets the modification time of a symbolic link itself and leaves its access time as it is.
+    fn set_link_mtime(&self, name: &OsStr, mtime: FileTime) -> io::Result<()>;
+
     /// What a symbolic link says.
     fn read_link(&self, name: &OsStr) -> io::Result<OsString>;
 
@@ -133,6 +146,11 @@ pub trait FsFile: Read + Write + fmt::Debug + Send + Sync + 'static {
     /// Reads from `offset` (in bytes) without moving the place; `Ok(0)` at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
+    /// The next run of bytes from `from` on that is not a hole, cut off at nothing but its own end; `None` if there are
+    /// only holes up to the end. Where a hole ends is up to the file system, and one that knows none says that all is
+    /// data, or refuses with `EINVAL`. May move the place for [`Read`].
+    fn next_data(&self, from: u64) -> io::Result<Option<Range<u64>>>;
+
     /// Writes at `offset` (in bytes) without moving the place; may write less than all. A file that was opened for
     /// appending takes it at its end all the same.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
@@ -170,3 +188,6 @@ pub struct Space {
 
 /// Readable and writable for nobody but us.
 pub(crate) const PRIVATE: u32 = 0o600;
+
+/// The same of a directory.
+pub(crate) const PRIVATE_DIR: u32 = 0o700;

@@ -1,13 +1,13 @@
 //! The versions that were replaced, so that what others changed can be undone.
 //!
-//! Promise: a replaced file is kept whole under its number, its name and sender in a table beside it; filing never
+//! Promise: a replaced file is kept whole under its number, its path and sender in a table beside it; filing never
 //! overwrites anything. The table may lag behind or lose its last line in a crash: a numbered file without a line is
 //! still listed, and the next start gives it its name back from the list of its batch. Only [`History::prune`] removes.
 //!
-//! The table is `history/table.tsv`: one line a version, `number, filed, size, mtime seconds, nanoseconds, by, name`.
+//! The table is `history/table.tsv`: one line a version, `number, filed, size, mtime seconds, nanoseconds, by, path`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -18,9 +18,10 @@ use crate::durable::sync_names;
 use crate::escape::{Escaped, shown, unescape};
 use crate::folder::Shared;
 use crate::fs::{Fs, FsDir, FsFile};
-use crate::name::{Name, STATE_NAME};
+use crate::name::STATE_NAME;
 use crate::number::Number;
 use crate::os::Os;
+use crate::path::TreePath;
 use crate::stat::{FileTime, Kind};
 
 /// How long a replaced version is kept unless told otherwise.
@@ -40,8 +41,10 @@ pub struct History<F: Fs = Os> {
 pub struct Kept {
     /// Under what number; later ones are larger.
     pub number: u64,
-    /// What it was called; `None` if a crash lost that.
-    pub name: Option<Name>,
+    /// Where it was, from the root of the folder; `None` if a crash lost that.
+    pub name: Option<TreePath>,
+    /// What it is: a file, or a symbolic link.
+    pub kind: Kind,
     /// Who replaced it; empty if that is not known.
     pub by: String,
     /// When it was replaced, in seconds since 1970.
@@ -125,6 +128,22 @@ impl<F: Fs> History<F> {
         }
     }
 
+    /// What a symbolic link says that is kept as a version.
+    pub fn read_link(&self, number: u64) -> Result<OsString, HistoryError> {
+        let name = Number(number).file_name();
+        let read = || match self.folder.history.look(name.as_ref())? {
+            Some(seen) if seen.kind == Kind::Symlink => {
+                self.folder.history.read_link(name.as_ref()).map(Some)
+            }
+            _ => Ok(None),
+        };
+        match read() {
+            Ok(Some(target)) => Ok(target),
+            Ok(None) => Err(HistoryError::Missing { number }),
+            Err(source) => Err(self.io_error("read", source)),
+        }
+    }
+
     /// Removes what is too old or too much. `now` is the time by which age is counted.
     pub fn prune(&self, now: SystemTime, retention: &Retention) -> Result<Pruned, HistoryError> {
         let _guard = self.folder.lock_table();
@@ -155,7 +174,7 @@ fn choose_doomed(kept: &[Kept], now: i64, retention: &Retention) -> BTreeSet<u64
     let mut doomed: BTreeSet<_> = old.iter().map(|kept| kept.number).collect();
 
     // The versions of each name, newest first, and the names by how much they take. A file that lost its name is alone.
-    let mut names: BTreeMap<(Option<&Name>, u64), Vec<&Kept>> = BTreeMap::new();
+    let mut names: BTreeMap<(Option<&TreePath>, u64), Vec<&Kept>> = BTreeMap::new();
     for kept in young.iter().rev() {
         let alone = if kept.name.is_some() { 0 } else { kept.number };
         names.entry((kept.name.as_ref(), alone)).or_default().push(kept);
@@ -187,14 +206,14 @@ pub(crate) struct Row {
     pub(crate) size: u64,
     pub(crate) mtime: FileTime,
     pub(crate) by: String,
-    pub(crate) name: Name,
+    pub(crate) path: TreePath,
 }
 
 impl Row {
     fn encode(&self) -> String {
-        let Self { number, filed, size, mtime: FileTime { secs, nanos }, by, name } = self;
+        let Self { number, filed, size, mtime: FileTime { secs, nanos }, by, path } = self;
         let by = Escaped(by.as_bytes());
-        format!("{number}\t{filed}\t{size}\t{secs}\t{nanos}\t{by}\t{name}\n")
+        format!("{number}\t{filed}\t{size}\t{secs}\t{nanos}\t{by}\t{path}\n")
     }
 
     fn decode(line: &[u8]) -> Option<Self> {
@@ -205,7 +224,7 @@ impl Row {
             size: number_in(fields.next()?)?,
             mtime: FileTime { secs: number_in(fields.next()?)?, nanos: number_in(fields.next()?)? },
             by: text_in(fields.next()?)?,
-            name: Name::parse(unescape(fields.next()?)?).ok()?,
+            path: TreePath::parse(&unescape(fields.next()?)?).ok()?,
         };
         fields.next().is_none().then_some(row)
     }
@@ -279,7 +298,8 @@ impl<F: Fs> Shared<F> {
                     .as_ref()
                     .is_some_and(|row| (row.size, row.mtime) != (seen.stat.size, seen.stat.mtime)),
                 by: row.as_ref().map_or_else(String::new, |row| row.by.clone()),
-                name: row.map(|row| row.name),
+                name: row.map(|row| row.path),
+                kind: seen.kind,
             });
         }
         Ok(kept)

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
@@ -16,7 +17,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     Access, Advice, AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RawDir,
-    RenameFlags, Statx, StatxFlags, StatxTimestamp, Timespec, Timestamps, UTIME_OMIT, makedev,
+    RenameFlags, ResolveFlags, SeekFrom, Statx, StatxFlags, StatxTimestamp, Timespec, Timestamps, UTIME_OMIT,
+    makedev,
 };
 use rustix::io::Errno;
 
@@ -63,12 +65,23 @@ impl FsDir for OsDir {
         Ok(Self(rustix::fs::openat(&self.0, name, DIRECTORY, Mode::empty())?))
     }
 
+    fn enter(&self, name: &OsStr) -> io::Result<Self> {
+        let resolve = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV);
+        match rustix::fs::openat2(&self.0, name, DIRECTORY, Mode::empty(), resolve) {
+            Ok(dir) => Ok(Self(dir)),
+            // Old kernels lack the call, and some sandboxes forbid it; a name is one component, so that a link is all
+            // that could lead elsewhere, and the caller compares devices.
+            Err(Errno::NOSYS | Errno::PERM) => self.open_dir(name),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn parent(&self) -> io::Result<Self> {
         Ok(Self(rustix::fs::openat(&self.0, "..", DIRECTORY.union(OFlags::PATH), Mode::empty())?))
     }
 
-    fn make_dir(&self, name: &OsStr) -> io::Result<()> {
-        Ok(rustix::fs::mkdirat(&self.0, name, Mode::RWXU)?)
+    fn make_dir_with(&self, name: &OsStr, wished: u32) -> io::Result<()> {
+        Ok(rustix::fs::mkdirat(&self.0, name, Mode::from_raw_mode(wished))?)
     }
 
     fn open_file(&self, name: &OsStr) -> io::Result<File> {
@@ -142,6 +155,10 @@ impl FsDir for OsDir {
         Ok(rustix::fs::symlinkat(target, &self.0, name)?)
     }
 
+    fn set_link_mtime(&self, name: &OsStr, mtime: FileTime) -> io::Result<()> {
+        Ok(rustix::fs::utimensat(&self.0, name, &only_mtime(mtime), AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
     fn read_link(&self, name: &OsStr) -> io::Result<OsString> {
         let target = rustix::fs::readlinkat(&self.0, name, Vec::new())?;
         Ok(OsString::from_vec(target.into_bytes()))
@@ -203,6 +220,20 @@ impl FsFile for File {
         FileExt::read_at(self, buffer, offset)
     }
 
+    fn next_data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
+        let start = match rustix::fs::seek(self, SeekFrom::Data(from)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        match rustix::fs::seek(self, SeekFrom::Hole(start)) {
+            Ok(end) => Ok(Some(start..end)),
+            // Cut shorter in this very moment.
+            Err(Errno::NXIO) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         FileExt::write_at(self, bytes, offset)
     }
@@ -220,11 +251,7 @@ impl FsFile for File {
     }
 
     fn set_mtime(&self, mtime: FileTime) -> io::Result<()> {
-        let times = Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-            last_modification: Timespec { tv_sec: mtime.secs, tv_nsec: mtime.nanos.into() },
-        };
-        Ok(rustix::fs::futimens(self, &times)?)
+        Ok(rustix::fs::futimens(self, &only_mtime(mtime))?)
     }
 
     /// `sync_file_range` would say this outright, but is not in `rustix`. The kernel answers "not needed soon" by
@@ -242,6 +269,14 @@ impl FsFile for File {
 
     fn lock(&self) -> io::Result<()> {
         Ok(rustix::fs::flock(self, FlockOperation::NonBlockingLockExclusive)?)
+    }
+}
+
+/// A new modification time and the access time as it is.
+fn only_mtime(mtime: FileTime) -> Timestamps {
+    Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: mtime.secs, tv_nsec: mtime.nanos.into() },
     }
 }
 

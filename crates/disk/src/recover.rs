@@ -14,9 +14,9 @@ use crate::fault::{Point, reach};
 use crate::folder::Shared;
 use crate::fs::{Fs, FsDir, FsFile};
 use crate::history::Row;
-use crate::name::Name;
 use crate::number::{Number, StagingName};
-use crate::stat::{Look, Stat};
+use crate::path::TreePath;
+use crate::stat::{Kind, Look, Stat};
 
 /// What was found when the folder was opened.
 #[derive(Debug, Default)]
@@ -32,8 +32,8 @@ pub struct Recovered {
 /// A file that was filed in history at the start.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Restored {
-    /// What it was called.
-    pub name: Name,
+    /// Where it was, from the root of the folder.
+    pub name: TreePath,
     /// Its number in history.
     pub number: u64,
 }
@@ -106,9 +106,9 @@ impl<F: Fs> Recovery<'_, F> {
         let mut rows = Vec::new();
         for listed in listed {
             if let Some((number, stat)) = self.settle(&listed)? {
-                let Listed { by, name, .. } = listed;
-                self.found.restored.push(Restored { name: name.clone(), number: number.0 });
-                rows.push(Row { number, filed: written, size: stat.size, mtime: stat.mtime, by, name });
+                let Listed { by, path, .. } = listed;
+                self.found.restored.push(Restored { name: path.clone(), number: number.0 });
+                rows.push(Row { number, filed: written, size: stat.size, mtime: stat.mtime, by, path });
             }
         }
         reach(Point::Filed);
@@ -126,8 +126,7 @@ impl<F: Fs> Recovery<'_, F> {
         let Shared { staging, history, .. } = self.folder;
         let number = listed.number;
         if let Some(seen) = staging.look(number.file_name().as_ref())? {
-            if is_ours(&seen, &listed.ours) {
-                staging.remove(number.file_name().as_ref())?;
+            if self.removes(number, &seen, listed.ours.as_ref())? {
                 self.found.removed += 1;
             } else {
                 return self.file_away(number, &seen).map(Some);
@@ -137,6 +136,22 @@ impl<F: Fs> Recovery<'_, F> {
         match history.look(number.file_name().as_ref())? {
             Some(kept) if !self.rows.contains_key(&number) => Ok(Some((number, kept.stat))),
             _ => Ok(None),
+        }
+    }
+
+    /// Removes what is in a slot if nothing is lost with it: our own, or an empty folder, whosever.
+    fn removes(&self, number: Number, seen: &Look, ours: Option<&Identity>) -> io::Result<bool> {
+        let (staging, name) = (&self.folder.staging, number.file_name());
+        match seen.kind {
+            Kind::Folder => match staging.remove_dir(name.as_ref()) {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+                Err(error) => Err(error),
+            },
+            Kind::File | Kind::Symlink if ours == Some(&(&seen.stat).into()) => {
+                staging.remove(name.as_ref()).map(|()| true)
+            }
+            _ => Ok(false),
         }
     }
 
@@ -151,7 +166,12 @@ impl<F: Fs> Recovery<'_, F> {
 
     fn remove_unlisted(&mut self) {
         for slot in std::mem::take(&mut self.slots) {
-            match self.folder.staging.remove(slot.file_name().as_ref()) {
+            let (staging, name) = (&self.folder.staging, slot.file_name());
+            let removed = match staging.look(name.as_ref()) {
+                Ok(Some(seen)) if seen.kind == Kind::Folder => staging.remove_dir(name.as_ref()),
+                _ => staging.remove(name.as_ref()),
+            };
+            match removed {
                 Ok(()) => self.found.removed += 1,
                 Err(error) => {
                     self.found.problems.push(format!("cannot remove the staged file {slot}: {error}"));
@@ -159,10 +179,6 @@ impl<F: Fs> Recovery<'_, F> {
             }
         }
     }
-}
-
-fn is_ours(seen: &Look, ours: &Identity) -> bool {
-    seen.file().is_some_and(|file| Identity::from(file) == *ours)
 }
 
 #[cfg(test)]

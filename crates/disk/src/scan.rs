@@ -15,6 +15,7 @@ use crate::escape::{Escaped, shown};
 use crate::folder::{Folder, Shared};
 use crate::fs::{Fs, FsDir, FsFile};
 use crate::name::Name;
+use crate::path::TreePath;
 use crate::stat::{Kind, Look, Stat};
 
 /// What a scan comes across.
@@ -78,13 +79,13 @@ pub enum ReadError {
     #[error("{name} does not exist")]
     Missing {
         /// The name asked for.
-        name: Name,
+        name: TreePath,
     },
     /// The name is something that is never opened (I23).
     #[error("{name} is {kind}, not a plain file")]
     NotRegular {
         /// The name asked for.
-        name: Name,
+        name: TreePath,
         /// What it is.
         kind: Kind,
     },
@@ -92,7 +93,7 @@ pub enum ReadError {
     #[error("cannot read {name}")]
     Io {
         /// The name asked for.
-        name: Name,
+        name: TreePath,
         /// What the system said.
         source: io::Error,
     },
@@ -124,50 +125,56 @@ impl<F: Fs> Folder<F> {
     pub fn stat(&self, name: &Name) -> Result<Option<Stat>, ReadError> {
         match self.shared.look_at(name)? {
             None => Ok(None),
-            Some(seen) => seen.require_file(name).map(Some),
+            Some(seen) => seen.require_file(&name.into()).map(Some),
         }
     }
 
     /// Opens a plain file for reading, and what is known of the opened one.
     pub fn open_regular(&self, name: &Name) -> Result<(F::File, Stat), ReadError> {
-        self.shared.open_regular(name)
+        if name.is_reserved() {
+            return Err(ReadError::Missing { name: name.into() });
+        }
+        open_regular(&*self.shared.root, name.as_os_str(), &name.into())
+    }
+}
+
+/// Opens a plain file in an open folder for reading, and what is known of the opened one. `path` is what it is called
+/// should that fail.
+pub(crate) fn open_regular<D: FsDir>(
+    dir: &D,
+    name: &OsStr,
+    path: &TreePath,
+) -> Result<(D::File, Stat), ReadError> {
+    let io_error = |source| ReadError::Io { name: path.clone(), source };
+    // Looked at before it is opened, because opening is a deed already: it wakes the writer of a pipe and rewinds
+    // a tape. And after, through the handle, because the name can have become something else in between.
+    let Some(seen) = dir.look(name).map_err(io_error)? else {
+        return Err(ReadError::Missing { name: path.clone() });
+    };
+    seen.require_file(path)?;
+    let file = dir.open_file(name).map_err(|error| open_error(path, error))?;
+    let stat = file.look_through().map_err(io_error)?.require_file(path)?;
+    Ok((file, stat))
+}
+
+/// Sorts out what became of a name between looking and opening.
+fn open_error(path: &TreePath, error: io::Error) -> ReadError {
+    match error.kind() {
+        io::ErrorKind::NotFound => ReadError::Missing { name: path.clone() },
+        _ if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
+            ReadError::NotRegular { name: path.clone(), kind: Kind::Symlink }
+        }
+        _ => ReadError::Io { name: path.clone(), source: error },
     }
 }
 
 impl<F: Fs> Shared<F> {
-    pub(crate) fn open_regular(&self, name: &Name) -> Result<(F::File, Stat), ReadError> {
-        let io_error = |source| ReadError::Io { name: name.clone(), source };
-        // Looked at before it is opened, because opening is a deed already: it wakes the writer of a pipe and rewinds
-        // a tape. And after, through the handle, because the name can have become something else in between.
-        let Some(seen) = self.look_at(name)? else {
-            return Err(ReadError::Missing { name: name.clone() });
-        };
-        seen.require_file(name)?;
-        let file = match self.root.open_file(name.as_os_str()) {
-            Ok(file) => file,
-            Err(error) => return Err(self.open_error(name, error)),
-        };
-        let stat = file.look_through().map_err(io_error)?.require_file(name)?;
-        Ok((file, stat))
-    }
-
-    /// Sorts out what became of a name between looking and opening.
-    fn open_error(&self, name: &Name, error: io::Error) -> ReadError {
-        match error.kind() {
-            io::ErrorKind::NotFound => ReadError::Missing { name: name.clone() },
-            _ if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
-                ReadError::NotRegular { name: name.clone(), kind: Kind::Symlink }
-            }
-            _ => ReadError::Io { name: name.clone(), source: error },
-        }
-    }
-
     fn look_at(&self, name: &Name) -> Result<Option<Look>, ReadError> {
         if name.is_reserved() {
             // Never served, never compared, whatever it is (I11).
             return Ok(None);
         }
-        self.root.look(name.as_os_str()).map_err(|source| ReadError::Io { name: name.clone(), source })
+        self.root.look(name.as_os_str()).map_err(|source| ReadError::Io { name: name.into(), source })
     }
 
     /// What a scan says about one directory entry; `None` for what does not concern us.
@@ -186,7 +193,7 @@ impl<F: Fs> Shared<F> {
             Err(error) => return problem(Unlisted::Failed(error.kind())),
         };
         match seen.kind {
-            Kind::File if self.is_readable(name, &seen) => Some(Found::File(parsed, seen.stat)),
+            Kind::File if self.is_readable(&self.root, name, &seen) => Some(Found::File(parsed, seen.stat)),
             Kind::File => problem(Unlisted::Unreadable),
             Kind::Folder => None,
             other => problem(Unlisted::NotRegular(other)),
@@ -194,15 +201,15 @@ impl<F: Fs> Shared<F> {
     }
 
     /// The permissions answer for nearly every file; only where they leave a doubt is the system asked.
-    fn is_readable(&self, name: &OsStr, seen: &Look) -> bool {
+    pub(crate) fn is_readable(&self, dir: &F::Dir, name: &OsStr, seen: &Look) -> bool {
         let all_may = seen.stat.mode & 0o444 == 0o444;
         let owner_may = seen.stat.mode & 0o400 != 0 && seen.uid == self.fs.user();
-        all_may || owner_may || self.root.may_read(name)
+        all_may || owner_may || dir.may_read(name)
     }
 }
 
 impl Look {
-    fn require_file(&self, name: &Name) -> Result<Stat, ReadError> {
+    fn require_file(&self, name: &TreePath) -> Result<Stat, ReadError> {
         match self.file() {
             Some(stat) => Ok(*stat),
             None => Err(ReadError::NotRegular { name: name.clone(), kind: self.kind }),

@@ -4,10 +4,12 @@
 //! what was announced or it is refused (I9); the file system is never filled to its last bytes (I20); and a file that
 //! is not finished, or finished and not committed, is removed when it is dropped.
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use rustix::io::Errno;
+use shoal_proto::path::RelPath;
 
 use crate::durable::Durability;
 use crate::fault;
@@ -16,8 +18,10 @@ use crate::fs::{Fs, FsDir, FsFile};
 use crate::name::Name;
 use crate::number::Number;
 use crate::os::Os;
-use crate::scan::ReadError;
-use crate::stat::{FileTime, Stat};
+use crate::path::TreePath;
+use crate::scan::{ReadError, open_regular};
+use crate::stat::{FileTime, Kind, Look, Stat};
+use crate::walk::Walker;
 
 /// How much to read or write at a time; both much less and much more were measured to be slower.
 pub const WRITE_BYTES: usize = 256 << 10;
@@ -46,6 +50,8 @@ pub struct StagedFile<F: Fs = Os> {
 #[derive(Debug)]
 pub struct FinishedFile<F: Fs = Os> {
     pub(crate) slot: Slot<F>,
+    /// A file or a symbolic link.
+    pub(crate) kind: Kind,
     pub(crate) stat: Stat,
 }
 
@@ -58,7 +64,7 @@ pub enum StageError {
     )]
     NoSpace {
         /// The file being staged.
-        name: Name,
+        name: TreePath,
         /// Bytes still to be written.
         needed: u64,
         /// Bytes that we would still use.
@@ -68,7 +74,7 @@ pub enum StageError {
     #[error("{name} has {written} bytes, {announced} were announced; not kept")]
     WrongLength {
         /// The file being staged.
-        name: Name,
+        name: TreePath,
         /// What was announced.
         announced: u64,
         /// What came, or would have.
@@ -78,13 +84,13 @@ pub enum StageError {
     #[error("{name} is a reserved name; not fetched")]
     Reserved {
         /// The name.
-        name: Name,
+        name: TreePath,
     },
     /// Any other refusal of the system.
     #[error("cannot write {name}")]
     Write {
         /// The file being staged.
-        name: Name,
+        name: TreePath,
         /// What the system said.
         source: io::Error,
     },
@@ -108,30 +114,69 @@ impl<F: Fs> Staging<F> {
     /// Begins a file that will be committed as `name`. If its length was announced, there must be space for all of it.
     pub fn create(&self, name: &Name, announced: Option<u64>) -> Result<StagedFile<F>, StageError> {
         if name.is_reserved() {
-            return Err(StageError::Reserved { name: name.clone() });
+            return Err(StageError::Reserved { name: name.into() });
         }
+        self.begin(&name.into(), announced)
+    }
+
+    /// As [`Self::create`], for a file anywhere in a share.
+    pub fn create_at(&self, path: &RelPath, announced: Option<u64>) -> Result<StagedFile<F>, StageError> {
+        self.begin(&path.into(), announced)
+    }
+
+    /// Stages a symbolic link that says `target`, with a time. It is never followed, whatever it says.
+    pub fn symlink_at(
+        &self,
+        path: &RelPath,
+        target: &OsStr,
+        mtime: FileTime,
+    ) -> Result<FinishedFile<F>, StageError> {
+        let path = TreePath::from(path);
+        self.require_space(&path, 0)?;
+        let slot = self.slot(path.clone());
+        let name = slot.number.file_name();
+        let make = || {
+            self.folder.staging.symlink(target, name.as_ref())?;
+            self.folder.staging.set_link_mtime(name.as_ref(), mtime)?;
+            self.folder.staging.look(name.as_ref())?.ok_or_else(|| Errno::NOENT.into())
+        };
+        match make() {
+            Ok(Look { kind: Kind::Symlink, stat, .. }) => {
+                Ok(FinishedFile { slot, kind: Kind::Symlink, stat })
+            }
+            Ok(_) => Err(self.write_error(&path, 0, Errno::IO.into())),
+            Err(error) => Err(self.write_error(&path, 0, error)),
+        }
+    }
+
+    fn begin(&self, name: &TreePath, announced: Option<u64>) -> Result<StagedFile<F>, StageError> {
         self.require_space(name, announced.unwrap_or(0))?;
-        let failed_syncs = self.folder.failed_syncs();
-        let number = self.folder.numbers.draw();
+        let slot = self.slot(name.clone());
         let file = self
             .folder
             .staging
-            .create_new(number.file_name().as_ref())
+            .create_new(slot.number.file_name().as_ref())
             .map_err(|source| self.write_error(name, announced.unwrap_or(0), source))?;
-        let slot =
-            Slot { folder: Arc::clone(&self.folder), number, name: name.clone(), failed_syncs, kept: false };
         if let Some(length) = announced.filter(|length| *length >= WRITE_OUT_BYTES) {
             self.reserve(&file, name, length)?;
         }
         Ok(StagedFile { slot, file, announced, written: 0, started: 0 })
     }
 
+    /// A place of our own; whatever comes to be in it is removed when it is dropped.
+    fn slot(&self, path: TreePath) -> Slot<F> {
+        let folder = Arc::clone(&self.folder);
+        let failed_syncs = folder.failed_syncs();
+        Slot { number: folder.numbers.draw(), folder, path, failed_syncs, kept: false }
+    }
+
     /// Compares a finished file with the present one of its name.
     ///
     /// Returns what the present one was seen as if the bytes are equal and nobody touched it meanwhile.
     pub fn same_content(&self, finished: &FinishedFile<F>) -> Result<Option<Stat>, StageError> {
-        let name = &finished.slot.name;
-        let (mut present, before) = match self.folder.open_regular(name) {
+        let name = &finished.slot.path;
+        let Ok((dir, last)) = Walker::new(&self.folder).open_parent(name) else { return Ok(None) };
+        let (mut present, before) = match open_regular(&*dir, last, name) {
             Ok(opened) => opened,
             Err(ReadError::Missing { .. } | ReadError::NotRegular { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -149,7 +194,7 @@ impl<F: Fs> Staging<F> {
     }
 
     /// Takes blocks for a large file at once, so that a full disk shows now and not after an hour.
-    fn reserve(&self, file: &F::File, name: &Name, length: u64) -> Result<(), StageError> {
+    fn reserve(&self, file: &F::File, name: &TreePath, length: u64) -> Result<(), StageError> {
         match file.reserve(length) {
             Ok(()) => Ok(()),
             Err(error) => match Errno::from_io_error(&error) {
@@ -159,7 +204,7 @@ impl<F: Fs> Staging<F> {
         }
     }
 
-    fn require_space(&self, name: &Name, needed: u64) -> Result<(), StageError> {
+    fn require_space(&self, name: &TreePath, needed: u64) -> Result<(), StageError> {
         let source = |source| StageError::Write { name: name.clone(), source };
         let free = self.folder.usable_space().map_err(source)?;
         match free {
@@ -168,7 +213,7 @@ impl<F: Fs> Staging<F> {
         }
     }
 
-    fn write_error(&self, name: &Name, needed: u64, source: io::Error) -> StageError {
+    fn write_error(&self, name: &TreePath, needed: u64, source: io::Error) -> StageError {
         if !is_out_of_space(&source) {
             return StageError::Write { name: name.clone(), source };
         }
@@ -178,9 +223,9 @@ impl<F: Fs> Staging<F> {
 }
 
 impl<F: Fs> StagedFile<F> {
-    /// The name that it will have.
-    pub fn name(&self) -> &Name {
-        &self.slot.name
+    /// Where it will be, from the root of the folder; in a flat one that is its name.
+    pub fn name(&self) -> &TreePath {
+        &self.slot.path
     }
 
     /// How many bytes it has so far.
@@ -195,7 +240,7 @@ impl<F: Fs> StagedFile<F> {
             return Err(self.wrong_length(announced, after));
         }
         if let Err(source) = self.file.write_all(bytes) {
-            return Err(self.staging().write_error(&self.slot.name, bytes.len() as u64, source));
+            return Err(self.staging().write_error(&self.slot.path, bytes.len() as u64, source));
         }
         self.written = after;
         if self.written - self.started >= WRITE_OUT_BYTES {
@@ -210,13 +255,18 @@ impl<F: Fs> StagedFile<F> {
     /// It gets the permissions of the file it is meant to replace, else those of a new file; never set-user-id,
     /// set-group-id or sticky (I12).
     pub fn finish(self, mtime: FileTime, replacing: Option<&Stat>) -> Result<FinishedFile<F>, StageError> {
+        let mode = replacing.map_or(self.slot.folder.new_file_mode, |replaced| replaced.mode);
+        self.finish_as(mtime, mode)
+    }
+
+    /// As [`Self::finish`], with these permissions; of them the lowest nine bits.
+    pub fn finish_as(self, mtime: FileTime, mode: u32) -> Result<FinishedFile<F>, StageError> {
         if let Some(announced) = self.announced.filter(|announced| *announced != self.written) {
             return Err(self.wrong_length(announced, self.written));
         }
-        let mode = replacing.map_or(self.slot.folder.new_file_mode, |replaced| replaced.mode) & 0o777;
-        let stat = self.seal(mtime, mode);
-        stat.map_err(|source| self.staging().write_error(&self.slot.name, 0, source))
-            .map(|stat| FinishedFile { slot: self.slot, stat })
+        let stat = self.seal(mtime, mode & 0o777);
+        stat.map_err(|source| self.staging().write_error(&self.slot.path, 0, source))
+            .map(|stat| FinishedFile { slot: self.slot, kind: Kind::File, stat })
     }
 
     fn seal(&self, mtime: FileTime, mode: u32) -> io::Result<Stat> {
@@ -236,12 +286,12 @@ impl<F: Fs> StagedFile<F> {
         self.started = self.written;
         match self.announced {
             Some(_) => Ok(()),
-            None => self.staging().require_space(&self.slot.name, WRITE_OUT_BYTES),
+            None => self.staging().require_space(&self.slot.path, WRITE_OUT_BYTES),
         }
     }
 
     fn wrong_length(&self, announced: u64, written: u64) -> StageError {
-        StageError::WrongLength { name: self.slot.name.clone(), announced, written }
+        StageError::WrongLength { name: self.slot.path.clone(), announced, written }
     }
 
     fn staging(&self) -> Staging<F> {
@@ -250,9 +300,9 @@ impl<F: Fs> StagedFile<F> {
 }
 
 impl<F: Fs> FinishedFile<F> {
-    /// The name that it will have.
-    pub fn name(&self) -> &Name {
-        &self.slot.name
+    /// Where it will be, from the root of the folder; in a flat one that is its name.
+    pub fn name(&self) -> &TreePath {
+        &self.slot.path
     }
 
     /// What it is: the time is what the file system made of the one asked for.
@@ -262,7 +312,7 @@ impl<F: Fs> FinishedFile<F> {
 
     /// Shows `visit` the bytes of the file, piece by piece.
     pub fn read_each(&self, mut visit: impl FnMut(&[u8])) -> Result<(), StageError> {
-        let name = || self.slot.name.clone();
+        let name = || self.slot.path.clone();
         let mut read = || {
             let mut file = self.slot.open()?;
             let mut buffer = vec![0; WRITE_BYTES];
@@ -283,7 +333,7 @@ impl<F: Fs> FinishedFile<F> {
 pub(crate) struct Slot<F: Fs> {
     folder: Arc<Shared<F>>,
     pub(crate) number: Number,
-    pub(crate) name: Name,
+    pub(crate) path: TreePath,
     /// How many syncs of the file system had failed when it was begun.
     pub(crate) failed_syncs: u64,
     kept: bool,
@@ -296,9 +346,9 @@ impl<F: Fs> Slot<F> {
     }
 
     /// From here on somebody else answers for what is in the slot.
-    pub(crate) fn hand_over(mut self) -> (Number, Name) {
+    pub(crate) fn hand_over(mut self) -> Number {
         self.kept = true;
-        (self.number, self.name.clone())
+        self.number
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use shoal_proto::record::Timestamp;
+
 /// A moment as file systems keep it: seconds since 1970, negative before, and nanoseconds.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub struct FileTime {
@@ -92,10 +94,82 @@ pub struct Look {
     pub stat: Stat,
 }
 
+/// What a deed was planned against: so much of a [`Look`] as an index keeps.
+///
+/// The device is left out: nothing below a folder is ever taken from another one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Expected {
+    /// What it was.
+    pub kind: Kind,
+    /// Its number on the device.
+    pub ino: u64,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When its content changed last.
+    pub mtime: FileTime,
+    /// When anything about it changed last.
+    pub ctime: FileTime,
+    /// Its permission bits; only the lowest nine count.
+    pub mode: u32,
+}
+
+impl Expected {
+    /// Whether this is still so: of a folder, whose times change with what is in it, that it is the same one with the
+    /// same permissions; of anything else that nothing about it has changed.
+    pub fn is_met_by(&self, seen: &Look) -> bool {
+        self.kind == seen.kind
+            && match self.kind {
+                Kind::Folder => (self.ino, self.mode & 0o777) == (seen.stat.ino, seen.stat.mode & 0o777),
+                _ => self.is_met_by_file(&seen.stat),
+            }
+    }
+
+    /// The same of what is no folder, whose kind is known.
+    pub(crate) fn is_met_by_file(&self, seen: &Stat) -> bool {
+        (self.ino, self.size, self.mtime, self.ctime) == (seen.ino, seen.size, seen.mtime, seen.ctime)
+    }
+}
+
+impl From<&Stat> for Expected {
+    /// For what was seen of a plain file.
+    fn from(stat: &Stat) -> Self {
+        let Stat { ino, size, mtime, ctime, mode, .. } = *stat;
+        Self { kind: Kind::File, ino, size, mtime, ctime, mode }
+    }
+}
+
+impl From<Timestamp> for FileTime {
+    fn from(time: Timestamp) -> Self {
+        Self { secs: time.seconds, nanos: time.nanos() }
+    }
+}
+
+impl From<FileTime> for Timestamp {
+    /// Nanoseconds beyond a second, which no file system tells, count as none.
+    fn from(time: FileTime) -> Self {
+        Self::new(time.secs, time.nanos).or_else(|| Self::new(time.secs, 0)).unwrap_or_default()
+    }
+}
+
 impl Look {
     /// What was seen, if it is a plain file.
     pub fn file(&self) -> Option<&Stat> {
         (self.kind == Kind::File).then_some(&self.stat)
+    }
+
+    /// What this would be expected as later.
+    pub fn expected(&self) -> Expected {
+        let Stat { ino, size, mtime, ctime, mode, .. } = self.stat;
+        Expected { kind: self.kind, ino, size, mtime, ctime, mode }
+    }
+
+    /// Whether this is what was seen then, renamed at most: of a folder the same one, of anything else the same version.
+    pub(crate) fn same_apart_from_rename(&self, then: &Self) -> bool {
+        self.kind == then.kind
+            && match self.kind {
+                Kind::Folder => self.is_same_thing(then),
+                _ => self.stat.same_apart_from_rename(&then.stat),
+            }
     }
 
     /// Whether this is the very same thing, by device and inode.

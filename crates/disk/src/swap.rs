@@ -1,9 +1,11 @@
-//! Putting one finished file into its place, without ever losing what was there.
+//! Putting one finished thing into its place, or taking one away, without ever losing what was there.
 //!
 //! Promise: the name always holds a complete file, old or new (I8). What the swap displaced is looked at afterwards,
 //! when nobody can put anything else in its place: if it is what the swap was planned against it goes to history, and if
 //! it is anything newer, the user's, it is put back. Whatever comes out of the folder on any of these ways and is not
 //! ours ends in history; if even that fails it stays in its slot, where the next start finds it by the batch's list.
+//!
+//! A folder is displaced only if it is empty, and then nothing of it is kept.
 
 use std::ffi::OsStr;
 use std::io;
@@ -12,23 +14,28 @@ use std::sync::atomic::Ordering;
 use rustix::io::Errno;
 
 use crate::durable::sync_names;
+use crate::escape::Escaped;
 use crate::fault::{Point, reach};
 use crate::folder::Shared;
 use crate::fs::{Fs, FsDir, FsFile};
-use crate::name::Name;
 use crate::number::Number;
-use crate::stat::{Look, Stat};
+use crate::stat::{Expected, Kind, Look, Stat};
+
+/// Of what is in a folder that was to be empty so many names are told.
+pub const INSIDE_TOLD_MAX: usize = 16;
 
 /// What became of a swap.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Swapped {
-    /// Ours has the name; nothing was displaced.
+    /// Ours has the name; nothing was displaced but perhaps an empty folder.
     New,
-    /// Ours has the name; what it displaced is in history under the number, and was seen as this.
+    /// Ours has the name, or nothing has; what it displaced is in history under the number, and was seen as this.
     Replaced(Stat),
     /// The name was not, or did not stay, what was expected. Ours is removed. If something of the user's was displaced
     /// and could not go back, it is in history under the number, and was seen as this.
     ChangedHere(Option<Stat>),
+    /// The folder that has the name is not empty: some names in it, escaped. Ours is removed.
+    NotEmpty(Vec<String>),
 }
 
 /// The system refused a step.
@@ -39,95 +46,155 @@ pub(crate) struct SwapError {
     pub(crate) unsettled: bool,
 }
 
-/// A finished file in its slot, about to be swapped in.
+/// A slot and a name in an open folder, about to change places.
 pub(crate) struct Swap<'a, F: Fs> {
     pub(crate) folder: &'a Shared<F>,
     pub(crate) number: Number,
-    pub(crate) name: &'a Name,
-    pub(crate) ours: &'a Stat,
+    pub(crate) dir: &'a F::Dir,
+    pub(crate) name: &'a OsStr,
+    /// What we have put into the slot; `None` if there is nothing in it.
+    pub(crate) ours: Option<&'a Look>,
 }
 
 type SwapResult = Result<Swapped, SwapError>;
 
 impl<F: Fs> Swap<'_, F> {
-    /// Gives our file the name, if the name still is what was `expected`: absent, or this version of a file.
-    pub(crate) fn perform(&self, expected: Option<&Stat>) -> SwapResult {
-        let present = match self.folder.root.look(self.name.as_os_str()) {
+    /// Gives ours the name, if the name still is what was `expected`: absent, or this.
+    pub(crate) fn perform(&self, expected: Option<&Expected>) -> SwapResult {
+        let present = match self.dir.look(self.name) {
             Ok(present) => present,
             Err(error) => return self.give_up(error),
         };
         let as_expected = match (&present, expected) {
             (None, None) => true,
-            (Some(present), Some(expected)) => {
-                present.file().is_some_and(|present| present.same_version(expected))
-            }
+            (Some(present), Some(expected)) => expected.is_met_by(present),
             _ => false,
         };
         if !as_expected {
             return self.changed_here();
         }
         reach(Point::Checked);
-        match expected {
+        match &present {
             None => self.take_free_name(),
-            Some(expected) => self.replace(expected),
+            Some(present) if present.kind == Kind::Folder => self.replace_folder(present),
+            Some(present) => self.replace(present),
         }
     }
 
-    fn take_free_name(&self) -> SwapResult {
-        let Shared { staging, root, .. } = self.folder;
-        let (slot, name) = (self.number.file_name(), self.name.as_os_str());
-        let moved = if self.folder.has_plain_renames() {
-            Err(Errno::INVAL.into())
-        } else {
-            staging.move_to_free(slot.as_ref(), root, name)
+    /// Takes what has the name away, if it still is the file or link that was `expected`.
+    pub(crate) fn take_away(&self, expected: &Expected) -> SwapResult {
+        let present = match self.dir.look(self.name) {
+            Ok(Some(present)) if expected.is_met_by(&present) => present,
+            Ok(_) => return self.changed_here(),
+            Err(error) => return self.give_up(error),
         };
-        match moved {
+        reach(Point::Checked);
+        let slot = self.number.file_name();
+        let taken = match self.free_rename(self.dir, self.name, &self.folder.staging, slot.as_ref()) {
+            // The number was drawn for this deed alone, so that nothing can be there to be replaced.
+            Err(error) if lacks_flags(&error) => {
+                self.dir.move_over(self.name, &self.folder.staging, slot.as_ref())
+            }
+            other => other,
+        };
+        match taken {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.changed_here(),
+            Err(error) => return self.give_up(error),
+        }
+        reach(Point::Swapped);
+        let displaced = self.in_slot()?;
+        if !displaced.same_apart_from_rename(&present) {
+            return self.return_taken();
+        }
+        match self.folder.file_away(self.number, &displaced) {
+            Ok(()) => Ok(Swapped::Replaced(displaced.stat)),
+            Err(source) => {
+                let undone = matches!(self.return_taken()?, Swapped::ChangedHere(None));
+                Err(SwapError { source, unsettled: !undone })
+            }
+        }
+    }
+
+    /// Undoes a taking away, unless the user has given the name to something else since.
+    fn return_taken(&self) -> SwapResult {
+        let slot = self.number.file_name();
+        let (staging, slot) = (&self.folder.staging, slot.as_ref());
+        let returned = match self.free_rename(staging, slot, self.dir, self.name) {
+            Err(error) if lacks_flags(&error) => match self.dir.look(self.name) {
+                Ok(None) => staging.move_over(slot, self.dir, self.name),
+                Ok(Some(_)) => Err(Errno::EXIST.into()),
+                Err(error) => Err(error),
+            },
+            other => other,
+        };
+        match returned {
+            Ok(()) => Ok(Swapped::ChangedHere(None)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.keep_slot(),
+            Err(source) => Err(SwapError { source, unsettled: true }),
+        }
+    }
+
+    /// A rename to a free name, with `EINVAL` at once where that is known not to be there.
+    fn free_rename(&self, from_dir: &F::Dir, from: &OsStr, to_dir: &F::Dir, to: &OsStr) -> io::Result<()> {
+        if self.folder.has_plain_renames() {
+            return Err(Errno::INVAL.into());
+        }
+        let moved = from_dir.move_to_free(from, to_dir, to);
+        if moved.as_ref().is_err_and(lacks_flags) {
+            self.folder.plain_renames.store(true, Ordering::Relaxed);
+        }
+        moved
+    }
+
+    fn take_free_name(&self) -> SwapResult {
+        let slot = self.number.file_name();
+        match self.free_rename(&self.folder.staging, slot.as_ref(), self.dir, self.name) {
             Ok(()) => Ok(Swapped::New),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.changed_here(),
-            Err(error) if lacks_flags(&error) => {
-                self.folder.plain_renames.store(true, Ordering::Relaxed);
-                self.link_to_free_name()
-            }
+            Err(error) if lacks_flags(&error) => self.link_to_free_name(),
             Err(error) => self.give_up(error),
         }
     }
 
     /// A link does not replace anything either.
     fn link_to_free_name(&self) -> SwapResult {
-        let Shared { staging, root, .. } = self.folder;
-        let (slot, name) = (self.number.file_name(), self.name.as_os_str());
-        match staging.link(slot.as_ref(), root, name) {
+        let staging = &self.folder.staging;
+        let slot = self.number.file_name();
+        match staging.link(slot.as_ref(), self.dir, self.name) {
             Ok(()) => {
                 // Should the slot stay, it is a second name of the same file, and the next start removes it.
                 let _ = staging.remove(slot.as_ref());
                 Ok(Swapped::New)
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.changed_here(),
-            // A file system with neither: nothing is left but to rename at once after having looked.
-            Err(error) if lacks_links(&error) => match staging.move_over(slot.as_ref(), root, name) {
-                Ok(()) => Ok(Swapped::New),
-                Err(error) => self.give_up(error),
-            },
+            // A file system with neither, or a folder: nothing is left but to rename at once after having looked.
+            Err(error) if lacks_links(&error) => {
+                match staging.move_over(slot.as_ref(), self.dir, self.name) {
+                    Ok(()) => Ok(Swapped::New),
+                    Err(error) => self.give_up(error),
+                }
+            }
             Err(error) => self.give_up(error),
         }
     }
 
-    fn replace(&self, expected: &Stat) -> SwapResult {
+    fn replace(&self, present: &Look) -> SwapResult {
         if self.folder.has_plain_renames() {
-            return self.replace_without_exchange(expected);
+            return self.replace_without_exchange(present);
         }
         match self.exchange() {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return self.changed_here(),
             Err(error) if lacks_flags(&error) => {
                 self.folder.plain_renames.store(true, Ordering::Relaxed);
-                return self.replace_without_exchange(expected);
+                return self.replace_without_exchange(present);
             }
             Err(error) => return self.give_up(error),
         }
         reach(Point::Swapped);
         let displaced = self.in_slot()?;
-        if !displaced.file().is_some_and(|displaced| displaced.same_apart_from_rename(expected)) {
+        if !displaced.same_apart_from_rename(present) {
             return self.put_back();
         }
         match self.folder.file_away(self.number, &displaced) {
@@ -137,6 +204,55 @@ impl<F: Fs> Swap<'_, F> {
                 Err(SwapError { source, unsettled: !undone })
             }
         }
+    }
+
+    /// An empty folder gives way; what was taken out of it is durable elsewhere before its name goes.
+    fn replace_folder(&self, present: &Look) -> SwapResult {
+        match vacant(self.dir, self.name, present) {
+            Ok(Vacancy::Empty(opened)) => {
+                if let Err(error) = sync_names(&opened) {
+                    return self.give_up(error);
+                }
+            }
+            Ok(Vacancy::Holds(inside)) => {
+                self.remove_ours();
+                return Ok(Swapped::NotEmpty(inside));
+            }
+            Ok(Vacancy::Gone) => return self.changed_here(),
+            Err(error) => return self.give_up(error),
+        }
+        if self.folder.has_plain_renames() {
+            return self.replace_folder_without_exchange();
+        }
+        match self.exchange() {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.changed_here(),
+            Err(error) if lacks_flags(&error) => {
+                self.folder.plain_renames.store(true, Ordering::Relaxed);
+                return self.replace_folder_without_exchange();
+            }
+            Err(error) => return self.give_up(error),
+        }
+        reach(Point::Swapped);
+        let displaced = self.in_slot()?;
+        if !displaced.is_same_thing(present) {
+            return self.put_back();
+        }
+        match self.folder.staging.remove_dir(self.number.file_name().as_ref()) {
+            Ok(()) => Ok(Swapped::New),
+            // Something was put into it meanwhile.
+            Err(_) => self.put_back(),
+        }
+    }
+
+    /// Without an exchange the name is nobody's for a moment: a file cannot be renamed over a folder.
+    fn replace_folder_without_exchange(&self) -> SwapResult {
+        match self.dir.remove_dir(self.name) {
+            Ok(()) => {}
+            Err(error) if is_change_of_user(&error) => return self.changed_here(),
+            Err(error) => return self.give_up(error),
+        }
+        self.take_free_name().map_err(|error| SwapError { unsettled: true, ..error })
     }
 
     /// Undoes an exchange that displaced the user's newer edit.
@@ -149,8 +265,8 @@ impl<F: Fs> Swap<'_, F> {
         }
         reach(Point::PutBack);
         let came_out = self.in_slot()?;
-        if came_out.file().is_some_and(|came_out| came_out.same_apart_from_rename(self.ours)) {
-            return self.changed_here();
+        if self.ours.is_some_and(|ours| came_out.same_apart_from_rename(ours)) && self.remove_ours() {
+            return Ok(Swapped::ChangedHere(None));
         }
         // The user has replaced or edited ours since, so that is the newest and belongs into the folder; what he had
         // before goes to history. Should he have been quicker once more, then that does: nothing is lost either way.
@@ -164,19 +280,18 @@ impl<F: Fs> Swap<'_, F> {
     /// For file systems that cannot exchange: the old file gets its second name in history first, or a copy where there
     /// are no links, then ours is renamed over it. What cannot be excluded here is that the user renames another file
     /// over the name between our last look and our rename, a few microseconds; edits in place are in what was linked.
-    fn replace_without_exchange(&self, expected: &Stat) -> SwapResult {
-        let Shared { staging, root, .. } = self.folder;
-        let (slot, name) = (self.number.file_name(), self.name.as_os_str());
-        let linked = if expected.nlink > 1 {
+    fn replace_without_exchange(&self, present: &Look) -> SwapResult {
+        let Shared { staging, history, .. } = self.folder;
+        let slot = self.number.file_name();
+        let linked = if present.stat.nlink > 1 {
             Err(Errno::MLINK.into())
         } else {
             // Durable before ours is renamed over the only other name of it, for the same reason as a copy is.
-            root.link(name, &self.folder.history, slot.as_ref())
-                .and_then(|()| sync_names(&self.folder.history))
+            self.dir.link(self.name, history, slot.as_ref()).and_then(|()| sync_names(history))
         };
         let linked = match linked {
-            Err(error) if lacks_links(&error) => match root.look(name) {
-                Ok(Some(present)) => self.folder.copy_away(root, name, self.number, &present),
+            Err(error) if lacks_links(&error) => match self.dir.look(self.name) {
+                Ok(Some(present)) => self.folder.copy_away(self.dir, self.name, self.number, &present),
                 Ok(None) => return self.changed_here(),
                 Err(error) => Err(error),
             },
@@ -188,16 +303,24 @@ impl<F: Fs> Swap<'_, F> {
             Err(error) => return self.give_up(error),
         }
         reach(Point::Linked);
-        let unchanged = |seen: Option<Look>| {
-            seen.and_then(|seen| seen.file().copied()).filter(|seen| seen.same_apart_from_rename(expected))
-        };
-        let Some(displaced) = root.look(name).map(unchanged).unwrap_or_default() else {
+        let unchanged = |seen: Option<Look>| seen.filter(|seen| seen.same_apart_from_rename(present));
+        let Some(displaced) = self.dir.look(self.name).map(unchanged).unwrap_or_default() else {
             // What was linked is the user's; it costs nothing to keep it.
-            let kept = self.folder.history.look(slot.as_ref()).ok().flatten().map(|seen| seen.stat);
+            let kept = history.look(slot.as_ref()).ok().flatten().map(|seen| seen.stat);
             return self.changed_here().map(|_| Swapped::ChangedHere(kept));
         };
-        match staging.move_over(slot.as_ref(), root, name) {
-            Ok(()) => Ok(Swapped::Replaced(displaced)),
+        let is_folder = self.ours.is_some_and(|ours| ours.kind == Kind::Folder);
+        // A folder cannot be renamed over a file: the name is nobody's for a moment.
+        if is_folder && let Err(error) = self.dir.remove(self.name) {
+            return self.give_up(error);
+        }
+        match staging.move_over(slot.as_ref(), self.dir, self.name) {
+            Ok(()) => Ok(Swapped::Replaced(displaced.stat)),
+            Err(source) if is_folder => {
+                self.remove_ours();
+                let returned = history.move_over(slot.as_ref(), self.dir, self.name);
+                Err(SwapError { source, unsettled: returned.is_err() })
+            }
             Err(error) => self.give_up(error),
         }
     }
@@ -212,8 +335,7 @@ impl<F: Fs> Swap<'_, F> {
     }
 
     fn exchange(&self) -> io::Result<()> {
-        let Shared { staging, root, .. } = self.folder;
-        staging.exchange(self.number.file_name().as_ref(), root, self.name.as_os_str())
+        self.folder.staging.exchange(self.number.file_name().as_ref(), self.dir, self.name)
     }
 
     fn in_slot(&self) -> Result<Look, SwapError> {
@@ -234,10 +356,56 @@ impl<F: Fs> Swap<'_, F> {
         Err(SwapError { source, unsettled: false })
     }
 
-    /// Called only where the slot is known to hold our own file. If it cannot be removed, the next start does it.
-    fn remove_ours(&self) {
-        let _ = self.folder.staging.remove(self.number.file_name().as_ref());
+    /// Called only where the slot is known to hold our own, or nothing. If it cannot be removed, the next start does it,
+    /// unless the user has put something into a folder of ours, and the answer is `false`.
+    fn remove_ours(&self) -> bool {
+        let (staging, slot) = (&self.folder.staging, self.number.file_name());
+        match self.ours {
+            None => true,
+            Some(Look { kind: Kind::Folder, .. }) => staging.remove_dir(slot.as_ref()).is_ok(),
+            Some(_) => {
+                let _ = staging.remove(slot.as_ref());
+                true
+            }
+        }
     }
+}
+
+/// What was found in a folder that was to be empty.
+pub(crate) enum Vacancy<D> {
+    /// Nothing.
+    Empty(D),
+    /// Some of the names in it, escaped.
+    Holds(Vec<String>),
+    /// The folder is no longer there, or another one.
+    Gone,
+}
+
+/// Looks into the folder that was seen under a name.
+pub(crate) fn vacant<D: FsDir>(dir: &D, name: &OsStr, seen: &Look) -> io::Result<Vacancy<D>> {
+    let opened = match dir.enter(name) {
+        Ok(opened) => opened,
+        Err(error) if is_change_of_user(&error) => return Ok(Vacancy::Gone),
+        Err(error) => return Err(error),
+    };
+    if !opened.look_through()?.is_same_thing(seen) {
+        return Ok(Vacancy::Gone);
+    }
+    let mut inside = Vec::new();
+    opened.for_each(|name, _| {
+        if inside.len() < INSIDE_TOLD_MAX {
+            inside.push(Escaped(name.as_encoded_bytes()).to_string());
+        }
+    })?;
+    Ok(if inside.is_empty() { Vacancy::Empty(opened) } else { Vacancy::Holds(inside) })
+}
+
+/// Whether a folder could not be opened or removed because it has become something else, or no longer is empty.
+pub(crate) fn is_change_of_user(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NOTEMPTY | Errno::EXIST)
+    )
 }
 
 impl<F: Fs> Shared<F> {
@@ -246,7 +414,8 @@ impl<F: Fs> Shared<F> {
     /// A file with other names is copied: an edit through one of those would change the kept version too (E16).
     pub(crate) fn file_away(&self, number: Number, displaced: &Look) -> io::Result<()> {
         let slot = number.file_name();
-        if displaced.file().is_some_and(|file| file.nlink > 1)
+        if displaced.kind != Kind::Folder
+            && displaced.stat.nlink > 1
             && self.copy_away(&self.staging, slot.as_ref(), number, displaced).is_ok()
         {
             return self.staging.remove(slot.as_ref());
@@ -268,7 +437,11 @@ impl<F: Fs> Shared<F> {
     /// Copies a file into history with its time, through a slot, so that no part of a copy ever has the number.
     fn copy_away(&self, from: &F::Dir, name: &OsStr, number: Number, seen: &Look) -> io::Result<()> {
         let slot = self.numbers.draw().file_name();
-        let copy = || {
+        let copy_link = || {
+            self.staging.symlink(&from.read_link(name)?, slot.as_ref())?;
+            self.staging.set_link_mtime(slot.as_ref(), seen.stat.mtime)
+        };
+        let copy_file = || {
             let mut source = from.open_file(name)?;
             let mut target = self.staging.create_new(slot.as_ref())?;
             io::copy(&mut source, &mut target)?;
@@ -278,6 +451,13 @@ impl<F: Fs> Shared<F> {
             if !source.look_through()?.stat.same_version(&seen.stat) {
                 return Err(io::Error::from(io::ErrorKind::ResourceBusy));
             }
+            Ok(())
+        };
+        let copy = || {
+            match seen.kind {
+                Kind::Symlink => copy_link()?,
+                _ => copy_file()?,
+            }
             self.staging.move_over(slot.as_ref(), &self.history, number.file_name().as_ref())?;
             // The caller is about to give the original up, by a change of other names: nothing but this keeps a power
             // cut from letting that one reach the disk alone.
@@ -286,13 +466,13 @@ impl<F: Fs> Shared<F> {
         copy().inspect_err(|_| drop(self.staging.remove(slot.as_ref())))
     }
 
-    fn has_plain_renames(&self) -> bool {
+    pub(crate) fn has_plain_renames(&self) -> bool {
         self.plain_renames.load(Ordering::Relaxed)
     }
 }
 
 /// Whether the file system, or an old kernel, does not know the flags of a rename.
-fn lacks_flags(error: &io::Error) -> bool {
+pub(crate) fn lacks_flags(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
 }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use tempfile::TempDir;
 
 use crate::durable::Durability;
+use crate::mem::Quirks;
 use crate::{
     Committed, Deed, FileTime, FinishedFile, Folder, FolderOptions, Fs, Kept, Name, Outcome, Placement,
     Recovered, Stat,
@@ -27,6 +28,32 @@ pub(crate) const WAYS: [Way; 4] = [
 pub(crate) struct Way {
     pub(crate) plain_renames: bool,
     pub(crate) durability: Durability,
+}
+
+/// The file systems that are tried, by their manners.
+pub(crate) fn disks() -> Vec<(&'static str, Quirks)> {
+    let whole = Quirks::default();
+    let each = Quirks { durability: Durability::EachFile, ..whole.clone() };
+    let plain = Quirks { renames_with_flags: false, ..each.clone() };
+    vec![
+        ("like ext4", whole.clone()),
+        ("each file synced", each.clone()),
+        ("plain renames, whole syncs", Quirks { renames_with_flags: false, ..whole.clone() }),
+        ("plain renames", plain.clone()),
+        (
+            "like FAT",
+            Quirks {
+                links: false,
+                keeps_modes: false,
+                folds_case: true,
+                time_step: 2_000_000_000,
+                reuses_numbers: true,
+                ..plain
+            },
+        ),
+        ("numbers reused", Quirks { reuses_numbers: true, ..whole }),
+        ("names durable at once", Quirks { syncs_directories: false, ..each }),
+    ]
 }
 
 /// A temporary folder of a user.
@@ -123,7 +150,7 @@ pub(crate) fn all_placed(committed: &[Committed]) -> bool {
 /// The versions in history, as (name, content), oldest first.
 pub(crate) fn versions<F: Fs>(folder: &Folder<F>) -> Vec<(String, String)> {
     let read = |kept: &Kept| {
-        let name = kept.name.as_ref().map_or_else(|| "?".into(), Name::to_string);
+        let name = kept.name.as_ref().map_or_else(|| "?".into(), ToString::to_string);
         let content = std::io::read_to_string(folder.history().open(kept.number).unwrap()).unwrap();
         (name, content)
     };

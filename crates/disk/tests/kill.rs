@@ -91,7 +91,8 @@ fn check(path: &Path) -> u64 {
     let folder = open(path);
     let mut kept = BTreeSet::new();
     for version in folder.history().list().unwrap() {
-        let name = version.name.clone().expect("no version loses its name");
+        let path = version.name.as_ref().expect("no version loses its name");
+        let name = path.flat_name().expect("the folder is flat");
         let round = round(&name, folder.history().open(version.number).unwrap());
         kept.insert((name, round));
     }

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::*;
 use crate::durable::Durability;
-use crate::fault::acting;
+use crate::fault::{Point, acting};
 use crate::mem::{Call, MemDisk, Quirks, Trouble};
-use crate::testing::{name, secs, versions};
+use crate::testing::{disks, name, secs, versions};
 use crate::{FileTime, Folder, FolderOptions, Recovered};
 
 /// How many power cuts are tried after each call.
@@ -145,32 +145,6 @@ fn disk_time(disk: &MemDisk, time: FileTime) -> FileTime {
     disk.user().write("/probe", "").unwrap();
     disk.user().touch("/probe", time).unwrap();
     disk.user().stat("/probe").unwrap().unwrap().mtime
-}
-
-/// The file systems that are tried, by their manners.
-fn disks() -> Vec<(&'static str, Quirks)> {
-    let whole = Quirks::default();
-    let each = Quirks { durability: Durability::EachFile, ..whole.clone() };
-    let plain = Quirks { renames_with_flags: false, ..each.clone() };
-    vec![
-        ("like ext4", whole.clone()),
-        ("each file synced", each.clone()),
-        ("plain renames, whole syncs", Quirks { renames_with_flags: false, ..whole.clone() }),
-        ("plain renames", plain.clone()),
-        (
-            "like FAT",
-            Quirks {
-                links: false,
-                keeps_modes: false,
-                folds_case: true,
-                time_step: 2_000_000_000,
-                reuses_numbers: true,
-                ..plain
-            },
-        ),
-        ("numbers reused", Quirks { reuses_numbers: true, ..whole }),
-        ("names durable at once", Quirks { syncs_directories: false, ..each }),
-    ]
 }
 
 /// Calls `act` for each sort of disk, with a lone file of each sort and with a batch.

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
 
 use super::*;
-use crate::fault::acting;
+use crate::fault::{Point, acting};
 use crate::testing::{Place, WAYS, all_placed, commit_one, name, names_in, placement, stage, versions};
 use crate::{FileTime, Folder};
 

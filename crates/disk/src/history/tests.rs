@@ -15,9 +15,9 @@ fn replace(place: &Place, folder: &crate::Folder, file: &str, content: &str) {
 }
 
 fn kept(number: u64, name: &str, filed: i64, size: u64) -> Kept {
-    let name = Some(crate::testing::name(name)).filter(|_| name != "?");
+    let name = Some(TreePath::from(&crate::testing::name(name))).filter(|path| path.as_bytes() != b"?");
     let mtime = FileTime::default();
-    Kept { number, name, by: String::new(), filed, size, mtime, late_edit: false }
+    Kept { number, name, kind: Kind::File, by: String::new(), filed, size, mtime, late_edit: false }
 }
 
 fn pair(name: &str, content: &str) -> (String, String) {
@@ -84,7 +84,7 @@ fn rows_read_as_they_were_written() {
         size: u64::MAX,
         mtime: FileTime { secs: i64::MIN, nanos: 999_999_999 },
         by: "a\tb\n\u{202e}".into(),
-        name: Name::parse([0xff; 255]).unwrap(),
+        path: TreePath::parse(&[0xff; 255]).unwrap(),
     };
     let line = row.encode();
     assert_eq!(Row::decode(line.trim_end_matches('\n').as_bytes()), Some(row));

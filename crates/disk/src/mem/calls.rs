@@ -5,13 +5,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::MutexGuard;
 
 use rustix::io::Errno;
 
-use super::image::{Entry, Id, Image, ROOT, USER};
+use super::image::{BLOCK_BYTES, Entry, Id, Image, ROOT, USER};
 use super::{Call, Handle, MemDisk, State};
 use crate::durable::Durability;
 use crate::fs::{Fs, FsDir, FsFile, PRIVATE, Space};
@@ -107,15 +108,19 @@ impl FsDir for MemDir {
         open_dir(&self.handle.disk, &mut state, node)
     }
 
+    fn enter(&self, name: &OsStr) -> io::Result<Self> {
+        self.open_dir(name)
+    }
+
     fn parent(&self) -> io::Result<Self> {
         let mut state = self.call(Call::Open, OsStr::new(".."))?;
         let node = state.image.parent(self.handle.node);
         open_dir(&self.handle.disk, &mut state, node)
     }
 
-    fn make_dir(&self, name: &OsStr) -> io::Result<()> {
+    fn make_dir_with(&self, name: &OsStr, wished: u32) -> io::Result<()> {
         let mut state = self.call(Call::MakeDir, name)?;
-        state.image.make_dir(self.handle.node, name.as_bytes(), 0o700)
+        state.image.make_dir(self.handle.node, name.as_bytes(), wished)
     }
 
     fn open_file(&self, name: &OsStr) -> io::Result<MemFile> {
@@ -176,6 +181,12 @@ impl FsDir for MemDir {
     fn symlink(&self, target: &OsStr, name: &OsStr) -> io::Result<()> {
         let mut state = self.call(Call::Symlink, name)?;
         state.image.symlink(self.handle.node, name.as_bytes(), target.as_bytes())
+    }
+
+    fn set_link_mtime(&self, name: &OsStr, mtime: FileTime) -> io::Result<()> {
+        let mut state = self.call(Call::SetTime, name)?;
+        let node = self.require(&state, name)?;
+        state.image.set_mtime(node, mtime)
     }
 
     fn read_link(&self, name: &OsStr) -> io::Result<OsString> {
@@ -275,6 +286,20 @@ impl FsFile for MemFile {
         let length = buffer.len().min(bytes.len() - offset);
         buffer[..length].copy_from_slice(&bytes[offset..offset + length]);
         Ok(length)
+    }
+
+    /// Blocks of zeros are holes here, as on a file system that finds them by itself.
+    fn next_data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
+        let state = self.call(Call::Read)?;
+        let bytes = &state.image.node(self.handle.node)?.live.bytes;
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
+        let is_hole = |block: &[u8]| block.iter().all(|byte| *byte == 0);
+        let blocks = || bytes.chunks(BLOCK_BYTES).enumerate().skip(from / BLOCK_BYTES);
+        let Some((first, _)) = blocks().find(|(_, block)| !is_hole(block)) else { return Ok(None) };
+        let end = blocks().find(|(at, block)| *at > first && is_hole(block));
+        let end = end.map_or(bytes.len(), |(at, _)| at * BLOCK_BYTES);
+        let start = (first * BLOCK_BYTES).max(from);
+        Ok((start < end).then_some(start as u64..end as u64))
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {

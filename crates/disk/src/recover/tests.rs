@@ -197,3 +197,39 @@ fn an_unfinished_fetch_is_removed() {
     assert_eq!((recovered.removed, recovered.problems.len()), (2, 0));
     assert_eq!(copy.staged(), ["of-somebody-else"]);
 }
+
+// I17, I34: what an earlier version, which knew no folders, has left behind.
+#[test]
+fn a_list_and_a_table_from_before_there_were_folders_are_understood() {
+    let place = Place::new();
+    drop(place.open());
+    let state = |name: &str| place.at(".shoal").join(name);
+    fs::write(state("staging/0000000000000007"), "the user's").unwrap();
+    fs::write(state("staging/0000000000000009"), "an unfinished fetch").unwrap();
+    let list = "shoal batch 1\n0000000000000007\t1\t3\t1600000000\t0\t192.0.2.7:9001\ta\\x09b\nend 1\n";
+    fs::write(state("staging/0000000000000008.list"), list).unwrap();
+    fs::write(state("history/0000000000000003"), "older").unwrap();
+    fs::write(state("history/table.tsv"), "0000000000000003\t-5\t5\t-7\t12\t\tname\\xff\n").unwrap();
+    let (folder, recovered) = place.reopen();
+    assert_eq!((recovered.problems, recovered.removed), (Vec::new(), 1));
+    assert_eq!(recovered.restored.len(), 1);
+    let kept = folder.history().list().unwrap();
+    assert!(kept[0].filed == -5 && kept[0].late_edit, "its size and time are those of the table: {kept:?}");
+    let expected = [("name\\xff".into(), "older".into()), ("a\\x09b".into(), "the user's".into())];
+    assert_eq!(versions(&folder), expected);
+    assert!(place.staged().is_empty());
+}
+
+// What lies in a folder is nobody's to throw away.
+#[test]
+fn a_folder_left_in_staging_is_removed_if_it_is_empty_and_told_if_not() {
+    let place = Place::new();
+    drop(place.open());
+    let slot = |number: u64| place.at(".shoal/staging").join(format!("{number:016x}"));
+    fs::create_dir(slot(5)).unwrap();
+    fs::create_dir(slot(6)).unwrap();
+    fs::write(slot(6).join("x"), "x").unwrap();
+    let (_folder, recovered) = place.reopen();
+    assert_eq!((recovered.removed, recovered.problems.len()), (1, 1), "{recovered:?}");
+    assert!(!slot(5).exists() && slot(6).join("x").exists());
+}

@@ -94,7 +94,7 @@ fn a_name_that_turns_into_a_link_while_it_is_opened_is_not_followed() {
     symlink("/etc/passwd", place.at("link")).unwrap();
     let folder = place.open();
     let error = folder.shared.root.open_file("link".as_ref()).unwrap_err();
-    let error = folder.shared.open_error(&name("link"), error);
+    let error = open_error(&(&name("link")).into(), error);
     assert!(matches!(error, ReadError::NotRegular { kind: Kind::Symlink, .. }), "{error}");
 }
 

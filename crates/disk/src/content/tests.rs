@@ -1,0 +1,160 @@
+//! Contents that are cut, with holes and without, and files that change under the reader.
+
+use shoal_proto::cut::segments;
+
+use super::*;
+use crate::mem::{MemDisk, Quirks};
+use crate::testing::Place;
+use crate::{Folder, FolderOptions, FsDir};
+
+fn path(text: &str) -> RelPath {
+    RelPath::parse(text.as_bytes()).unwrap()
+}
+
+fn open<F: Fs>(folder: &Folder<F>, at: &str) -> Opened<F> {
+    let expected = folder.tree().look(&path(at)).unwrap().unwrap().expected();
+    folder.tree().open(&path(at), &expected).unwrap().unwrap()
+}
+
+/// What the content is by the plain words of `proto`: all bytes in memory, no holes.
+fn by_the_book(bytes: &[u8]) -> (Vec<Segment>, Listed) {
+    let mut list = ListHasher::new();
+    let segment = |range: std::ops::Range<usize>| {
+        let bytes = &bytes[range];
+        let id = SegmentId::from_bytes(*blake3::hash(bytes).as_bytes());
+        Segment { id, length: u32::try_from(bytes.len()).unwrap() }
+    };
+    let segments: Vec<_> = segments(bytes).map(segment).collect();
+    segments.iter().for_each(|segment| list.push(*segment).unwrap());
+    (segments, list.finish())
+}
+
+/// Bytes without a pattern.
+fn noise(length: usize, mut seed: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        bytes.push(u8::try_from(seed >> 56).unwrap());
+    }
+    bytes
+}
+
+#[test]
+fn content_is_named_as_proto_names_it_with_holes_or_without() {
+    let zeros = |length| vec![0; length];
+    let contents = [
+        Vec::new(),
+        noise(5, 1),
+        noise(3 << 20, 2),
+        zeros(9 << 20),
+        zeros((4 << 20) + 1),
+        [noise(300_000, 3), zeros(9 << 20), noise(5_000, 4)].concat(),
+        [zeros(5 << 20), noise(2 << 20, 5), zeros(100_000), noise(300, 6), zeros(1 << 20)].concat(),
+    ];
+    let disk = MemDisk::new(Quirks::default());
+    disk.user().make_dir("/f").unwrap();
+    let (mem, _) = Folder::open_on(&disk, "/f".as_ref(), &FolderOptions::default()).unwrap();
+    let place = Place::new();
+    let real = place.open();
+    for (number, bytes) in contents.iter().enumerate() {
+        disk.user().write("/f/a", bytes).unwrap();
+        write_with_holes(&place.at("a"), bytes);
+        let expected = by_the_book(bytes);
+        let mut found = Vec::new();
+        let content = open(&mem, "a").cut(|segment| found.push(segment)).unwrap();
+        assert_eq!(
+            (&found, content),
+            (&expected.0, Content::Whole(expected.1.clone())),
+            "{number} in memory"
+        );
+        found.clear();
+        let content = open(&real, "a").cut(|segment| found.push(segment)).unwrap();
+        assert_eq!((found, content), (expected.0, Content::Whole(expected.1)), "{number} on this machine");
+    }
+}
+
+fn write_with_holes(path: &std::path::Path, bytes: &[u8]) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::File::create(path).unwrap();
+    file.set_len(bytes.len() as u64).unwrap();
+    for (number, block) in bytes.chunks(4096).enumerate() {
+        if block.iter().any(|byte| *byte != 0) {
+            file.write_all_at(block, number as u64 * 4096).unwrap();
+        }
+    }
+}
+
+// E11
+#[test]
+fn a_terabyte_of_holes_is_not_read() {
+    let place = Place::new();
+    let file = std::fs::File::create(place.at("a")).unwrap();
+    if file.set_len(1 << 40).is_err() {
+        println!("skipped: files cannot be so large here");
+        return;
+    }
+    let mut segments = 0;
+    let content = open(&place.open(), "a").cut(|segment| {
+        assert_eq!(segment, Segment::ZEROS);
+        segments += 1;
+    });
+    let Content::Whole(listed) = content.unwrap() else { panic!() };
+    assert_eq!((listed.size, listed.segments, segments), (1 << 40, 1 << 18, 1 << 18));
+}
+
+// I22, E4
+#[test]
+fn a_file_that_changes_while_it_is_read_has_no_name() {
+    type Act = fn(&MemDisk);
+    let acts: [(&str, Act); 3] = [
+        ("written to", |disk| disk.user().append("/f/a", "more").unwrap()),
+        ("cut short", |disk| disk.user().write("/f/a", "short").unwrap()),
+        ("rewritten", |disk| disk.user().write("/f/a", noise(3 << 20, 8)).unwrap()),
+    ];
+    for (how, act) in acts {
+        let disk = MemDisk::new(Quirks::default());
+        disk.user().make_dir("/f").unwrap();
+        disk.user().write("/f/a", noise(3 << 20, 7)).unwrap();
+        disk.set_time(crate::testing::secs(5));
+        let (folder, _) = Folder::open_on(&disk, "/f".as_ref(), &FolderOptions::default()).unwrap();
+        let opened = open(&folder, "a");
+        let mut first = true;
+        let content = opened.cut(|_| {
+            if std::mem::take(&mut first) {
+                act(&disk);
+            }
+        });
+        assert_eq!(content.unwrap(), Content::Changed, "{how}");
+        assert_eq!(opened.read_at(&mut [0; 10], 0).unwrap(), Span::Changed, "{how}");
+        let expected = opened.stat().into();
+        assert!(folder.tree().open(&path("a"), &expected).unwrap().is_none(), "{how}");
+    }
+}
+
+// I11, I23, C10
+#[test]
+fn only_the_expected_version_of_a_plain_file_is_opened_and_spans_end_where_it_does() {
+    let place = Place::new();
+    std::fs::create_dir(place.at("d")).unwrap();
+    place.write("d/a", "0123456789");
+    std::os::unix::fs::symlink("a", place.at("d/link")).unwrap();
+    let folder = place.open();
+    let opened = open(&folder, "d/a");
+    let mut buffer = [0; 4];
+    for (offset, read) in [(0, &b"0123"[..]), (8, b"89"), (10, b""), (u64::MAX, b"")] {
+        match opened.read_at(&mut buffer, offset) {
+            Ok(Span::Read(length)) => assert_eq!(&buffer[..length], read, "{offset}"),
+            // No file is that long, and some systems say so.
+            other => assert!(offset == u64::MAX && other.is_err(), "{offset}: {other:?}"),
+        }
+    }
+    let tree = folder.tree();
+    for other in ["d", "d/link", "d/none"] {
+        let seen = tree.look(&path(other)).unwrap();
+        let expected = seen.map_or_else(|| opened.stat().into(), |seen| seen.expected());
+        assert!(tree.open(&path(other), &expected).unwrap().is_none(), "{other}");
+    }
+    assert!(matches!(tree.open(&path("none/a"), &opened.stat().into()), Err(ContentError::Barred(_))));
+    folder.shared.root.open_dir("d".as_ref()).unwrap().remove("a".as_ref()).unwrap();
+    assert!(tree.open(&path("d/a"), &opened.stat().into()).unwrap().is_none());
+}
