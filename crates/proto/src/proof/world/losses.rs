@@ -87,7 +87,8 @@ impl<R: Rules> World<R> {
             let at = self.device(device);
             (at.writer, at.counter) = (writer, 0);
         } else {
-            self.exempt |= self.made_since(device, snapshot.counter);
+            let again = self.made_since(device, snapshot.counter);
+            (self.exempt, self.forgiven) = (self.exempt | again, self.forgiven | again);
             self.spent[device] = Dot { writer: now.writer, counter: now.counter };
             self.forked[device] = Dot { writer: snapshot.writer, counter: snapshot.counter };
         }

@@ -118,7 +118,8 @@ impl<R: Rules> World<R> {
             let made = self.new_version(device, path, new.content, past);
             let spent = self.spent[device];
             if dot.writer == spent.writer && dot.counter <= spent.counter {
-                self.exempt |= made; // Others know something else by this dot, perhaps something replaced.
+                // Others know something else by this dot, perhaps something replaced.
+                (self.exempt, self.forgiven) = (self.exempt | made, self.forgiven | made);
             }
             // Found on the disk without a base: it is what stood there before the index was lost.
             let before = if base.is_some() { 0 } else { slot.shown.embodies };
