@@ -1,4 +1,9 @@
 //! What jobs on a million paths cost: `cargo bench -p shoal-index`. Figures about bytes are printed first.
+//!
+//! Where other work shares the machine, time of the processor says more than time on the wall:
+//! `cargo bench -p shoal-index -- alone JOB FILE` does one job in a process of its own and prints both, and how much memory
+//! it took at most beyond what it began with. Jobs: `merge`, `shuffled` and `observe` make the file; `open`, `stream` and
+//! `give` read it.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and ends where it fails")]
 
@@ -29,20 +34,117 @@ const PUBLICATIONS: usize = 64;
 /// How many observations one job notes.
 const OBSERVED: usize = 10_000;
 
+/// How many records are asked for at once.
+const GIVEN: usize = 10_000;
+
 /// How many rows a page of the work has.
 const PAGE: usize = 1_000;
 
 fn main() {
-    for (name, path) in [("all diverging", diverging()), ("all settled", settled())] {
-        let index = open(path);
-        let usage = index.usage();
-        println!(
-            "{PATHS} paths, {name}: {} bytes of database a path, {} of memory",
-            std::fs::metadata(path).map_or(0, |file| file.len()) / PATHS,
-            (usage.agreeing + usage.paths + usage.segments) / 1_000_000
-        );
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [alone, job, file, ..] = &*arguments
+        && alone == "alone"
+    {
+        return do_alone(job, Path::new(file));
     }
+    for (name, path) in [("all diverging", diverging()), ("all settled", settled())] {
+        print_bytes(name, path);
+    }
+    print_what_streaming_takes(diverging());
     divan::main();
+}
+
+fn print_bytes(name: &str, file: &Path) {
+    let usage = open(file).usage();
+    println!(
+        "{PATHS} paths, {name}: {} bytes of database a path, {} of memory",
+        std::fs::metadata(file).map_or(0, |file| file.len()) / PATHS,
+        (usage.agreeing + usage.paths + usage.segments) / 1_000_000
+    );
+}
+
+/// In a process of its own, whose memory has not been used for anything else.
+fn print_what_streaming_takes(file: &Path) {
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = child.args(["alone", "stream"]).arg(file).output().unwrap();
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+}
+
+fn do_alone(job: &str, file: &Path) {
+    match job {
+        "merge" => {
+            let (mut index, publications) = (empty(file), published());
+            Spent::since_begin(job, || merge(&mut index, publications));
+            index.close().unwrap();
+        }
+        "shuffled" => {
+            let (mut index, publications) = (empty(file), publish(shuffled().into_iter()));
+            Spent::since_begin(job, || merge(&mut index, publications));
+            index.close().unwrap();
+        }
+        "observe" => Spent::since_begin(job, || observe(file)),
+        "open" => {
+            Spent::since_begin(job, || open(file).close().unwrap());
+            print_bytes(job, file);
+        }
+        "stream" => {
+            let index = open(file);
+            Spent::since_begin(job, || assert!(stream(&index) > 0));
+            index.close().unwrap();
+        }
+        "give" => {
+            let index = open(file);
+            Spent::since_begin(job, || give(&index));
+            index.close().unwrap();
+        }
+        _ => println!("no such job: {job}"),
+    }
+}
+
+/// What this process has spent.
+struct Spent {
+    wall: std::time::Instant,
+    /// In hundredths of a second: in the program, and in the system on its behalf.
+    processor: [u64; 2],
+    /// KiB of memory that are taken.
+    taken: u64,
+}
+
+impl Spent {
+    /// Prints what it takes to do this.
+    fn since_begin(name: &str, job: impl FnOnce()) {
+        // From here on the peak is counted anew.
+        let is_peak_known = std::fs::write("/proc/self/clear_refs", "5").is_ok();
+        let before = Self::now("VmRSS:");
+        job();
+        let after = Self::now("VmHWM:");
+        let [user, system] = [0, 1].map(|at| after.processor[at] - before.processor[at]);
+        println!(
+            "{name}: {:.2} s, of the processor {}.{:02} s and in the system {}.{:02} s",
+            (after.wall - before.wall).as_secs_f64(),
+            user / 100,
+            user % 100,
+            system / 100,
+            system % 100
+        );
+        if is_peak_known {
+            let more = after.taken.saturating_sub(before.taken);
+            println!("{name}: {more} KiB of memory at most, beyond {} KiB at its beginning", before.taken);
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a benchmark looks at the clock")]
+    fn now(memory: &str) -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(memory)).unwrap();
+        let taken = line.trim().trim_end_matches(" kB").parse().unwrap();
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        // After the name, which may hold anything, `utime` and `stime` are the twelfth and thirteenth.
+        let after_name = stat.rsplit(')').next().unwrap();
+        let mut ticks = after_name.split_whitespace().skip(11).map(|ticks| ticks.parse().unwrap());
+        let processor = [ticks.next().unwrap(), ticks.next().unwrap()];
+        Self { wall: std::time::Instant::now(), processor, taken }
+    }
 }
 
 /// An empty index takes in all records, as a stream of everything sends them.
@@ -68,9 +170,7 @@ fn merge_a_million_shuffled(bencher: Bencher<'_, '_>) {
         .counter(ItemsCount::new(PATHS))
         .with_inputs(|| {
             made += 1;
-            let mut records: Vec<_> = records().collect();
-            records.sort_by_cached_key(|record| (Leaf::of(&founding().share(), &record.path), record.hash()));
-            (empty(&folder.path().join(made.to_string())), publish(records.into_iter()))
+            (empty(&folder.path().join(made.to_string())), publish(shuffled().into_iter()))
         })
         .bench_local_values(|(mut index, publications)| merge(&mut index, publications));
 }
@@ -168,6 +268,12 @@ fn records() -> impl Iterator<Item = Record> {
     })
 }
 
+fn shuffled() -> Vec<Record> {
+    let mut records: Vec<_> = records().collect();
+    records.sort_by_cached_key(|record| (Leaf::of(&share(), &record.path), record.hash()));
+    records
+}
+
 fn published() -> Vec<Verified> {
     publish(records())
 }
@@ -220,6 +326,14 @@ fn stream(index: &Index) -> usize {
             None => return rows,
         }
     }
+}
+
+/// The records of the first leaves, some of each publication: each needs a proof.
+fn give(index: &Index) {
+    let mut hashes = Vec::new();
+    index.visit(&mut |_, some| hashes.extend_from_slice(some));
+    hashes.truncate(GIVEN);
+    assert!(!index.batches(&hashes).unwrap().is_empty());
 }
 
 fn open(path: &Path) -> Index {

@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension, params};
 use shoal_proto::batch::{Batch, Part};
 use shoal_proto::digest::{Digests, Leaf};
 use shoal_proto::hash::RecordHash;
-use shoal_proto::merkle::Proof;
+use shoal_proto::merkle::{self, Proof};
 use shoal_proto::publication::Publication;
 use shoal_proto::reconcile::Records;
 use shoal_proto::record::Record;
@@ -134,19 +134,17 @@ impl Index {
             let records = records.into_values().map(|(record, _)| record).collect();
             return Ok(Batch { publication: header, part: Part::Whole, records });
         }
-        let mut proofs = Vec::with_capacity(records.len());
-        for (&position, (_, hash)) in &records {
-            let proof = match &all {
-                Some(all) if all.get(usize::from(position)) == Some(hash) => {
-                    Publication::proof_of(all, position)
-                }
-                Some(_) => None,
-                None => self.proof(publication, position, hash)?,
-            };
-            proofs.push(
-                proof.ok_or_else(|| IndexError::damaged("a record that its publication does not prove"))?,
-            );
-        }
+        let proofs = match all {
+            Some(all) => proofs_in(&all, &records),
+            None => {
+                let one = |(&position, (_, hash)): (&u16, &(Record, RecordHash))| {
+                    self.proof(publication, position, hash)
+                };
+                records.iter().map(one).collect::<Result<Option<Vec<_>>, _>>()?
+            }
+        };
+        let proofs =
+            proofs.ok_or_else(|| IndexError::damaged("a record that its publication does not prove"))?;
         let records = records.into_values().map(|(record, _)| record).collect();
         Ok(Batch { publication: header, part: Part::Some(proofs), records })
     }
@@ -194,4 +192,12 @@ impl Index {
             .map_err(reading())?;
         Ok(found.map(|way| Proof { index: position, path: way.as_chunks::<32>().0.to_vec() }))
     }
+}
+
+/// Proofs of these records of a publication with all these hashes; `None` if one of them is not where it should be.
+fn proofs_in(all: &[RecordHash], records: &BTreeMap<u16, (Record, RecordHash)>) -> Option<Vec<Proof>> {
+    let is_there =
+        |(&position, (_, hash)): (&u16, &(Record, RecordHash))| all.get(usize::from(position)) == Some(hash);
+    let positions: Vec<u16> = records.keys().copied().collect();
+    records.iter().all(is_there).then(|| merkle::proofs(all, &positions))?
 }

@@ -38,6 +38,9 @@ impl Folders {
         is_live: bool,
         changed: &mut Vec<RelPath>,
     ) {
+        if self.change_in_last(path.as_bytes(), is_live) {
+            return;
+        }
         let mut at = path.parent();
         while let Some(folder) = at {
             let key = self.key_of(share, &folder);
@@ -54,6 +57,22 @@ impl Folders {
             at = folder.parent();
             changed.push(folder);
         }
+    }
+
+    /// As [`Self::change`], for a path in the folder of the last change whose answer stays what it is, as is mostly so.
+    /// `false`: it is not so, and nothing is done.
+    pub(crate) fn change_in_last(&mut self, path: &[u8], is_live: bool) -> bool {
+        let Some((folder, key)) = &self.last else { return false };
+        let is_in = path
+            .strip_prefix(folder.as_bytes())
+            .and_then(|rest| rest.strip_prefix(b"/"))
+            .is_some_and(|name| !name.contains(&b'/'));
+        match self.counts.get_mut(key).filter(|_| is_in) {
+            Some(count) if is_live => *count = count.saturating_add(1),
+            Some(count) if *count > 1 => *count -= 1,
+            _ => return false,
+        }
+        true
     }
 
     /// Bytes of memory, nearly.

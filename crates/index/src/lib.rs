@@ -19,15 +19,18 @@ mod lookup;
 mod memory;
 mod merge;
 mod observe;
+mod packed;
 mod place;
 mod port;
 mod row;
+mod rows;
 mod segments;
 mod store;
 mod table;
 #[cfg(test)]
 mod tests;
 mod work;
+mod write;
 
 pub use agree::Everything;
 pub use error::IndexError;

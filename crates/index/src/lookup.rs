@@ -7,7 +7,7 @@ use shoal_proto::heads::Below;
 use shoal_proto::path::RelPath;
 
 use crate::error::IndexError;
-use crate::row::{COLUMNS, Row};
+use crate::row::{Row, select_rows};
 use crate::store::Index;
 use crate::work::{find, limit, reading};
 use shoal_proto::here::Triple;
@@ -33,8 +33,8 @@ impl Index {
     /// # Errors
     /// When the database cannot be read, or is damaged.
     pub fn diverging(&self, after: Option<&RelPath>, at_most: usize) -> Result<Vec<Triple>, IndexError> {
-        let sql = format!("SELECT {COLUMNS} FROM paths WHERE diverging AND path > ?1 ORDER BY path LIMIT ?2");
-        self.page(&sql, params![after.map_or(&[][..], RelPath::as_bytes), limit(at_most)])
+        let sql = select_rows!("diverging AND path > ?1 ORDER BY path LIMIT ?2");
+        self.page(sql, params![after.map_or(&[][..], RelPath::as_bytes), limit(at_most)])
     }
 
     /// All paths below a folder (`None`: all of the share), in path order, those after `after`; at most so many.
@@ -49,14 +49,14 @@ impl Index {
     ) -> Result<Vec<Triple>, IndexError> {
         let after = after.map_or(&[][..], RelPath::as_bytes);
         let Some(folder) = folder else {
-            let sql = format!("SELECT {COLUMNS} FROM paths WHERE path > ?1 ORDER BY path LIMIT ?2");
-            return self.page(&sql, params![after, limit(at_most)]);
+            let sql = select_rows!("path > ?1 ORDER BY path LIMIT ?2");
+            return self.page(sql, params![after, limit(at_most)]);
         };
         // What is below `a` lies between `a/` and `a0`, the byte after the slash.
         let (first, end) = ([folder.as_bytes(), b"/"].concat(), [folder.as_bytes(), b"0"].concat());
         let first = first.as_slice().max(after);
-        let sql = format!("SELECT {COLUMNS} FROM paths WHERE path > ?1 AND path < ?2 ORDER BY path LIMIT ?3");
-        self.page(&sql, params![first, end, limit(at_most)])
+        let sql = select_rows!("path > ?1 AND path < ?2 ORDER BY path LIMIT ?3");
+        self.page(sql, params![first, end, limit(at_most)])
     }
 
     /// The children of a folder (`None`: of the share's root) of which something is known, in path order, those after
@@ -71,16 +71,14 @@ impl Index {
         at_most: usize,
     ) -> Result<Vec<Triple>, IndexError> {
         let mut found: Vec<Triple> = Vec::new();
-        let sql = format!(
-            "SELECT {COLUMNS} FROM paths WHERE path >= ?1 AND (?2 IS NULL OR path < ?2) ORDER BY path LIMIT 1"
-        );
+        let sql = select_rows!("path >= ?1 AND (?2 IS NULL OR path < ?2) ORDER BY path LIMIT 1");
         let prefix = folder.map_or_else(Vec::new, |folder| [folder.as_bytes(), b"/"].concat());
         let end = folder.map(|folder| [folder.as_bytes(), b"0"].concat());
         // The least bytes after a path are its own and a zero, which no path has.
         let after = after.map(|after| [after.as_bytes(), b"\0"].concat());
         let mut from = prefix.clone().max(after.unwrap_or_default());
         while found.len() < at_most {
-            let Some(next) = self.page(&sql, params![from, end])?.pop() else { break };
+            let Some(next) = self.page(sql, params![from, end])?.pop() else { break };
             let rest = &next.path.as_bytes()[prefix.len()..];
             match rest.iter().position(|&byte| byte == b'/') {
                 // Something deeper: all that is below this name lies before the name and the byte after `/`.

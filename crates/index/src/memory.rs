@@ -7,16 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 use shoal_proto::digest::{Digests, Leaf};
-use shoal_proto::hash::{ContentId, Domain, RecordHash};
+use shoal_proto::hash::{Domain, RecordHash};
 use shoal_proto::id::{ShareId, Writer};
 use shoal_proto::path::RelPath;
-use shoal_proto::record::{Kind, Record};
+use shoal_proto::record::Kind;
 use shoal_proto::roster::{Entries, Entry, Founding, Roster};
 
 use crate::error::IndexError;
 use crate::folders::Folders;
 use crate::leaves::Leaves;
-use crate::row::{self, Before, HeadsIn, Row, blob, leaf_of, number, with_path};
+use crate::row::{self, Before, HeadsIn, Held, Row, blob, leaf_of, number};
 use crate::table::{Table, prefix};
 
 /// What status says of a share.
@@ -93,6 +93,7 @@ impl Memory {
         for table in [&mut memory.paths, &mut memory.records, &mut memory.contents] {
             table.reserve(usize::try_from(rows.min(ROWS_FORESEEN_MAX)).unwrap_or(0));
         }
+        memory.leaves.reserve(usize::try_from(rows.min(ROWS_FORESEEN_MAX)).unwrap_or(0));
         memory.load_paths(conn, &share)?;
         memory.load_lists(conn)?;
         Ok(memory)
@@ -101,32 +102,23 @@ impl Memory {
     fn load_paths(&mut self, conn: &Connection, share: &ShareId) -> Result<(), IndexError> {
         let reading = || IndexError::database("read the paths");
         let mut statement = conn
-            .prepare("SELECT id, path, place, heads, base, standing, live, diverging, kind, size, content FROM paths ORDER BY id")
+            .prepare("SELECT id, path, place, heads, live, diverging, here FROM paths ORDER BY id")
             .map_err(reading())?;
         let mut rows = statement.query([]).map_err(reading())?;
-        let mut changed = Vec::new();
+        let (mut found, mut changed, mut encoded) = (Before::default(), Vec::new(), Vec::new());
         while let Some(sql) = rows.next().map_err(reading())? {
             let (id, path) = (number(sql, 0)?, blob(sql, 1)?);
             let place = sql.get::<_, i64>(2).map_err(reading())?.cast_unsigned();
-            let mut found = Before {
-                is_live: number(sql, 6)? != 0,
-                is_diverging: number(sql, 7)? != 0,
-                here: read_kind(sql)?,
-                ..Before::default()
-            };
+            (found.is_live, found.is_diverging) = (number(sql, 4)? != 0, number(sql, 5)? != 0);
+            found.here = crate::packed::kind_in(sql, 6)?;
+            found.said.clear();
+            found.contents.clear();
             found.contents.extend(found.here.as_ref().and_then(row::file_content));
-            let heads = blob(sql, 3)?;
-            let base = sql.get_ref(4).map_err(reading())?.as_blob_or_null().map_err(IndexError::damaged)?;
-            // A disk that shows the only head shows its content.
-            let is_shown = base == Some(&[0]) && number(sql, 5)? == 0 && HeadsIn(heads).count() == 1;
-            for head in HeadsIn(heads) {
+            for head in HeadsIn(blob(sql, 3)?) {
                 let (publication, position, rest) = head?;
-                let encoded = with_path(path, rest);
+                row::put_path_before(path, rest, &mut encoded);
                 let hash = RecordHash::from_bytes(Domain::RECORD.hash_one(&encoded));
-                if !is_shown {
-                    let record = Record::decode(&encoded).map_err(IndexError::damaged)?;
-                    found.contents.extend(row::file_content(&record.version.kind));
-                }
+                found.contents.extend(row::content_in(rest));
                 found.said.push(row::Said { hash, publication, position });
             }
             found.contents.sort_unstable();
@@ -136,13 +128,17 @@ impl Memory {
             }
             self.last_row = id;
             self.paths.insert(place, id);
-            if found.is_live {
+            if found.is_live && !self.folders.change_in_last(path, true) {
                 let path = RelPath::parse(path).map_err(IndexError::damaged)?;
                 self.folders.change(share, &path, true, &mut changed);
                 changed.clear();
             }
-            self.put(id, leaf_of(place), &found)?;
+            for said in &found.said {
+                self.leaves.append(leaf_of(place), &said.hash, id);
+            }
+            self.put(id, leaf_of(place), found.held())?;
         }
+        self.leaves.sort();
         Ok(())
     }
 
@@ -163,34 +159,42 @@ impl Memory {
     pub(crate) fn replace(
         &mut self,
         row: &Row,
-        now: &Before,
-        touched: &mut Vec<u32>,
+        now: Held<'_>,
+        touched: &mut BTreeSet<u32>,
     ) -> Result<(), IndexError> {
-        let before = &row.before;
+        let before = row.before.held();
+        if before.said == now.said && before.contents == now.contents {
+            self.count(before, u64::wrapping_sub);
+            self.count(now, u64::wrapping_add);
+            return Ok(());
+        }
         if before.said != now.said {
-            touched.extend(before.said.iter().chain(&now.said).map(|said| said.publication));
+            touched.extend(before.said.iter().map(|said| said.publication));
         }
         self.take(row.id, row.leaf(), before);
+        for said in now.said {
+            self.leaves.insert(row.leaf(), &said.hash, row.id);
+        }
         self.put(row.id, row.leaf(), now)
     }
 
-    fn put(&mut self, row: u32, leaf: Leaf, found: &Before) -> Result<(), IndexError> {
-        for said in &found.said {
+    /// Puts in what is held of a row, but for its hashes by leaf.
+    fn put(&mut self, row: u32, leaf: Leaf, found: Held<'_>) -> Result<(), IndexError> {
+        for said in found.said {
             let heads = self.heads.get_mut(said.publication as usize);
             *heads.ok_or_else(|| IndexError::damaged("a head of no publication"))? += 1;
-            self.leaves.insert(leaf, &said.hash, row);
             self.digests.add(leaf, &said.hash);
             self.records.insert(prefix(said.hash.as_bytes()), row);
         }
-        for content in &found.contents {
+        for content in found.contents {
             self.contents.insert(prefix(content.as_bytes()), row);
         }
         self.count(found, u64::wrapping_add);
         Ok(())
     }
 
-    fn take(&mut self, row: u32, leaf: Leaf, found: &Before) {
-        for said in &found.said {
+    fn take(&mut self, row: u32, leaf: Leaf, found: Held<'_>) {
+        for said in found.said {
             if let Some(heads) = self.heads.get_mut(said.publication as usize) {
                 *heads = heads.saturating_sub(1);
             }
@@ -198,15 +202,15 @@ impl Memory {
             self.digests.remove(leaf, &said.hash);
             self.records.remove(prefix(said.hash.as_bytes()), row);
         }
-        for content in &found.contents {
+        for content in found.contents {
             self.contents.remove(prefix(content.as_bytes()), row);
         }
         self.count(found, u64::wrapping_sub);
     }
 
-    fn count(&mut self, found: &Before, by: impl Fn(u64, u64) -> u64) {
+    fn count(&mut self, found: Held<'_>, by: impl Fn(u64, u64) -> u64) {
         let counts = &mut self.counts;
-        match &found.here {
+        match found.here {
             Some(Kind::File { size, .. }) => {
                 counts.files = by(counts.files, 1);
                 counts.bytes = by(counts.bytes, *size);
@@ -242,21 +246,6 @@ const ROWS_FORESEEN_MAX: u32 = 4_000_000;
 /// one segment thousands of times.
 pub(crate) fn ids_in(list: &[u8]) -> BTreeSet<&[u8; 32]> {
     list.as_chunks::<36>().0.iter().filter_map(|entry| entry.first_chunk::<32>()).collect()
-}
-
-/// What here is, without times and names.
-fn read_kind(sql: &rusqlite::Row<'_>) -> Result<Option<Kind>, IndexError> {
-    let reading = || IndexError::database("read what was here");
-    Ok(match sql.get::<_, Option<u8>>(8).map_err(reading())? {
-        None => None,
-        Some(1) => Some(Kind::Symlink { target: Box::default() }),
-        Some(2) => {
-            let content = ContentId::from_bytes(row::thirty_two(sql, 10)?);
-            Some(Kind::File { size: sql.get::<_, i64>(9).map_err(reading())?.cast_unsigned(), content })
-        }
-        Some(3) => Some(Kind::Directory),
-        Some(_) => return Err(IndexError::damaged("a kind that there is not")),
-    })
 }
 
 fn read_entries(conn: &Connection, founding: Founding) -> Result<Entries, IndexError> {

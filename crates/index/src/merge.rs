@@ -114,7 +114,8 @@ fn merge(work: &mut Work<'_>, batches: Vec<Verified>) -> Result<MergeAnswer, Ind
             work.know(record.dot);
         }
     }
-    let mut records: Vec<(Record, Said)> = Vec::new();
+    let count = counting.iter().map(|one| one.batch.records.len()).sum();
+    let mut records: Vec<(Record, Said)> = Vec::with_capacity(count);
     for Verified { batch, hash, hashes } in counting {
         let (publication, _) = work.publication(&batch.publication, &hash)?;
         work.prove(publication, &batch.part, &hashes);
@@ -132,16 +133,17 @@ fn merge(work: &mut Work<'_>, batches: Vec<Verified>) -> Result<MergeAnswer, Ind
     }
     // In the order of paths the database writes each page once.
     records.sort_unstable_by(|(one, _), (other, _)| one.path.cmp(&other.path));
-    let mut is_twice = false;
+    let (mut is_twice, mut leaves) = (false, Vec::with_capacity(count));
     for (record, said) in records {
         let path = record.path.clone();
         is_twice |= answer.new.last().is_some_and(|(_, last)| *last == path);
         let row = work.row(&path)?;
         if row.add(record, said) {
-            answer.leaves.insert(row.leaf());
+            leaves.push(row.leaf());
             answer.new.push((said.hash, path));
         }
     }
+    answer.leaves = leaves.into_iter().collect();
     if is_twice {
         drop_replaced(work, &mut answer.new)?;
     }

@@ -5,7 +5,7 @@
 //! published together; both ends of a move stay together. Begin at [`Index::observe`].
 
 use shoal_proto::batch::Batch;
-use shoal_proto::heads::{Base, Shown};
+use shoal_proto::heads::{Base, Below, Shown};
 use shoal_proto::path::RelPath;
 use shoal_proto::record::{Kind, Mode, Version};
 
@@ -70,7 +70,10 @@ impl Index {
 
 fn observe(work: &mut Work<'_>, observed: Observed) -> Result<Outcome, IndexError> {
     let Observed { path, compared, found } = observed;
-    let (may_publish, below) = (work.may_publish(), work.below(&path));
+    let may_publish = work.may_publish();
+    // Only a folder can be implied, and asking takes a hash.
+    let is_folder = found.as_ref().is_some_and(|found| found.version.kind == Kind::Directory);
+    let below = if is_folder { work.below(&path) } else { Below::Nothing };
     let row = work.row(&path)?;
     if row.here != compared {
         return Ok(Outcome::Changed);
@@ -140,7 +143,7 @@ fn settle(row: &mut Row, found: Option<Here>, is_same: bool) -> Outcome {
 }
 
 /// Whether this is a folder that is there for what lies below it alone, as it was made for that.
-fn is_implied(row: &Row, version: &Version, below: shoal_proto::heads::Below) -> bool {
+fn is_implied(row: &Row, version: &Version, below: Below) -> bool {
     version.kind == Kind::Directory
         && version.mode == Mode::IMPLIED_DIRECTORY
         && row.heads().shown(below) == Shown::ImpliedDirectory
@@ -179,8 +182,6 @@ fn publish(
         row.show(found, base, Standing::Differs);
         return Ok(Outcome::LocalDifference);
     }
-    let row = work.row(path)?;
-    let base = row.heads().base_of(&record);
-    row.show(found, Some(base), Standing::Agrees);
+    work.row(path)?.show_head(found, &record);
     Ok(Outcome::Published)
 }

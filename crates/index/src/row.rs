@@ -3,17 +3,18 @@
 //! Promise: what was written is read again as it was, or the index is said to be damaged; each head keeps its place in
 //! its publication through every change.
 
+use rusqlite::Row as SqlRow;
 use rusqlite::types::Type;
-use rusqlite::{Row as SqlRow, params};
 use shoal_proto::digest::Leaf;
 use shoal_proto::dot::Dot;
 use shoal_proto::hash::{ContentId, Domain, RecordHash};
 use shoal_proto::heads::{Added, Base, Heads};
 use shoal_proto::id::{ShareId, Writer};
 use shoal_proto::path::RelPath;
-use shoal_proto::record::{Kind, Mode, Record, Timestamp, Version};
+use shoal_proto::record::{Kind, Record, Timestamp};
 
 use crate::error::IndexError;
+use crate::packed::here_in;
 use shoal_proto::here::{Here, Standing, Triple};
 
 /// Where a head stands among what was published.
@@ -37,6 +38,8 @@ pub(crate) struct Row {
     pub(crate) here: Option<Here>,
     pub(crate) base: Option<Base>,
     pub(crate) standing: Standing,
+    /// Which head base was taken from, if that is known and the heads are still the same.
+    base_at: Option<u8>,
     heads: Heads,
     said: Vec<Said>, // in the order of the heads
     pub(crate) before: Before,
@@ -53,22 +56,78 @@ pub(crate) struct Before {
     pub(crate) is_diverging: bool,
 }
 
-/// The columns of a row, in the order of [`Row::read`].
-pub(crate) const COLUMNS: &str = "id, path, place, heads, base, standing, live, diverging, kind, size, content, \
-                                  seconds, nanos, mode, inode, c_seconds, c_nanos";
+/// What the tables in memory are to hold of a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held<'a> {
+    pub(crate) said: &'a [Said],
+    pub(crate) contents: &'a [ContentId],
+    pub(crate) here: Option<&'a Kind>,
+    pub(crate) is_diverging: bool,
+}
+
+impl Before {
+    pub(crate) fn held(&self) -> Held<'_> {
+        let Self { said, contents, here, is_diverging, .. } = self;
+        Held { said, contents, here: here.as_ref(), is_diverging: *is_diverging }
+    }
+}
+
+/// What a path is known by in memory: both are of one hash, which is not cheap.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spot {
+    /// First eight bytes of the hash that its leaf is cut from.
+    pub(crate) place: u64,
+    /// What [`crate::folders`] knows it by.
+    pub(crate) folder: u128,
+}
+
+/// Bytes of a share's id and of most paths.
+const SPOT_BYTES: usize = 256;
+
+impl Spot {
+    pub(crate) fn of(share: &ShareId, path: &RelPath) -> Self {
+        // In one piece it is hashed faster than in two.
+        let (mut whole, path) = ([0; SPOT_BYTES], path.as_bytes());
+        let end = share.as_bytes().len() + path.len();
+        let hash = match whole.get_mut(..end) {
+            Some(whole) => {
+                let (first, rest) = whole.split_at_mut(share.as_bytes().len());
+                first.copy_from_slice(share.as_bytes());
+                rest.copy_from_slice(path);
+                Domain::LEAF.hash_one(whole)
+            }
+            None => Domain::LEAF.hash(&[share.as_bytes(), path]),
+        };
+        Self { place: crate::table::prefix(&hash), folder: crate::folders::half(&hash) }
+    }
+}
+
+/// Selects rows in the order of columns that [`Row::read`] takes; what follows says which.
+macro_rules! select_rows {
+    ($which:literal) => {
+        concat!(
+            "SELECT id, path, place, heads, base, standing, live, diverging, here FROM paths WHERE ",
+            $which
+        )
+    };
+}
+pub(crate) use select_rows;
+
+/// The row with a number.
+pub(crate) const ROW_BY_NUMBER: &str = select_rows!("id = ?1");
 
 impl Row {
     /// A path that nothing is known of yet.
-    pub(crate) fn new(share: &ShareId, path: RelPath) -> Self {
-        let (place, folder) = spot_of(share, &path);
+    pub(crate) fn new(path: RelPath, place: u64) -> Self {
         Self {
             id: 0,
             place,
-            folder: Some(folder),
+            folder: None,
             path,
             here: None,
             base: None,
             standing: Standing::Differs,
+            base_at: None,
             heads: Heads::default(),
             said: Vec::new(),
             before: Before::default(),
@@ -76,26 +135,29 @@ impl Row {
         }
     }
 
-    /// The row with [`COLUMNS`].
+    /// The row that [`select_rows`] selected.
     pub(crate) fn read(sql: &SqlRow<'_>) -> Result<Self, IndexError> {
         let reading = || IndexError::database("read a path");
         let path = blob(sql, 1)?;
         let path_of = RelPath::parse(path).map_err(IndexError::damaged)?;
-        let (mut records, mut said) = (Vec::new(), Vec::new());
+        let (mut records, mut said, mut encoded) = (Vec::with_capacity(1), Vec::with_capacity(1), Vec::new());
         for head in HeadsIn(blob(sql, 3)?) {
             let (publication, position, rest) = head?;
-            let encoded = with_path(path, rest);
+            put_path_before(path, rest, &mut encoded);
             let hash = RecordHash::from_bytes(Domain::RECORD.hash_one(&encoded));
             records.push(Record::decode(&encoded).map_err(IndexError::damaged)?);
             said.push(Said { hash, publication, position });
         }
-        let heads: Heads = records.iter().cloned().collect();
-        if !heads.iter().eq(&records) {
+        let count = records.len();
+        let in_order = records.is_sorted_by(|one, next| one < next);
+        let heads: Heads = records.into_iter().collect();
+        // As many as there were, in the order in which they were: then they are what they were.
+        if !in_order || heads.iter().len() != count {
             return Err(IndexError::damaged("heads that another one replaces"));
         }
         let base = sql.get_ref(4).map_err(reading())?.as_blob_or_null().map_err(IndexError::damaged)?;
         let base = base.map(|bytes| base_of(bytes, path, &heads)).transpose()?;
-        let here = read_here(sql)?;
+        let here = here_in(sql, 8)?;
         let mut row = Self {
             id: number(sql, 0)?,
             path: path_of,
@@ -104,6 +166,7 @@ impl Row {
             here,
             base,
             standing: standing_of(number(sql, 5)?)?,
+            base_at: None,
             heads,
             said,
             before: Before::default(),
@@ -158,7 +221,7 @@ impl Row {
                 Added::Known | Added::Superseded | Added::Full => return false,
             }
         }
-        self.is_changed = true;
+        (self.is_changed, self.base_at) = (true, None);
         true
     }
 
@@ -170,6 +233,7 @@ impl Row {
         let removed = self.heads.remove_void(|head| gone.contains(&head));
         self.match_said(&all);
         self.is_changed |= !removed.is_empty();
+        self.base_at = None;
         removed
     }
 
@@ -188,7 +252,14 @@ impl Row {
     /// Notes what is seen on the disk.
     pub(crate) fn show(&mut self, here: Option<Here>, base: Option<Base>, standing: Standing) {
         self.is_changed |= self.here != here || self.base != base || self.standing != standing;
-        (self.here, self.base, self.standing) = (here, base, standing);
+        (self.here, self.base, self.standing, self.base_at) = (here, base, standing, None);
+    }
+
+    /// Notes that the disk shows a head and agrees with it.
+    pub(crate) fn show_head(&mut self, here: Option<Here>, head: &Record) {
+        let at = self.heads.iter().position(|other| other == head);
+        self.show(here, Some(self.heads.base_of(head)), Standing::Agrees);
+        self.base_at = at.and_then(|at| u8::try_from(at).ok()).filter(|&at| at < u8::MAX);
     }
 
     /// Whether the version that the path has is not gone.
@@ -211,68 +282,36 @@ impl Row {
         Triple { path, here, base, standing, heads, below }
     }
 
-    /// Writes all of it.
-    pub(crate) fn write(&self, conn: &rusqlite::Connection) -> rusqlite::Result<()> {
-        let here = self.here.as_ref();
-        let version = here.map(|here| &here.version);
-        let (kind, size, content): (Option<u8>, Option<i64>, Option<&[u8]>) = match version.map(|of| &of.kind)
-        {
-            Some(Kind::Symlink { target }) => (Some(1), None, Some(target)),
-            Some(Kind::File { size, content }) => {
-                (Some(2), Some(size.cast_signed()), Some(content.as_bytes()))
-            }
-            Some(Kind::Directory) => (Some(3), None, None),
-            Some(Kind::Gone { .. }) | None => (None, None, None),
-        };
-        let path = self.path.as_bytes();
-        let mut statement = conn.prepare_cached(
-            "INSERT OR REPLACE INTO paths (id, path, place, heads, base, standing, live, diverging, kind, size, content, \
-             seconds, nanos, mode, inode, c_seconds, c_nanos) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
-        )?;
-        statement.execute(params![
-            self.id,
-            path,
-            self.place.cast_signed(),
-            self.encoded_heads(),
-            self.encoded_base(),
-            self.standing as u8,
-            self.before.is_live,
-            self.before.is_diverging,
-            kind,
-            size,
-            content,
-            version.map(|of| of.mtime.seconds),
-            version.map(|of| of.mtime.nanos()),
-            version.map(|of| of.mode.bits()),
-            here.map(|here| here.inode.cast_signed()),
-            here.map(|here| here.ctime.seconds),
-            here.map(|here| here.ctime.nanos()),
-        ])?;
-        Ok(())
-    }
-
-    fn encoded_heads(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(128);
+    /// What the table keeps of the heads, put in place of what was in the buffer.
+    pub(crate) fn encode_heads(&self, bytes: &mut Vec<u8>) {
+        bytes.clear();
         for (head, said) in self.heads.iter().zip(&self.said) {
             let encoded = head.encode();
-            let rest = &encoded[path_prefix(self.path.as_bytes().len()).len() + self.path.as_bytes().len()..];
+            let rest = &encoded[self.path_bytes()..];
             bytes.extend_from_slice(&said.publication.to_be_bytes());
             bytes.extend_from_slice(&said.position.to_be_bytes());
             bytes.extend_from_slice(&u32::try_from(rest.len()).unwrap_or(u32::MAX).to_be_bytes());
             bytes.extend_from_slice(rest);
         }
-        bytes
     }
 
-    fn encoded_base(&self) -> Option<Vec<u8>> {
+    /// How many bytes of a head's encoding the path takes, with its length before it.
+    fn path_bytes(&self) -> usize {
+        let length = self.path.as_bytes().len();
+        path_prefix(length).1 + length
+    }
+
+    pub(crate) fn encoded_base(&self) -> Option<Vec<u8>> {
         let base = self.base.as_ref()?;
+        if let Some(at) = self.base_at {
+            return Some(vec![at]);
+        }
         if let Some(at) = self.heads.iter().take(255).position(|head| self.heads.base_of(head) == *base) {
             return u8::try_from(at).ok().map(|at| vec![at]);
         }
         let record = record_of(base, &self.path)?;
         let encoded = record.encode();
-        Some(encoded[path_prefix(self.path.as_bytes().len()).len() + self.path.as_bytes().len()..].to_vec())
+        Some(encoded[self.path_bytes()..].to_vec())
     }
 }
 
@@ -284,15 +323,9 @@ pub(crate) fn file_content(kind: &Kind) -> Option<ContentId> {
     }
 }
 
-/// First eight bytes of the hash that a path's leaf is cut from.
+/// As in [`Spot`].
 pub(crate) fn place_of(share: &ShareId, path: &RelPath) -> u64 {
-    crate::table::prefix(&Domain::LEAF.hash(&[share.as_bytes(), path.as_bytes()]))
-}
-
-/// As [`place_of`], and what [`crate::folders`] knows the path by: both are of one hash, which is not cheap.
-fn spot_of(share: &ShareId, path: &RelPath) -> (u64, u128) {
-    let hash = Domain::LEAF.hash(&[share.as_bytes(), path.as_bytes()]);
-    (crate::table::prefix(&hash), crate::folders::half(&hash))
+    Spot::of(share, path).place
 }
 
 pub(crate) fn leaf_of(place: u64) -> Leaf {
@@ -330,24 +363,48 @@ impl<'a> Iterator for HeadsIn<'a> {
     }
 }
 
-/// A head's canonical encoding: that begins with its path, which the row has already.
-pub(crate) fn with_path(path: &[u8], rest: &[u8]) -> Vec<u8> {
-    [path_prefix(path.len()).as_slice(), path, rest].concat()
+/// Puts a head's canonical encoding in place of what was in the buffer. It begins with its path, which the row has
+/// already.
+pub(crate) fn put_path_before(path: &[u8], rest: &[u8], encoded: &mut Vec<u8>) {
+    encoded.clear();
+    let (bytes, length) = path_prefix(path.len());
+    encoded.extend_from_slice(&bytes[..length]);
+    encoded.extend_from_slice(path);
+    encoded.extend_from_slice(rest);
 }
 
-/// What the canonical encoding has before a path: its length, seven bits a byte, the lowest first.
-fn path_prefix(length: usize) -> Vec<u8> {
-    let (mut rest, mut bytes) = (length, Vec::with_capacity(2));
-    loop {
-        let low = u8::try_from(rest & 0x7f).unwrap_or(0);
-        rest >>= 7;
-        if rest == 0 {
-            bytes.push(low);
-            return bytes;
-        }
-        bytes.push(low | 0x80);
+/// The content of the file that a head's canonical encoding without its path says, without decoding all of it. The
+/// encoding is frozen; a test compares this with decoding.
+pub(crate) fn content_in(rest: &[u8]) -> Option<ContentId> {
+    let (&kind, rest) = rest.split_first()?;
+    if kind != ENCODED_FILE {
+        return None;
     }
+    // The size has seven bits a byte; all but the last have the highest bit set.
+    let size = 1 + rest.iter().position(|byte| byte & 0x80 == 0)?;
+    rest.get(size..)?.first_chunk().copied().map(ContentId::from_bytes)
 }
+
+/// The number that the canonical encoding has for a file.
+const ENCODED_FILE: u8 = 2;
+
+/// What the canonical encoding has before a path: its length, seven bits a byte, the lowest first; and how many bytes
+/// that takes.
+fn path_prefix(length: usize) -> ([u8; PREFIX_BYTES_MAX], usize) {
+    let (mut rest, mut bytes, mut count) = (length, [0; PREFIX_BYTES_MAX], 0);
+    for byte in &mut bytes {
+        *byte = u8::try_from(rest & 0x7f).unwrap_or(0);
+        (rest, count) = (rest >> 7, count + 1);
+        if rest == 0 {
+            break;
+        }
+        *byte |= 0x80;
+    }
+    (bytes, count)
+}
+
+/// Bytes of the longest length that a number can say; a path's has two.
+const PREFIX_BYTES_MAX: usize = 10;
 
 /// A record that carries a base, so that it is kept in the form that records have. Its dot means nothing; it is one
 /// that the base has not seen. `None` if base names more writers than a record may: it is forgotten then, as if the
@@ -368,8 +425,10 @@ fn base_of(bytes: &[u8], path: &[u8], heads: &Heads) -> Result<Base, IndexError>
             .map(|head| heads.base_of(head))
             .ok_or_else(|| IndexError::damaged("a base that is no head"));
     }
+    let mut encoded = Vec::new();
+    put_path_before(path, bytes, &mut encoded);
     let Record { version, origin, seen, displaced, .. } =
-        Record::decode(&with_path(path, bytes)).map_err(IndexError::damaged)?;
+        Record::decode(&encoded).map_err(IndexError::damaged)?;
     Ok(Base { version, origin, seen, displaced })
 }
 
@@ -380,27 +439,6 @@ fn standing_of(number: u32) -> Result<Standing, IndexError> {
         2 => Ok(Standing::Behind),
         _ => Err(IndexError::damaged("a standing that there is not")),
     }
-}
-
-fn read_here(sql: &SqlRow<'_>) -> Result<Option<Here>, IndexError> {
-    let reading = || IndexError::database("read what was here");
-    let Some(kind) = sql.get::<_, Option<u8>>(8).map_err(reading())? else { return Ok(None) };
-    let bytes = || blob(sql, 10);
-    let kind = match kind {
-        1 => Kind::Symlink { target: bytes()?.into() },
-        2 => {
-            let content =
-                bytes()?.try_into().map_err(|_| IndexError::damaged("a content id of the wrong length"))?;
-            let size = sql.get::<_, i64>(9).map_err(reading())?.cast_unsigned();
-            Kind::File { size, content: ContentId::from_bytes(content) }
-        }
-        3 => Kind::Directory,
-        _ => return Err(IndexError::damaged("a kind that there is not")),
-    };
-    let mode = Mode::from_bits(number(sql, 13)?);
-    let version = Version::new(kind, time(sql, 11)?, mode);
-    let inode = sql.get::<_, i64>(14).map_err(reading())?.cast_unsigned();
-    Ok(Some(Here { version, inode, ctime: time(sql, 15)? }))
 }
 
 /// Seconds at a column, and nanoseconds in the next.
@@ -425,4 +463,54 @@ pub(crate) fn blob<'a>(sql: &'a SqlRow<'_>, at: usize) -> Result<&'a [u8], Index
 /// The hash in a column.
 pub(crate) fn thirty_two(sql: &SqlRow<'_>, at: usize) -> Result<[u8; 32], IndexError> {
     blob(sql, at)?.try_into().map_err(|_| IndexError::damaged("a hash of the wrong length"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use shoal_proto::arb;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_encoding_without_its_path_is_read_as_the_record_that_it_is_of(record in arb::record()) {
+            let (path, whole) = (record.path.as_bytes(), record.encode());
+            let rest = &whole[path_prefix(path.len()).1 + path.len()..];
+            let mut encoded = vec![7; 3];
+            put_path_before(path, rest, &mut encoded);
+            prop_assert_eq!(encoded, &*whole);
+            prop_assert_eq!(content_in(rest), file_content(&record.version.kind));
+            for length in 0..rest.len().min(50) {
+                // Cut short it is nothing or just this, never something else.
+                let cut = content_in(&rest[..length]);
+                prop_assert!(cut.is_none() || cut == file_content(&record.version.kind));
+            }
+        }
+    }
+
+    #[test]
+    fn the_place_of_a_path_of_any_length_begins_with_its_leaf() {
+        let share = ShareId::from_bytes([5; 32]);
+        for length in [1, 46, SPOT_BYTES - 33, SPOT_BYTES - 32, SPOT_BYTES - 31, 1000] {
+            let is_slash = |at| at % 100 == 99 && at + 1 < length;
+            let bytes: Vec<u8> = (0..length).map(|at| if is_slash(at) { b'/' } else { b'a' }).collect();
+            let path = RelPath::parse(&bytes).unwrap();
+            assert_eq!(leaf_of(place_of(&share, &path)), Leaf::of(&share, &path), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_size_of_any_length_is_passed_over() {
+        let content = ContentId::from_bytes([9; 32]);
+        for bits in 0..62 {
+            let kind = Kind::File { size: 1 << bits, content };
+            let (path, dot) = (RelPath::parse(b"a").unwrap(), Dot::new(Writer::from_bytes([1; 8]), 1));
+            let version =
+                shoal_proto::record::Version::new(kind, Timestamp::ZERO, shoal_proto::record::Mode::ZERO);
+            let (seen, displaced) = (shoal_proto::dot::Seen::default(), Box::default());
+            let record = Record { path, version, dot, seen, origin: dot, displaced, copy_of: None };
+            assert_eq!(content_in(&record.encode()[2..]), Some(content));
+        }
+    }
 }

@@ -29,9 +29,12 @@ pub(crate) const SCHEMA: i64 = 1;
 /// Pages that SQLite keeps in memory, in KiB; the minus sign says KiB.
 const CACHE: i64 = -8 * 1024;
 
-/// Pages of 4 KiB in the log before they are copied to their places: a stream of everything writes many pages again and
+/// Bytes of a page: with larger ones fewer are looked for, split and copied.
+const PAGE_BYTES: i64 = 8 * 1024;
+
+/// Pages in the log before they are copied to their places, 64 MiB: a stream of everything writes many pages again and
 /// again, and each copy of the log is one more sync.
-const LOG_PAGES: i64 = 16 * 1024;
+const LOG_PAGES: i64 = 8 * 1024;
 
 /// How many statements are kept prepared: all of them.
 const STATEMENTS: usize = 64;
@@ -75,6 +78,7 @@ impl Index {
             At::File(path) => Connection::open(path),
         }
         .map_err(IndexError::database("create the file"))?;
+        conn.pragma_update(None, "page_size", PAGE_BYTES).map_err(IndexError::database("create the file"))?;
         prepare(&conn)?;
         let (share, device) = (founding.share(), key.device());
         let first_contact = founding.creator == device;

@@ -1,6 +1,7 @@
 //! Jobs and what they answer, against the plain rules of `proto`.
 
 mod damage;
+mod given;
 mod worlds;
 
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, OptionalExtension, params};
 use shoal_proto::batch::{Batch, Part};
 use shoal_proto::dot::Dot;
-use shoal_proto::hash::RecordHash;
+use shoal_proto::hash::{ContentId, Domain, RecordHash};
 use shoal_proto::heads::{Below, Transaction};
 use shoal_proto::id::{DeviceId, ShareId, Writer, WriterSalt};
 use shoal_proto::key::DeviceKey;
@@ -22,7 +22,9 @@ use shoal_proto::roster::{Founding, Role};
 
 use crate::error::IndexError;
 use crate::memory::Memory;
-use crate::row::{Before, COLUMNS, Row, Said};
+use crate::row::{Held, ROW_BY_NUMBER, Row, Said, Spot};
+use crate::rows::Rows;
+use crate::write::RowWriter;
 use shoal_proto::here::is_diverging;
 
 /// What this device is in the share, and how far its writer has come.
@@ -55,12 +57,32 @@ pub(crate) struct Work<'a> {
     pub(crate) life: &'a mut Life,
     /// Set once the tables in memory are not what the database holds.
     pub(crate) is_dirty: &'a mut bool,
-    rows: BTreeMap<RelPath, Row>,
-    minted: Vec<Vec<Record>>,
+    rows: Rows,
+    minted: Vec<Minted>,
+    /// How many transactions `minted` holds.
+    groups: usize,
     /// What proves records that came: of whole publications all hashes, of others a proof each.
     whole: BTreeMap<u32, Vec<RecordHash>>,
     proofs: Vec<(u32, RecordHash, Proof)>,
     known: BTreeMap<Writer, u64>,
+}
+
+/// A record that this job made.
+struct Minted {
+    record: Record,
+    hash: RecordHash,
+    /// Where its row stands.
+    row: usize,
+    /// The number of its transaction.
+    group: usize,
+}
+
+/// What rows have let go of: it goes when nothing else needs it.
+#[derive(Default)]
+struct Left {
+    /// Publications that heads came from or went to.
+    publications: BTreeSet<u32>,
+    contents: BTreeSet<ContentId>,
 }
 
 /// What a job left behind.
@@ -78,16 +100,16 @@ impl<'a> Work<'a> {
         life: &'a mut Life,
         is_dirty: &'a mut bool,
     ) -> Self {
-        let (rows, minted, whole) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
         Self {
             conn,
             key,
             memory,
             life,
             is_dirty,
-            rows,
-            minted,
-            whole,
+            rows: Rows::default(),
+            minted: Vec::new(),
+            groups: 0,
+            whole: BTreeMap::new(),
             proofs: Vec::new(),
             known: BTreeMap::new(),
         }
@@ -101,12 +123,27 @@ impl<'a> Work<'a> {
 
     /// The row of a path; an empty one if nothing is known of it.
     pub(crate) fn row(&mut self, path: &RelPath) -> Result<&mut Row, IndexError> {
-        if !self.rows.contains_key(path) {
-            let new = Row::new(&self.life.share, path.clone());
-            let row = find_at(self.conn, self.memory, new.place, path)?.unwrap_or(new);
-            self.rows.insert(path.clone(), row);
+        let at = self.row_place(path)?;
+        self.row_there(at)
+    }
+
+    /// Where the row of a path stands among those of this job; it stays there.
+    fn row_place(&mut self, path: &RelPath) -> Result<usize, IndexError> {
+        if let Some(at) = self.rows.last(path) {
+            return Ok(at);
         }
-        self.rows.get_mut(path).ok_or_else(|| IndexError::damaged("a row that was lost"))
+        let spot = Spot::of(&self.life.share, path);
+        if let Some(at) = self.rows.find(spot.place, path) {
+            return Ok(at);
+        }
+        let mut row = find_at(self.conn, self.memory, spot.place, path)?
+            .unwrap_or_else(|| Row::new(path.clone(), spot.place));
+        row.folder = Some(spot.folder);
+        self.rows.push(row).ok_or(IndexError::Numbers)
+    }
+
+    fn row_there(&mut self, at: usize) -> Result<&mut Row, IndexError> {
+        self.rows.get_mut(at).ok_or_else(|| IndexError::damaged("a row that was lost"))
     }
 
     /// The row with this number.
@@ -114,8 +151,11 @@ impl<'a> Work<'a> {
         let Some(row) = read_row(self.conn, id)? else {
             return Err(IndexError::damaged("a row that is not there"));
         };
-        let path = row.path.clone();
-        Ok(self.rows.entry(path).or_insert(row))
+        let at = match self.rows.find(row.place, &row.path) {
+            Some(at) => at,
+            None => self.rows.push(row).ok_or(IndexError::Numbers)?,
+        };
+        self.row_there(at)
     }
 
     /// Whether something live lies below a path, as it was before this job.
@@ -134,23 +174,23 @@ impl<'a> Work<'a> {
     /// record: it has seen more writers than one may name.
     pub(crate) fn mint(&mut self, transaction: Transaction) -> Result<bool, IndexError> {
         let Transaction { record, copies } = transaction;
-        let is_sayable = |record: &Record| Record::decode(&record.encode()).is_ok();
-        if !is_sayable(&record) || !copies.iter().all(is_sayable) {
-            return Ok(false);
-        }
-        if record.dot.writer == self.life.writer {
-            self.life.counter = record.dot.counter;
-        }
-        let mut group = Vec::with_capacity(1 + copies.len());
+        let dot = record.dot;
         // Copies first: whoever gets a part only must not have what displaces without what it displaced.
-        for record in copies.into_iter().chain([record]) {
-            let said = Said { hash: record.hash(), publication: 0, position: 0 };
+        let records: Vec<Record> = copies.into_iter().chain([record]).collect();
+        let Some(hashes) = records.iter().map(hash_if_sayable).collect::<Option<Vec<_>>>() else {
+            return Ok(false);
+        };
+        if dot.writer == self.life.writer {
+            self.life.counter = dot.counter;
+        }
+        for (record, hash) in records.into_iter().zip(hashes) {
+            let at = self.row_place(&record.path)?;
             // A copy that was made before, and perhaps deleted, stays what it is.
-            if self.row(&record.path)?.add(record.clone(), said) {
-                group.push(record);
+            if self.row_there(at)?.add(record.clone(), Said { hash, publication: 0, position: 0 }) {
+                self.minted.push(Minted { record, hash, row: at, group: self.groups });
             }
         }
-        self.minted.push(group);
+        self.groups += 1;
         Ok(true)
     }
 
@@ -219,29 +259,39 @@ impl<'a> Work<'a> {
     pub(crate) fn finish(mut self) -> Result<Done, IndexError> {
         let batches = self.sign()?;
         self.follow_folders()?;
-        let mut touched = Vec::new();
-        for row in core::mem::take(&mut self.rows).into_values() {
-            self.write(row, &mut touched)?;
+        let mut left = Left::default();
+        let mut writer = RowWriter::prepare(self.conn)?;
+        // In the order of paths the database writes each page once.
+        let (mut rows, order) = core::mem::take(&mut self.rows).into_order();
+        for at in order {
+            self.write(&mut rows[at], &mut writer, &mut left)?;
         }
-        self.keep_proofs(&touched)?;
+        drop(writer);
+        self.keep_proofs(left.publications)?;
+        // Now only: what one row has let go of another one may have taken up, as in a move.
+        for content in left.contents {
+            crate::segments::forget(self.conn, self.memory, &content)?;
+        }
         self.write_writers()?;
         Ok(Done { batches })
     }
 
     /// Publications of what was minted: each transaction, and both ends of a move, in one.
     fn sign(&mut self) -> Result<Vec<Batch>, IndexError> {
-        let groups = core::mem::take(&mut self.minted);
+        let minted = core::mem::take(&mut self.minted);
         let mut batches = Vec::new();
-        for records in arranged(groups) {
-            let hashes: Vec<_> = records.iter().map(Record::hash).collect();
+        for minted in arranged(minted, self.groups) {
+            let hashes: Vec<_> = minted.iter().map(|minted| minted.hash).collect();
             let Life { share, salt, last, .. } = *self.life;
             let publication = Publication::sign(self.key, &share, salt, last, &hashes)?;
             let hash = publication.hash(&share);
             let (id, _) = self.publication(&publication, &hash)?;
             self.life.last = Some(Place { sequence: publication.sequence, hash });
-            for ((record, hash), position) in records.iter().zip(&hashes).zip(0..) {
-                self.row(&record.path)?.set_said(Said { hash: *hash, publication: id, position });
+            let mut records = Vec::with_capacity(minted.len());
+            for (Minted { record, hash, row, .. }, position) in minted.into_iter().zip(0..) {
+                self.row_there(row)?.set_said(Said { hash, publication: id, position });
                 self.know(record.dot);
+                records.push(record);
             }
             self.prove(id, &Part::Whole, &hashes);
             batches.push(Batch { publication, part: Part::Whole, records });
@@ -252,7 +302,7 @@ impl<'a> Work<'a> {
     /// Brings up to date below which folders something live lies, and loads the rows of those for which it changed.
     fn follow_folders(&mut self) -> Result<(), IndexError> {
         let mut folders = Vec::new();
-        for row in self.rows.values_mut() {
+        for row in self.rows.iter_mut() {
             let is_live = row.is_live();
             if is_live != row.before.is_live {
                 *self.is_dirty = true;
@@ -261,16 +311,22 @@ impl<'a> Work<'a> {
             }
         }
         for folder in folders.into_iter().collect::<BTreeSet<_>>() {
-            if !self.rows.contains_key(&folder)
-                && let Some(row) = find(self.conn, self.memory, &self.life.share, &folder)?
+            let place = crate::row::place_of(&self.life.share, &folder);
+            if self.rows.find(place, &folder).is_none()
+                && let Some(row) = find_at(self.conn, self.memory, place, &folder)?
             {
-                self.rows.insert(folder, row);
+                self.rows.push(row).ok_or(IndexError::Numbers)?;
             }
         }
         Ok(())
     }
 
-    fn write(&mut self, mut row: Row, touched: &mut Vec<u32>) -> Result<(), IndexError> {
+    fn write(
+        &mut self,
+        row: &mut Row,
+        writer: &mut RowWriter<'_>,
+        left: &mut Left,
+    ) -> Result<(), IndexError> {
         let below = match row.folder {
             Some(key) => self.memory.folders.below_key(key),
             None => self.memory.folders.below(&self.life.share, &row.path),
@@ -281,44 +337,34 @@ impl<'a> Work<'a> {
         if !row.is_changed && is_diverging == row.before.is_diverging {
             return Ok(());
         }
-        if row.id == 0 {
+        let is_new = row.id == 0;
+        if is_new {
             if !is_kept {
                 return Ok(());
             }
             row.id = self.memory.last_row.checked_add(1).ok_or(IndexError::Numbers)?;
         }
         *self.is_dirty = true;
-        let now = Before {
-            said: row.said().to_vec(),
-            contents: row.contents(),
-            here: row.here.as_ref().map(|here| here.version.kind.clone()),
-            is_live: row.is_live(),
-            is_diverging,
-        };
-        self.memory.replace(&row, &now, touched)?;
-        let before = core::mem::replace(&mut row.before, now);
-        if row.id > self.memory.last_row {
+        let contents = row.contents();
+        let here = row.here.as_ref().map(|here| &here.version.kind);
+        let now = Held { said: row.said(), contents: &contents, here, is_diverging };
+        self.memory.replace(row, now, &mut left.publications)?;
+        if is_new {
             self.memory.last_row = row.id;
             self.memory.paths.insert(row.place, row.id);
-        } else if !is_kept {
-            self.memory.paths.remove(row.place, row.id);
-        }
-        if is_kept {
-            row.write(self.conn).map_err(writing())?;
+            writer.insert(row, is_diverging)?;
+        } else if is_kept {
+            writer.update(row, is_diverging)?;
         } else {
-            self.conn
-                .prepare_cached("DELETE FROM paths WHERE id = ?1")
-                .and_then(|mut statement| statement.execute([row.id]))
-                .map_err(writing())?;
+            self.memory.paths.remove(row.place, row.id);
+            writer.delete(row)?;
         }
-        for content in before.contents.iter().filter(|content| !row.before.contents.contains(content)) {
-            crate::segments::forget(self.conn, self.memory, content)?;
-        }
+        left.contents.extend(row.before.contents.iter().filter(|content| !contents.contains(content)));
         Ok(())
     }
 
     /// Keeps what proves heads, and lets go of what proves none any more.
-    fn keep_proofs(&mut self, touched: &[u32]) -> Result<(), IndexError> {
+    fn keep_proofs(&mut self, touched: BTreeSet<u32>) -> Result<(), IndexError> {
         let heads =
             |memory: &Memory, publication: u32| memory.heads.get(publication as usize).copied().unwrap_or(0);
         for (publication, hashes) in core::mem::take(&mut self.whole) {
@@ -345,7 +391,7 @@ impl<'a> Work<'a> {
                 })
                 .map_err(writing())?;
         }
-        for publication in touched.iter().copied().collect::<BTreeSet<_>>() {
+        for publication in touched {
             if heads(self.memory, publication) > 0 {
                 continue;
             }
@@ -409,37 +455,43 @@ fn find_at(
 
 /// The row with this number.
 pub(crate) fn read_row(conn: &Connection, id: u32) -> Result<Option<Row>, IndexError> {
-    let sql = format!("SELECT {COLUMNS} FROM paths WHERE id = ?1");
-    let mut statement = conn.prepare_cached(&sql).map_err(reading())?;
+    let mut statement = conn.prepare_cached(ROW_BY_NUMBER).map_err(reading())?;
     let mut rows = statement.query([id]).map_err(reading())?;
     rows.next().map_err(reading())?.map(Row::read).transpose()
 }
 
-/// Groups of records as publications: those that belong together are not torn apart, as long as one publication can
-/// hold them; what a move takes away and where it puts it belong together.
-fn arranged(groups: Vec<Vec<Record>>) -> Vec<Vec<Record>> {
-    let all: Vec<Record> = groups.iter().flatten().cloned().collect();
-    if all.len() <= PUBLICATION_RECORDS_MAX {
-        return if all.is_empty() { Vec::new() } else { vec![all] };
+/// The hash of a record, if a receiver would take it.
+fn hash_if_sayable(record: &Record) -> Option<RecordHash> {
+    let encoded = record.encode();
+    Record::decode(&encoded).ok()?;
+    Some(RecordHash::from_bytes(Domain::RECORD.hash_one(&encoded)))
+}
+
+/// Records as publications: those of one group are not torn apart, as long as one publication can hold them; what a
+/// move takes away and where it puts it belong together.
+fn arranged(minted: Vec<Minted>, groups: usize) -> Vec<Vec<Minted>> {
+    if minted.len() <= PUBLICATION_RECORDS_MAX {
+        return if minted.is_empty() { Vec::new() } else { vec![minted] };
     }
-    let group_of: Vec<usize> =
-        groups.iter().enumerate().flat_map(|(at, group)| group.iter().map(move |_| at)).collect();
-    let mut joined: Vec<Vec<usize>> = (0..groups.len()).map(|at| vec![at]).collect();
-    for pair in moves(&all) {
-        let (gone, new) = (group_of[pair.gone], group_of[pair.new]);
+    let mut joined: Vec<Vec<usize>> = (0..groups).map(|at| vec![at]).collect();
+    for (gone, new) in moved(&minted) {
         // A group that has joined another one already stays where it is.
         if gone != new && joined[gone].len() == 1 && joined[new].first() == Some(&new) {
             joined[gone].clear();
             joined[new].push(gone);
         }
     }
-    let mut groups: Vec<_> = groups.into_iter().map(Some).collect();
-    let mut publications: Vec<Vec<Record>> = vec![Vec::new()];
-    for members in joined {
-        let records: Vec<Record> = members.iter().filter_map(|&at| groups[at].take()).flatten().collect();
+    let mut members: Vec<Vec<Minted>> = core::iter::repeat_with(Vec::new).take(groups).collect();
+    for one in minted {
+        members[one.group].push(one);
+    }
+    let mut publications: Vec<Vec<Minted>> = vec![Vec::with_capacity(PUBLICATION_RECORDS_MAX)];
+    for together in joined {
+        let records: Vec<Minted> =
+            together.iter().flat_map(|&at| core::mem::take(&mut members[at])).collect();
         let room = publications.last().map_or(0, |last| PUBLICATION_RECORDS_MAX - last.len());
         if records.len() > room && records.len() <= PUBLICATION_RECORDS_MAX {
-            publications.push(Vec::new());
+            publications.push(Vec::with_capacity(PUBLICATION_RECORDS_MAX));
         }
         for record in records {
             match publications.last_mut() {
@@ -450,6 +502,16 @@ fn arranged(groups: Vec<Vec<Record>>) -> Vec<Vec<Record>> {
     }
     publications.retain(|records| !records.is_empty());
     publications
+}
+
+/// For each move the group of what is gone, and that of where it went.
+fn moved(minted: &[Minted]) -> Vec<(usize, usize)> {
+    let is_any_gone = minted.iter().any(|minted| minted.record.version.kind.is_gone());
+    if !is_any_gone {
+        return Vec::new();
+    }
+    let run: Vec<Record> = minted.iter().map(|minted| minted.record.clone()).collect();
+    moves(&run).into_iter().map(|pair| (minted[pair.gone].group, minted[pair.new].group)).collect()
 }
 
 /// A number of rows or pages, as SQLite takes it.

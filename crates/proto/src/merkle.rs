@@ -35,16 +35,28 @@ pub(crate) fn root(records: &[RecordHash]) -> Option<MerkleRoot> {
 
 /// How the record at `index` is proved; `None` if there is no such one.
 pub(crate) fn proof(records: &[RecordHash], index: u16) -> Option<Proof> {
-    let mut at = usize::from(index);
-    records.get(at)?;
-    let mut level: Vec<[u8; 32]> = records.iter().map(|record| *record.as_bytes()).collect();
-    let mut path = Vec::new();
-    while level.len() > 1 {
-        path.extend(level.get(at ^ 1));
-        level = above(&level);
-        at /= 2;
+    proofs(records, &[index])?.pop()
+}
+
+/// How each of these records is proved, in the order in which they are asked for; `None` if one of them is not there.
+///
+/// The tree is made once: for many records of one list that costs little more than for one.
+#[must_use]
+pub fn proofs(records: &[RecordHash], indexes: &[u16]) -> Option<Vec<Proof>> {
+    if indexes.iter().any(|&index| usize::from(index) >= records.len()) {
+        return None;
     }
-    Some(Proof { index, path })
+    let mut proofs: Vec<_> = indexes.iter().map(|&index| Proof { index, path: Vec::new() }).collect();
+    let mut level: Vec<[u8; 32]> = records.iter().map(|record| *record.as_bytes()).collect();
+    let mut height = 0;
+    while level.len() > 1 {
+        for proof in &mut proofs {
+            proof.path.extend(level.get((usize::from(proof.index) >> height) ^ 1));
+        }
+        level = above(&level);
+        height += 1;
+    }
+    Some(proofs)
 }
 
 /// Whether the proof leads from this record to the root of a list of `count`.
@@ -116,6 +128,24 @@ mod tests {
         }
         assert_eq!(root(&[]), None);
         assert_eq!(proof(&records(3), 3), None);
+    }
+
+    #[test]
+    fn many_proofs_are_those_that_are_made_one_by_one() {
+        for count in [1, 2, 3, 7, 33, 100] {
+            let (records, signed) = (records(count), u16::try_from(count).unwrap());
+            let root = root(&records).unwrap();
+            // In any order, and one twice.
+            let indexes: Vec<_> = (0..signed).rev().chain([0]).collect();
+            let proofs = proofs(&records, &indexes).unwrap();
+            assert_eq!(proofs.len(), indexes.len());
+            for (proof, index) in proofs.iter().zip(indexes) {
+                assert_eq!(Some(proof), super::proof(&records, index).as_ref());
+                assert!(leads(&records[usize::from(index)], proof, &root, signed), "{index} of {count}");
+            }
+        }
+        assert_eq!(proofs(&records(3), &[0, 3]), None);
+        assert_eq!(proofs(&records(3), &[]), Some(Vec::new()));
     }
 
     /// A doubled last record must not give the same root, else two lists would have one.

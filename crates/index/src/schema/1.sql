@@ -27,15 +27,9 @@ CREATE TABLE paths (
     standing  INTEGER NOT NULL,                -- how here stands to base: 0 agrees, 1 differs, 2 behind (here.rs)
     live      INTEGER NOT NULL,                -- whether the version that the path has is not gone
     diverging INTEGER NOT NULL,                -- whether here, base and heads ask for something
-    kind      INTEGER,                         -- here, NULL where nothing is: 1 link, 2 file, 3 folder
-    size      INTEGER,                         -- of a file, in bytes
-    content   BLOB,                            -- of a file its content id, of a link its target
-    seconds   INTEGER,                         -- mtime
-    nanos     INTEGER,
-    mode      INTEGER,
-    inode     INTEGER,                         -- reinterpreted as signed
-    c_seconds INTEGER,                         -- ctime
-    c_nanos   INTEGER
+    here      BLOB                             -- NULL where nothing is: kind (1: 1 link, 2 file, 3 folder), mtime as seconds
+                                               -- (8) and nanoseconds (4), ctime as mtime, inode (8), mode (2); of a file
+                                               -- its size (8) and content id, of a link its target
 ) STRICT;
 
 -- Path order: children of a folder, pages of a listing.
