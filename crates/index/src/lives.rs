@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::params;
 use shoal_proto::batch::Batch;
+use shoal_proto::dot::Dot;
 use shoal_proto::heads::Base;
 use shoal_proto::id::{Writer, WriterSalt};
 use shoal_proto::path::RelPath;
@@ -40,8 +41,8 @@ pub struct RosterAnswer {
 enum Why {
     /// A removal made them void.
     Void,
-    /// This index's own former writer said them, and others know other records by their dots.
-    RolledBack,
+    /// This index's own former writer said them after this dot, and others know other records by their dots.
+    RolledBack(Dot),
 }
 
 impl Index {
@@ -57,11 +58,12 @@ impl Index {
         let ((), done) = self.job(|work| {
             let old = work.life.writer;
             let forked = publications_after(work, old, agreed)?;
+            let last = last_beyond_doubt(work, old, &forked)?;
             work.life.salt = salt;
             work.life.writer = Writer::drawn(&work.life.device, &work.life.share, &salt);
             (work.life.counter, work.life.last) = (0, None);
             if work.may_publish() {
-                say_again(work, &forked, Why::RolledBack)?;
+                say_again(work, &forked, Why::RolledBack(last))?;
             }
             Ok(())
         })?;
@@ -203,6 +205,22 @@ fn publications_after(
     Ok(found)
 }
 
+/// The last dot of a writer that is in none of these publications of its, nor after one that is.
+fn last_beyond_doubt(work: &Work<'_>, writer: Writer, forked: &BTreeSet<u32>) -> Result<Dot, IndexError> {
+    let mut first = work.life.counter.saturating_add(1);
+    let mut statement =
+        work.conn.prepare_cached("SELECT id, first FROM publications WHERE writer = ?1").map_err(reading())?;
+    let mut rows = statement.query([writer.to_bytes()]).map_err(reading())?;
+    while let Some(sql) = rows.next().map_err(reading())? {
+        if forked.contains(&number(sql, 0)?)
+            && let Some(own) = sql.get::<_, Option<i64>>(1).map_err(reading())?
+        {
+            first = first.min(own.cast_unsigned());
+        }
+    }
+    Ok(Dot::new(writer, first.saturating_sub(1)))
+}
+
 /// Takes all heads of these publications out, and publishes again what of them is this device's to say. Looks through
 /// all rows: it is rare. Returns the paths.
 fn say_again(
@@ -215,10 +233,10 @@ fn say_again(
         let row = work.row_at(id)?;
         let path = row.path.clone();
         // A conflict copy is the same whoever made it; what a rolled-back writer published of it stays true.
-        let stays = |record: &Record| why == Why::RolledBack && record.copy_of.is_some();
+        let stays = |record: &Record| why != Why::Void && record.copy_of.is_some();
         let removed = row.remove(|record, said| publications.contains(&said.publication) && !stays(record));
         let again = match why {
-            Why::RolledBack => removed.clone(),
+            Why::RolledBack(_) => removed.clone(),
             Why::Void => {
                 row.base.iter().flat_map(|base| shown_of(base, row.here.is_some(), &removed)).collect()
             }
@@ -227,7 +245,11 @@ fn say_again(
         let mut minted: Option<Record> = None;
         if work.may_publish() {
             for record in &again {
-                let record = record.reissued(work.next_dot()?);
+                let dot = work.next_dot()?;
+                let record = match why {
+                    Why::Void => record.reissued(dot),
+                    Why::RolledBack(last) => record.reissued_after(last, dot),
+                };
                 if work
                     .mint(shoal_proto::heads::Transaction { record: record.clone(), copies: Vec::new() })?
                     && base.as_ref().is_some_and(|base| base.version.kind.is_same(&record.version.kind))
@@ -243,6 +265,10 @@ fn say_again(
         if let Some(record) = minted {
             let (here, standing, base) = (row.here.clone(), row.standing, row.heads().base_of(&record));
             row.show(here, Some(base), standing);
+        } else if let (Why::RolledBack(last), Some(base)) = (why, base) {
+            let (here, base) = (row.here.clone(), base.up_to(last));
+            let standing = if base.is_some() { row.standing } else { Standing::Differs };
+            row.show(here, base, standing);
         }
         paths.push(path);
     }

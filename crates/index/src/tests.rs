@@ -61,10 +61,13 @@ pub(crate) fn see(index: &mut Index, at: &str, found: Option<Here>) -> (Outcome,
     (answer.outcomes[0], answer.batches)
 }
 
+pub(crate) fn verified(batches: &[Batch]) -> Vec<Verified> {
+    batches.iter().map(|batch| Verified::check(batch.clone(), &share()).unwrap()).collect()
+}
+
 /// The other index takes the batches in.
 pub(crate) fn tell(index: &mut Index, batches: &[Batch]) -> Merged {
-    let verified = batches.iter().map(|batch| Verified::check(batch.clone(), &share()).unwrap());
-    index.merge(verified.collect()).unwrap()
+    index.merge(verified(batches)).unwrap()
 }
 
 pub(crate) fn done(merged: Merged) -> MergeAnswer {
@@ -222,6 +225,25 @@ fn an_edit_of_the_winner_brings_the_copies_along() {
     assert_eq!((outcome, batches[0].records.len()), (Outcome::Published, 2));
     assert!(batches[0].records[0].copy_of.is_some(), "what was displaced goes before what displaces it");
     check(&ana);
+}
+
+/// agreement.md, 14: an index that was put back used its numbers again. What its deletion had seen as its record 1 is not
+/// what others know by that name, and comes back to it.
+#[test]
+fn i18_what_a_rolled_back_life_had_seen_of_itself_covers_nothing() {
+    let (mut before, mut ben) = (index(1), index(2));
+    tell(&mut ben, &see(&mut before, "a", Some(file(1, 10))).1);
+    let mut restored = index(1);
+    see(&mut restored, "a", Some(file(2, 20)));
+    see(&mut restored, "a", None);
+    assert_eq!(restored.merge(verified(&all(&before))).unwrap(), Merged::RolledBack);
+    let again = restored.new_writer(WriterSalt([9; 16]), None).unwrap();
+    tell(&mut ben, &again);
+    let heads = ben.triple(&path("a")).unwrap().unwrap().heads;
+    assert_eq!((heads.iter().len(), heads.winner().unwrap().version == file(1, 10).version), (2, true));
+    tell(&mut restored, &all(&ben));
+    assert_eq!(restored.memory.digests, ben.memory.digests);
+    check(&restored);
 }
 
 /// Found by a simulated world (I2): a new mode of bytes that others have deleted makes no record. It must not be taken for

@@ -222,6 +222,17 @@ impl<'a> Work<'a> {
         Ok((id, true))
     }
 
+    /// Notes from which counter on an own publication speaks; see [`Index::new_writer`](crate::Index::new_writer).
+    fn note_first(&self, publication: u32, records: &[Record]) -> Result<(), IndexError> {
+        let own = records.iter().filter(|record| record.dot.writer == self.life.writer);
+        let first = own.map(|record| record.dot.counter.cast_signed()).min();
+        self.conn
+            .prepare_cached("UPDATE publications SET first = ?2 WHERE id = ?1")
+            .and_then(|mut statement| statement.execute(params![publication, first]))
+            .map_err(writing())?;
+        Ok(())
+    }
+
     /// The number of a publication that is held.
     pub(crate) fn publication_id(&self, hash: &PublicationHash) -> Result<Option<u32>, IndexError> {
         let mut statement =
@@ -293,6 +304,7 @@ impl<'a> Work<'a> {
                 self.know(record.dot);
                 records.push(record);
             }
+            self.note_first(id, &records)?;
             self.prove(id, &Part::Whole, &hashes);
             batches.push(Batch { publication, part: Part::Whole, records });
         }

@@ -44,7 +44,8 @@ CREATE TABLE publications (
     writer   BLOB NOT NULL,
     sequence INTEGER NOT NULL,                 -- reinterpreted as signed
     device   BLOB NOT NULL,
-    header   BLOB NOT NULL                     -- as proto encodes it
+    header   BLOB NOT NULL,                    -- as proto encodes it
+    first    INTEGER                           -- of an own one: the lowest counter of its records; NULL of others
 ) STRICT;
 CREATE UNIQUE INDEX publications_by_hash ON publications (hash);
 CREATE INDEX publications_by_writer ON publications (writer, sequence);
