@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use crate::durable::Durability;
 use crate::mem::Quirks;
 use crate::{
-    Committed, Deed, FileTime, FinishedFile, Folder, FolderOptions, Fs, Kept, Name, Outcome, Placement,
-    Recovered, Stat,
+    Committed, Deed, FileTime, FinishedFile, Folder, FolderOptions, Fs, Kept, Name, OpenError, Outcome,
+    Placement, Recovered, Stat,
 };
 
 /// The ways in which a file system can want to be treated.
@@ -87,7 +87,7 @@ impl Place {
     }
 
     pub(crate) fn reopen(&self) -> (Folder, Recovered) {
-        Folder::open(self.path(), &FolderOptions::default()).unwrap()
+        reopen(self.path())
     }
 
     pub(crate) fn open_as(&self, way: Way) -> Folder {
@@ -102,6 +102,21 @@ impl Place {
     pub(crate) fn staged(&self) -> Vec<String> {
         names_in(&self.at(".shoal/staging"))
     }
+}
+
+/// Opens a folder that this process has closed. Another test that starts a program just then hands the lock on to it
+/// until the program runs, a moment later.
+pub(crate) fn reopen(path: &Path) -> (Folder, Recovered) {
+    const TRIES: u32 = 10_000_000;
+    for _ in 0..TRIES {
+        match Folder::open(path, &FolderOptions::default()) {
+            Err(OpenError::Served { process, .. }) if process == Some(std::process::id()) => {
+                std::thread::yield_now();
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("{} stays locked by this process", path.display());
 }
 
 pub(crate) fn names_in(path: &Path) -> Vec<String> {

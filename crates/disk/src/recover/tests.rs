@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use super::Recovered;
+use crate::Folder;
 use crate::fault::{Point, dying_at};
 use crate::testing::{Place, WAYS, Way, name, placement, stage, versions};
-use crate::{Folder, FolderOptions};
 
 const POINTS: [Point; 9] = [
     Point::Listed,
@@ -126,7 +126,7 @@ fn dying_while_starting_is_made_good_by_the_next_start() {
             place.write("a", "a, old");
             assert!(die_while_committing(&place, WAYS[0], first, &["a"]));
             let path = place.path().to_owned();
-            let start = move || drop(Folder::open(&path, &FolderOptions::default()).unwrap());
+            let start = move || drop(crate::testing::reopen(&path));
             assert!(dying_at(second, |_| {}, start));
             let (folder, _) = place.reopen();
             assert_eq!(place.read("a"), "a, new");
