@@ -79,7 +79,15 @@ impl Lockstep {
             let view = self.translated(Reference.view(&copy.loser));
             (view.origin, Reference.version(&copy.record))
         });
-        reference.copies.dedup_by(|one, other| one.record == other.record && one.path == other.path);
+        let named: Vec<View> = code.copies.iter().map(|copy| Real.view(&copy.loser)).collect();
+        let is_named = |copy: &Copy<Reference>| named.contains(&self.translated(Reference.view(&copy.loser)));
+        reference.copies.dedup_by(|next, kept| {
+            let is_same = next.record == kept.record && next.path == kept.path;
+            if is_same && is_named(next) {
+                kept.loser = next.loser.clone();
+            }
+            is_same
+        });
         let copied = |record: View| (record.version, record.origin);
         let ours = code.copies.iter().map(|copy| Real.version(&copy.record)).collect::<Vec<_>>();
         let theirs = reference.copies.iter().map(|copy| Reference.version(&copy.record)).collect();
