@@ -68,6 +68,7 @@ impl Lockstep {
     fn both_minted(
         &self,
         question: &str,
+        heads: &<Real as Rules>::Heads,
         code: RealMinted,
         reference: ReferenceMinted,
     ) -> Option<Minted<Self>> {
@@ -79,15 +80,7 @@ impl Lockstep {
             let view = self.translated(Reference.view(&copy.loser));
             (view.origin, Reference.version(&copy.record))
         });
-        let named: Vec<View> = code.copies.iter().map(|copy| Real.view(&copy.loser)).collect();
-        let is_named = |copy: &Copy<Reference>| named.contains(&self.translated(Reference.view(&copy.loser)));
-        reference.copies.dedup_by(|next, kept| {
-            let is_same = next.record == kept.record && next.path == kept.path;
-            if is_same && is_named(next) {
-                kept.loser = next.loser.clone();
-            }
-            is_same
-        });
+        reference.copies.dedup_by(|one, other| one.record == other.record && one.path == other.path);
         let copied = |record: View| (record.version, record.origin);
         let ours = code.copies.iter().map(|copy| Real.version(&copy.record)).collect::<Vec<_>>();
         let theirs = reference.copies.iter().map(|copy| Reference.version(&copy.record)).collect();
@@ -99,8 +92,12 @@ impl Lockstep {
             self.same("the copy's dot", dot, &noted);
             let loser = copied(self.translated(Reference.view(&theirs.loser)));
             self.same("the loser", copied(Real.view(&ours.loser)), &loser);
+            // Several heads can make one copy; the world is told of the same one on both sides.
+            let named = self.translated(Reference.view(&theirs.loser));
+            let loser =
+                Real.records(heads).into_iter().find(|head| Real.view(head) == named).unwrap_or(ours.loser);
             let record = self.both("the copy", Some(ours.record), Some(theirs.record))?;
-            copies.push(Copy { loser: (ours.loser, theirs.loser), path: (ours.path, theirs.path), record });
+            copies.push(Copy { loser: (loser, theirs.loser), path: (ours.path, theirs.path), record });
         }
         let record = self.both(question, Some(code.record), Some(reference.record))?;
         Some(Minted { record, copies })
@@ -182,7 +179,7 @@ impl Rules for Lockstep {
     ) -> Option<Minted<Self>> {
         let (code, reference) = base.map(|base| (&base.0, &base.1)).unzip();
         let code = Real.edit(&path.0, &heads.0, code, new, dot);
-        self.both_minted("edit", code, Reference.edit(&path.1, &heads.1, reference, new, dot))
+        self.both_minted("edit", &heads.0, code, Reference.edit(&path.1, &heads.1, reference, new, dot))
     }
 
     fn resolve(
@@ -193,7 +190,7 @@ impl Rules for Lockstep {
         dot: Dot,
     ) -> Option<Minted<Self>> {
         let code = Real.resolve(&path.0, &heads.0, live_below, dot);
-        self.both_minted("resolve", code, Reference.resolve(&path.1, &heads.1, live_below, dot))
+        self.both_minted("resolve", &heads.0, code, Reference.resolve(&path.1, &heads.1, live_below, dot))
     }
 
     fn needed(&self, heads: &Self::Heads, live_below: bool) -> Vec<Content> {

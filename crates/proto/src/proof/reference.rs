@@ -195,7 +195,7 @@ pub(crate) fn resolve(path: &Path, heads: &Heads, live_below: bool, dot: Dot) ->
     for head in &covered {
         join(&mut seen, &head.seen, Some(head.dot));
     }
-    let displaced = displaced(&covered, origin, None);
+    let displaced = if origin == dot { BTreeSet::new() } else { displaced(&covered, origin, None) };
     let loses = |content: Content| !content.is_gone() && content != version.content;
     let losers = live(heads).into_iter().filter(|head| loses(head.version.content));
     let copies = losers.map(|head| copy(path, head)).collect();
