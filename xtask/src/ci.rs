@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::setup::{cargo, install_package, is_installed};
-use crate::tidy;
+use crate::{sim, tidy};
 
 /// One step, in the order of [`STEPS`].
 struct Step {
@@ -55,6 +55,7 @@ const STEPS: &[Step] = &[
     Step::own("advisories", advisories, "cargo deny check advisories"),
     Step::own("python3 is there", python, "python3 --version"),
     Step::cargo("tests", &["test", "--workspace", "--locked"], &[]),
+    Step::own("worlds", worlds, "cargo xtask sim --seeds 600"),
 ];
 
 const CARGO_DENY_VERSION: &str = "0.20.2";
@@ -101,6 +102,12 @@ pub(crate) fn run() -> Result<()> {
         skipped.len()
     );
     Ok(())
+}
+
+/// Worlds of devices, from the same seeds every time.
+fn worlds() -> Result<Outcome> {
+    sim::run(&["--seeds".to_owned(), sim::CI_SEEDS.to_string()])?;
+    Ok(Outcome::Passed)
 }
 
 fn tell_skipped(skipped: &[(&str, String)]) {

@@ -7,6 +7,7 @@ mod bench;
 mod ci;
 mod demo;
 mod setup;
+mod sim;
 mod tidy;
 
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ chores:
   demo     two peers and a tracker bring two folders together; --keep leaves the folders to look at
   ci       all that must pass before a change is ready, exactly as CI runs it
   tidy     the project's own small checks of sources and pages; a part of ci
+  sim      whole worlds from seeds: --seeds N [--minutes M], --seed S; --planted [--only NAME]
   bench    Shoal beside other programs, timed; tracker, large, small or all; --runs N";
 
 fn main() -> ExitCode {
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         "ci" => without_args(args).and_then(|()| ci::run()),
         "tidy" => without_args(args).and_then(|()| tidy::run()),
         "bench" => bench::run(args),
+        "sim" => sim::run(args),
         "help" | "-h" | "--help" => {
             println!("{USAGE}");
             Ok(())

@@ -161,6 +161,12 @@ impl ChangeError {
         matches!(Errno::from_io_error(self.io()), Some(Errno::ACCESS | Errno::PERM | Errno::ROFS))
     }
 
+    /// Whether the file system says that it can have no such name: too long, or of letters that it does not know.
+    pub fn is_about_name(&self) -> bool {
+        let is_last = |error| matches!(error, Errno::ILSEQ | Errno::NAMETOOLONG | Errno::INVAL);
+        Errno::from_io_error(self.io()).is_some_and(is_last)
+    }
+
     fn io(&self) -> &io::Error {
         let (Self::NotDurable { source, .. }
         | Self::NotDone { source, .. }

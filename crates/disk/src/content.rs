@@ -20,7 +20,7 @@ use crate::fs::{Fs, FsFile};
 use crate::os::Os;
 use crate::path::TreePath;
 use crate::scan::{ReadError, open_regular};
-use crate::stage::WRITE_BYTES;
+use crate::stage::{WRITE_BYTES, read_all_at};
 use crate::stat::{Expected, Kind, Stat};
 use crate::tree::Tree;
 use crate::walk::{WalkError, Walker};
@@ -88,6 +88,17 @@ impl<F: Fs> Tree<F> {
 }
 
 impl<F: Fs> Opened<F> {
+    /// For a file of the history, which has no path in the tree any more; `path` is where it was.
+    pub(crate) fn of_history(file: F::File, path: TreePath) -> io::Result<Self> {
+        let stat = file.look_through()?.stat;
+        Ok(Self { file, path, stat })
+    }
+
+    /// Makes bytes, size, permissions and time durable, but not the name.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+
     /// What it was seen as when it was opened.
     pub fn stat(&self) -> &Stat {
         &self.stat
@@ -147,16 +158,7 @@ impl<F: Fs> Opened<F> {
     }
 
     fn fill(&self, buffer: &mut [u8], offset: u64) -> Result<usize, ContentError> {
-        let mut length = 0;
-        while length < buffer.len() {
-            match self.file.read_at(&mut buffer[length..], offset.saturating_add(length as u64)) {
-                Ok(0) => break,
-                Ok(read) => length += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.read_error(error)),
-            }
-        }
-        Ok(length)
+        read_all_at(&self.file, buffer, offset).map_err(|error| self.read_error(error))
     }
 
     fn is_unchanged(&self) -> Result<bool, ContentError> {

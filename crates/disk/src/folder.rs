@@ -276,6 +276,24 @@ impl<F: Fs> Shared<F> {
         })
     }
 
+    /// Our own directory, as long as it is the one that was opened.
+    pub(crate) fn open_own(&self) -> io::Result<F::Dir> {
+        let own = self.root.open_dir(STATE_NAME.as_ref())?;
+        match own.look_through()?.is_same_thing(&self.state_seen) {
+            true => Ok(own),
+            false => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// Whether names that differ in letter case alone are the same here, as far as our own directory shows it. If the
+    /// system cannot say, they may be.
+    pub(crate) fn folds_case(&self) -> bool {
+        let other = STATE_NAME.to_ascii_uppercase();
+        self.root
+            .look(other.as_ref())
+            .map_or(true, |seen| seen.is_some_and(|seen| seen.is_same_thing(&self.state_seen)))
+    }
+
     /// How often [`Self::sync_file_system`] has failed.
     pub(crate) fn failed_syncs(&self) -> u64 {
         self.failed_syncs.load(Ordering::SeqCst)

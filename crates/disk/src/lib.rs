@@ -22,6 +22,8 @@
 //!   └─ commit ◄── Change ◄── staging().create_at, symlink_at
 //! ```
 //!
+//! What the engine asks of a share's disk, a [`Worker`] does with these.
+//!
 //! All of it asks one seam for what a file system does, [`Fs`], so that it runs over this machine's files ([`Os`], unless
 //! told otherwise) and over a disk in memory ([`mem::MemDisk`], by [`Folder::open_on`]).
 //!
@@ -54,6 +56,7 @@ mod sweep;
 mod testing;
 mod tree;
 mod walk;
+pub mod worker;
 
 pub use change::{Change, ChangeError, Changed, TreeDeed, TreeOutcome};
 pub use commit::{
@@ -76,3 +79,4 @@ pub use swap::INSIDE_TOLD_MAX;
 pub use sweep::{Entry, Left, Sweep, SweepError, SweepRange, Swept, Unswept};
 pub use tree::{LookError, Tree};
 pub use walk::{Barred, WalkError};
+pub use worker::Worker;

@@ -15,6 +15,7 @@
 
 mod calls;
 mod cut;
+mod events;
 mod faults;
 mod image;
 mod user;
@@ -25,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 
 pub use self::calls::{MemDir, MemFile};
+pub use self::events::{EVENTS_MAX, Event, Happened};
 pub use self::faults::{Call, Trouble};
 pub use self::user::{Seen, User};
 
@@ -142,6 +144,18 @@ impl MemDisk {
         self.state().faults.trace.clone().unwrap_or_default()
     }
 
+    /// From now on, up to the next crash, what happens to names and files is written down, by whomever, for
+    /// [`Self::take_events`]: in our own directory too.
+    pub fn keep_events(&self) {
+        self.state().image.events = Some(Vec::new());
+    }
+
+    /// What happened since [`Self::keep_events`] or since this was asked last; nothing is merged. At most
+    /// [`EVENTS_MAX`].
+    pub fn take_events(&self) -> Vec<Event> {
+        self.state().image.events.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// Lets the `nth` call from now (the next one is 1) fail once and do nothing; of those of one sort, or of all. A
     /// sync that fails so has lost what it was to write.
     pub fn fail_nth(&self, call: Option<Call>, nth: u64, trouble: Trouble) {
@@ -170,6 +184,7 @@ impl MemDisk {
         let mut state = self.state();
         state.faults = Faults::default();
         state.life += 1;
+        state.image.events = None;
         state.image.close_all();
     }
 

@@ -22,6 +22,11 @@ impl TreePath {
         Ok(Self(bytes.into()))
     }
 
+    /// What something is called that has a number and no path yet; `what` is a name.
+    pub(crate) fn of_number(what: &str, number: u64) -> Self {
+        Self(format!("{what} {number}").into_bytes().into())
+    }
+
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -23,6 +23,8 @@ use crate::scan::{ReadError, open_regular};
 use crate::stat::{FileTime, Kind, Look, Stat};
 use crate::walk::Walker;
 
+pub(crate) use self::parts::{PartFile, read_all_at};
+
 /// How much to read or write at a time; both much less and much more were measured to be slower.
 pub const WRITE_BYTES: usize = 256 << 10;
 
@@ -394,5 +396,6 @@ fn same_bytes(mut one: impl Read, mut other: impl Read) -> io::Result<bool> {
 /// So much of a file is written before the kernel is told to begin with it; smaller files go with their batch.
 const WRITE_OUT_BYTES: u64 = 8 << 20;
 
+mod parts;
 #[cfg(test)]
 mod tests;

@@ -161,11 +161,16 @@ impl<F: Fs> Sweep<F> {
     /// The next `limit` paths; fewer only at the end, and none at all after it. A page is read when it is asked for: what
     /// the user does meanwhile later pages show.
     pub fn page(&mut self, limit: usize) -> Vec<Swept> {
+        self.page_within(limit, |_| true)
+    }
+
+    /// As [`Self::page`], and goes only into those folders that `enters` says yes to. What is in others is not told.
+    pub fn page_within(&mut self, limit: usize, enters: impl Fn(&RelPath) -> bool) -> Vec<Swept> {
         let mut page = Vec::new();
         while page.len() < limit {
             let Some(level) = self.levels.last_mut() else { break };
             match level.names.pop_first() {
-                Some((key, kind)) => page.extend(self.take(&key, kind)),
+                Some((key, kind)) => page.extend(self.take(&key, kind, &enters)),
                 None => match level.goes_on_after.take() {
                     None => drop(self.levels.pop()),
                     Some(after) => page.extend(self.read_on(&after)),
@@ -176,25 +181,31 @@ impl<F: Fs> Sweep<F> {
     }
 
     /// What is to be told of one name; goes into it if it is a folder's second turn.
-    fn take(&mut self, key: &[u8], kind: Kind) -> Option<Swept> {
+    fn take(&mut self, key: &[u8], kind: Kind, enters: &impl Fn(&RelPath) -> bool) -> Option<Swept> {
         let level = self.levels.last()?;
         let path = [&*level.prefix, key].concat();
         match key.strip_suffix(b"/") {
             None => look(&self.folder, &level.dir, &path, key, kind),
             Some(name) => {
                 let dir = Arc::clone(&level.dir);
-                self.go_into(&dir, OsStr::from_bytes(name), path)
+                self.go_into(&dir, OsStr::from_bytes(name), path, enters)
             }
         }
     }
 
     /// Goes into a folder; tells why if that is not possible, unless that was told on its first turn.
-    fn go_into(&mut self, dir: &F::Dir, name: &OsStr, prefix: Vec<u8>) -> Option<Swept> {
+    fn go_into(
+        &mut self,
+        dir: &F::Dir,
+        name: &OsStr,
+        prefix: Vec<u8>,
+        enters: &impl Fn(&RelPath) -> bool,
+    ) -> Option<Swept> {
         let path = &prefix[..prefix.len() - 1];
         let told = |why| Some(Swept::Left(Left { path: path.into(), why }));
         // On its first turn it was told if it is no path, is on another file system, or is gone; and if it has become
         // something else since, whoever changed it is told of that.
-        if RelPath::parse(path).is_err() {
+        if !RelPath::parse(path).is_ok_and(|path| enters(&path)) {
             return None;
         }
         let seen = match dir.look(name) {
@@ -288,8 +299,14 @@ fn read_names<D: FsDir>(
     Ok((names, last.filter(|_| is_cut)))
 }
 
-/// What is to be told of one name in an open folder.
-fn look<F: Fs>(folder: &Shared<F>, dir: &F::Dir, path: &[u8], name: &[u8], kind: Kind) -> Option<Swept> {
+/// What is to be told of one name in an open folder; `None`: nothing is there, or only our own state.
+pub(crate) fn look<F: Fs>(
+    folder: &Shared<F>,
+    dir: &F::Dir,
+    path: &[u8],
+    name: &[u8],
+    kind: Kind,
+) -> Option<Swept> {
     let is_ours = path == STATE_NAME.as_bytes();
     let left = |why| Some(Swept::Left(Left { path: path.into(), why }));
     let parsed = match RelPath::parse(path) {
@@ -305,6 +322,8 @@ fn look<F: Fs>(folder: &Shared<F>, dir: &F::Dir, path: &[u8], name: &[u8], kind:
     let seen = match dir.look(name) {
         Ok(Some(seen)) => seen,
         Ok(None) => return None,
+        // A name that this file system cannot have is the name of nothing.
+        Err(error) if is_impossible_name(&error) => return None,
         Err(error) => return left(failed(&error)),
     };
     let target = match seen.kind {
@@ -320,6 +339,11 @@ fn look<F: Fs>(folder: &Shared<F>, dir: &F::Dir, path: &[u8], name: &[u8], kind:
         other => return left(Unswept::Special(other)),
     };
     Some(Swept::Entry(Entry { path: parsed, seen, target }))
+}
+
+/// Whether the file system says that it can have no such name at all.
+pub(crate) fn is_impossible_name(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::ILSEQ | Errno::NAMETOOLONG))
 }
 
 fn failed(error: &io::Error) -> Unswept {

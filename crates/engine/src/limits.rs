@@ -27,6 +27,10 @@ pub const RATE_INTERVAL: Duration = Duration::from_millis(100);
 /// After such a silence what a source owes is asked of another one as well.
 pub const STALL: Duration = Duration::from_secs(3);
 
+/// What has not come so long after it was asked for is asked of another source as well that has nothing else to do,
+/// though some of it may be coming.
+pub const LATE: Duration = Duration::from_secs(20);
+
 /// After such a silence a source is given up.
 pub const SILENCE_MAX: Duration = Duration::from_secs(30);
 
@@ -38,6 +42,77 @@ pub const STRIKES_MAX: u8 = 3;
 
 /// Most segments of one content among which the rarest is sought.
 pub const RAREST_OF: usize = 256;
+
+// ── fetching ──
+
+/// Most contents that are wanted at once.
+pub const GOALS_MAX: usize = 4096;
+
+/// Most contents of several segments that are worked on at once: each takes a page of its list, some 200 KiB, and as
+/// many pieces that are asked for.
+pub const LARGE_GOALS_MAX: usize = 16;
+
+/// Most bytes that were asked for, or came and are not in a staged file yet.
+pub const FETCH_BYTES_MAX: u64 = 64 << 20;
+
+/// Most contents, or segments, that one question to the index is about.
+pub const LOOK_MAX: usize = 256;
+
+/// Most such questions at a time, and such for a list.
+pub const LOOK_JOBS_MAX: usize = 4;
+
+/// Places at which the bytes of one content or segment are tried.
+pub const LOOK_PLACES_MAX: usize = 2;
+
+/// Most pieces in one job of writing.
+pub const WRITES_MAX: usize = 256;
+
+/// Most bytes in one job of writing; what is larger by itself goes alone.
+pub const WRITE_BYTES_MAX: u64 = 8 << 20;
+
+/// Most jobs of writing at a time: while one is performed the next one fills.
+pub const WRITE_JOBS_MAX: usize = 4;
+
+/// Most pieces that wait to be written while more places are looked for.
+pub const WRITES_WAITING_MAX: usize = 1024;
+
+/// Most segments at a time of which the chunks are compared. A list of chunks takes up to 64 KiB.
+pub const DELTAS_MAX: usize = 64;
+
+/// Most segments of an older version with which one of a newer version is compared.
+pub const NEAR_MAX: usize = 16;
+
+/// After so many segments that had next to nothing in common with the older version, and twice as many as had something,
+/// no more of this content are compared.
+pub const USELESS_DELTAS_MAX: u32 = 4;
+
+/// When writing is tried again after the disk was full; each further time the wait doubles.
+pub const SPACE_PAUSE: Duration = Duration::from_secs(30);
+
+/// The longest such wait.
+pub const SPACE_PAUSE_MAX: Duration = Duration::from_secs(480);
+
+/// How long a large content that nobody has lets others go before it.
+pub const PARK_PAUSE: Duration = Duration::from_secs(5);
+
+const _: () = assert!(FETCH_BYTES_MAX > WINDOW_BYTES_MAX && WRITES_WAITING_MAX > LOOK_MAX);
+
+// ── serving ──
+
+/// Most requests of one connection that wait or are being served.
+pub const SERVE_REQUESTS_MAX: usize = 1024;
+
+/// Most contents and spans in them.
+pub const SERVE_ITEMS_MAX: usize = 16_384;
+
+/// Most of them that one question to the index, or one job of reading, is about.
+pub const SERVE_LOOK_MAX: usize = 256;
+
+/// Most bytes that are read at once for one connection, and that wait to be sent on it before more are read.
+pub const SERVE_READ_BYTES_MAX: u32 = 1 << 20;
+
+/// Most bytes that are on their way to one connection.
+pub const SERVE_SENT_BYTES_MAX: u64 = 1 << 20;
 
 // ── agreeing ──
 
@@ -52,3 +127,80 @@ pub const INBOX_MAX: usize = 64;
 
 /// Most records in one offer.
 pub const OFFER_RECORDS_MAX: usize = 4096;
+
+// ── status ──
+
+/// Most paths that are listed with why they are not in sync; others are counted.
+pub const PROBLEMS_MAX: usize = 10_000;
+
+// ── looking ──
+
+/// Paths in one page of a sweep, of the disk and of the index.
+pub const PAGE_PATHS: usize = 1024;
+
+/// Most deletions that one sweep remembers; if there are more, another sweep follows.
+pub const GONE_MAX: usize = 1 << 16;
+
+/// Most paths whose content is named in one job, and that are noted together.
+pub const TAKE_PATHS_MAX: usize = 1024;
+
+/// Most bytes of files whose content is named in one job, but for one that is larger by itself.
+pub const TAKE_BYTES_MAX: u64 = 64 << 20;
+
+/// Most paths that are to be looked at; beyond them all is looked through.
+pub const LOOKS_MAX: usize = 1 << 14;
+
+/// A path is looked at so long after something has happened there.
+pub const LOOK_DELAY: Duration = Duration::from_millis(10);
+
+/// A file that changed while it was read is read again after so long, and twice as long each further time …
+pub const RETRY_MIN: Duration = Duration::from_millis(50);
+
+/// … up to this.
+pub const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// All is looked through so often, whatever a watcher says.
+pub const RESCAN_INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+// ── doing ──
+
+/// Paths in one page of what is to be done.
+pub const PLAN_PATHS: usize = 512;
+
+/// Most changes in one batch.
+pub const BATCH_CHANGES_MAX: usize = 1000;
+
+/// Most changes that wait for the disk; planning goes on when there are fewer.
+pub const CHANGES_MAX: usize = 4096;
+
+/// Most removals that are gathered before they are done, children before their folders.
+pub const REMOVALS_MAX: usize = 1 << 14;
+
+/// Most conflicts that are being resolved at a time.
+pub const RESOLUTIONS_MAX: usize = 64;
+
+/// Who may resolve a conflict waits so long for each who may before it …
+pub const RESOLVE_STEP: Duration = Duration::from_secs(1);
+
+/// … and at most so long.
+pub const RESOLVE_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// What two ends hold is compared again so long after something has changed.
+pub const ROUND_DELAY: Duration = Duration::from_secs(2);
+
+/// … or after so long, if the last round did not bring both together.
+pub const ROUND_PAUSE: Duration = Duration::from_secs(60);
+
+/// What has come to be held is told so long after it has.
+pub const HAVE_DELAY: Duration = Duration::from_millis(100);
+
+// ── connections ──
+
+/// After such a silence the other end is asked whether it is there.
+pub const PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// After such a silence a connection is given up.
+pub const CONNECTION_SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// A connection on which both ends have not agreed on a share by then is closed.
+pub const GREETING_MAX: Duration = Duration::from_secs(10);

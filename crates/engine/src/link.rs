@@ -16,8 +16,10 @@ use std::collections::VecDeque;
 use shoal_proto::batch::{Batch, BatchError};
 use shoal_proto::chain::Told;
 use shoal_proto::hash::RecordHash;
-use shoal_proto::id::DeviceId;
+use shoal_proto::id::{DeviceId, Writer};
+use shoal_proto::limits::MESSAGE_PUBLICATIONS_MAX;
 use shoal_proto::message::{Channel, Message};
+use shoal_proto::publication::Place;
 use shoal_proto::reconcile::{Nonce, Reconcile, ReconcileError, Role as Turn};
 use shoal_proto::roster::Role;
 use shoal_proto::secret::Side;
@@ -43,8 +45,12 @@ pub enum Action {
     InSync,
     /// Something has changed since both held the same: a round is worth while, soon ([`Link::begin_round`]).
     Changed,
-    /// Draw a new writer, and begin all links of the share anew.
-    NewWriter,
+    /// A round did not bring both together, and another one would not either before something changes: it is worth while
+    /// after some time.
+    Stuck,
+    /// Draw a new writer, and begin all links of the share anew. Up to this place of its chain the other end knows the same
+    /// of the old one.
+    NewWriter(Option<Place>),
     /// Speak no more of this share here.
     Close(Closed),
 }
@@ -90,6 +96,8 @@ pub struct Link {
     is_more: bool,
     /// What is to be said once the other end is known to be a member.
     unsaid: Vec<Message>,
+    /// The own writer, and its last publication; known once the index has said so.
+    own: Option<(Writer, Option<Place>)>,
     /// Whether a round is to begin when there is nothing else to do.
     begins: bool,
     is_in_sync: bool,
@@ -106,6 +114,8 @@ enum State {
     Meeting,
     /// Both know each other, the other one is a member.
     Live,
+    /// The own index was put back to an earlier day: where the chain of its writer parted is being found out.
+    Parting,
     /// Over.
     Closed,
 }
@@ -127,6 +137,7 @@ impl Link {
             saying: VecDeque::new(),
             is_more: false,
             unsaid: Vec::new(),
+            own: None,
             begins: false,
             is_in_sync: false,
         }
@@ -142,6 +153,12 @@ impl Link {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.inbox.len() >= INBOX_MAX
+    }
+
+    /// Whether the other end is known to be a member, and both know each other.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.state == State::Live
     }
 
     /// Whether both ends proved to hold the same records, and nothing has changed here since.
@@ -236,7 +253,7 @@ impl Link {
                 self.is_in_sync = true;
                 actions.push(Action::InSync);
             }
-            Say::Wait => {}
+            Say::Wait => actions.push(Action::Stuck),
         }
     }
 
@@ -258,6 +275,16 @@ impl Link {
                     self.perform(Job::Step(conversation, Step::Said(message)), actions);
                 }
             }
+            (State::Meeting | State::Live, Message::WantPublications { writer, from, to, .. })
+                if self.role.is_some() =>
+            {
+                self.perform(Job::Publications(writer, from, to), actions);
+            }
+            (State::Parting, Message::Publications { publications, .. }) => {
+                self.perform(Job::Fork(publications), actions);
+            }
+            // What else was said before the other end heard of it.
+            (State::Parting, _) => {}
             (State::Live, Message::Records { batches, .. }) => self.perform(Job::Merge(batches), actions),
             (State::Live, Message::Offer { records, .. }) => self.perform(Job::Lacking(records), actions),
             (State::Live, Message::WantRecords { records, .. }) => {
@@ -272,6 +299,7 @@ impl Link {
         match answer {
             Answer::Introduced { me, records, roster } => {
                 let nonce = Nonce::part(&self.exporter, channel, self.side);
+                self.own = Some((me.writer, me.published));
                 let (salt, published) = (me.salt, me.published);
                 actions.push(Action::Send(Message::Opened {
                     channel,
@@ -302,9 +330,13 @@ impl Link {
                     self.close(Closed::NoMember, actions);
                 }
             }
-            Answer::Compared(Told::RolledBack) | Answer::Merged(Merge::RolledBack) => {
-                actions.push(Action::NewWriter);
+            Answer::Compared(Told::RolledBack) | Answer::Merged(Merge::RolledBack) => self.part(actions),
+            Answer::Forked(agreed) => {
+                actions.push(Action::NewWriter(agreed));
                 self.state = State::Closed;
+            }
+            Answer::Publications(publications) => {
+                actions.push(Action::Send(Message::Publications { channel, publications }));
             }
             Answer::Compared(_) if self.role.is_none() => self.close(Closed::NoMember, actions),
             Answer::Compared(_) => {
@@ -337,6 +369,19 @@ impl Link {
             Answer::Broken(error) => self.close(Closed::Reconcile(error), actions),
             Answer::Failed(error) => self.close(Closed::Index(error), actions),
         }
+    }
+
+    /// Asks for what the other end knows of the last publications that both may know.
+    fn part(&mut self, actions: &mut Vec<Action>) {
+        let Some((writer, Some(last))) = self.own else {
+            actions.push(Action::NewWriter(None));
+            self.state = State::Closed;
+            return;
+        };
+        let (channel, to) = (self.channel, last.sequence);
+        let from = to.saturating_sub(MESSAGE_PUBLICATIONS_MAX as u64 - 1);
+        actions.push(Action::Send(Message::WantPublications { channel, writer, from, to }));
+        self.state = State::Parting;
     }
 
     fn has_changed(&mut self, actions: &mut Vec<Action>) {

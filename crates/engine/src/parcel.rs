@@ -6,8 +6,8 @@
 
 use shoal_proto::batch::{Batch, Part};
 use shoal_proto::limits::{RUN_BYTES_MAX, RUN_RECORDS_MAX};
+use shoal_proto::merkle;
 use shoal_proto::message::{Channel, Message};
-use shoal_proto::publication::Publication;
 use shoal_proto::record::{Kind, Record};
 
 /// Entries in one message come to at most so many bytes, if they are more than one.
@@ -93,8 +93,8 @@ fn in_parts(batch: Batch) -> Vec<Batch> {
         Part::Some(proofs) => proofs,
         Part::Whole => {
             let hashes: Vec<_> = batch.records.iter().map(Record::hash).collect();
-            let places = 0..batch.publication.count;
-            places.filter_map(|place| Publication::proof_of(&hashes, place)).collect()
+            let places: Vec<u16> = (0_u16..).take(hashes.len()).collect();
+            merkle::proofs(&hashes, &places).unwrap_or_default()
         }
     };
     let mut parts: Vec<Batch> = Vec::new();
@@ -115,4 +115,90 @@ fn in_parts(batch: Batch) -> Vec<Batch> {
         size = size.plus(own);
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use shoal_proto::frame::RequestId;
+    use shoal_proto::hash::ContentId;
+    use shoal_proto::id::{ShareId, WriterSalt};
+    use shoal_proto::key::DeviceKey;
+    use shoal_proto::limits::{PATH_BYTES_MAX, PUBLICATION_RECORDS_MAX};
+    use shoal_proto::path::RelPath;
+    use shoal_proto::publication::Publication;
+    use shoal_proto::record::{Mode, Timestamp, Version};
+
+    use super::*;
+
+    const CHANNEL: Channel = Channel(3);
+    const SHARE: ShareId = ShareId::from_bytes([5; 32]);
+
+    /// Records of this many paths of this length, published together.
+    fn batch(count: usize, length: usize) -> Batch {
+        let key = DeviceKey::from_seed(&[1; 32]);
+        let salt = WriterSalt([2; 16]);
+        let writer = shoal_proto::id::Writer::drawn(&key.device(), &SHARE, &salt);
+        let records: Vec<Record> = (1..=count as u64)
+            .map(|counter| {
+                let dot = shoal_proto::dot::Dot::new(writer, counter);
+                let mut path = format!("{counter:06}").into_bytes();
+                while path.len() + 2 < length {
+                    path.push(b'/');
+                    path.extend(std::iter::repeat_n(b'x', (length - path.len()).min(200)));
+                }
+                let kind = Kind::File { size: 1, content: ContentId::from_bytes([7; 32]) };
+                Record {
+                    path: RelPath::parse(&path).unwrap(),
+                    version: Version::new(kind, Timestamp::ZERO, Mode::from_bits(0o644)),
+                    dot,
+                    seen: shoal_proto::dot::Seen::default(),
+                    origin: dot,
+                    displaced: Box::default(),
+                    copy_of: None,
+                }
+            })
+            .collect();
+        let hashes: Vec<_> = records.iter().map(Record::hash).collect();
+        let publication = Publication::sign(&key, &SHARE, salt, None, &hashes).unwrap();
+        Batch { publication, part: Part::Whole, records }
+    }
+
+    /// All of it comes out, in order, proved, in messages that can be written.
+    fn check(batches: Vec<Batch>) -> usize {
+        let given: Vec<Record> = batches.iter().flat_map(|batch| batch.records.clone()).collect();
+        let messages = records(CHANNEL, batches);
+        let mut came = Vec::new();
+        for message in &messages {
+            message.write(&mut Vec::new(), RequestId::NONE).unwrap();
+            let Message::Records { batches, .. } = message else { panic!("{message:?}") };
+            for batch in batches {
+                batch.verify(&SHARE).unwrap();
+                came.extend(batch.records.clone());
+            }
+        }
+        assert_eq!(came, given);
+        messages.len()
+    }
+
+    #[test]
+    fn a_publication_that_fits_stays_whole_and_others_go_in_parts() {
+        assert_eq!(check(vec![batch(PUBLICATION_RECORDS_MAX, 100)]), 1);
+        assert_eq!(check(vec![batch(10, 100), batch(20, 100), batch(30, 100)]), 1, "several in one message");
+        assert!(check(vec![batch(PUBLICATION_RECORDS_MAX, PATH_BYTES_MAX - 8)]) > 4, "some four megabytes");
+        assert_eq!(check(Vec::new()), 0);
+    }
+
+    #[test]
+    fn entries_come_in_messages_that_can_be_written() {
+        let entries: Vec<Vec<u8>> =
+            (0_u16..700).map(|at| vec![1; usize::from(at)]).chain([vec![2; 300 << 10]]).collect();
+        let messages = roster(CHANNEL, entries.clone());
+        let mut came = Vec::new();
+        for message in messages {
+            message.write(&mut Vec::new(), RequestId::NONE).unwrap();
+            let Message::Roster { entries, .. } = message else { panic!("{message:?}") };
+            came.extend(entries);
+        }
+        assert_eq!(came, entries);
+    }
 }

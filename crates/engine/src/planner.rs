@@ -7,7 +7,7 @@
 //! Whether the bytes are here, the folder above stands and the way is free is for who carries it out.
 
 use shoal_proto::heads::{Base, Shown};
-use shoal_proto::here::{Standing, Triple};
+use shoal_proto::here::{Standing, Triple, has_own_mode};
 use shoal_proto::record::{Kind, Record, Version};
 
 /// What this device may do in the share.
@@ -72,6 +72,9 @@ fn deed(at: &Triple, rights: Rights) -> Deed<'_> {
     if is_as_shown(at) {
         return at.heads.winner().map_or(Deed::Nothing, |winner| note(at, winner));
     }
+    if is_deleted_elsewhere(at) {
+        return change(at, false);
+    }
     let is_untouched = at.here.is_none() && at.base.is_none();
     match (at.standing, rights) {
         (Standing::Differs, Rights::Writer) if !is_untouched => Deed::Publish,
@@ -88,6 +91,14 @@ fn is_as_shown(at: &Triple) -> bool {
         (Shown::ImpliedDirectory, Some(here)) => here.version.kind == Kind::Directory,
         (_, None) => false,
     }
+}
+
+/// Whether an index that knew of no base holds just what a head deleted: the deletion is adopted, so that what is gone does
+/// not come back (I6).
+fn is_deleted_elsewhere(at: &Triple) -> bool {
+    let adopted =
+        at.here.as_ref().filter(|_| at.base.is_none()).and_then(|here| at.heads.adopt(&here.version.kind));
+    adopted.is_some_and(|base| base.version.kind.is_gone()) && at.heads.shown(at.below) == Shown::Nothing
 }
 
 /// Whether a newer version came than the one that a reader's difference was made on. What has no base at all was found
@@ -115,7 +126,9 @@ fn change(at: &Triple, has_base: bool) -> Deed<'_> {
         }
         Shown::Version(head) if head.version.kind == Kind::Directory => Deed::MakeFolder(Some(head)),
         Shown::Version(head) => Deed::Place(head),
-        Shown::ImpliedDirectory if is_as_shown(at) => {
+        Shown::ImpliedDirectory
+            if is_as_shown(at) && !(has_base && has_own_mode(at.here.as_ref(), at.base.as_ref())) =>
+        {
             at.heads.winner().map_or(Deed::Nothing, |winner| note(at, winner))
         }
         Shown::ImpliedDirectory => Deed::MakeFolder(None),
@@ -129,6 +142,10 @@ fn change(at: &Triple, has_base: bool) -> Deed<'_> {
 
 /// The disk is as it is to be: does the index know? How a folder that nobody published stands to base is all the same.
 fn note<'a>(at: &Triple, shown: &'a Record) -> Deed<'a> {
+    if at.heads.shown(at.below) == Shown::ImpliedDirectory && !shown.version.kind.is_gone() {
+        // A file or link that something below keeps from its path: its user has not seen it, and resolving comes first.
+        return Deed::Nothing;
+    }
     let is_known = at.standing == Standing::Agrees || at.heads.shown(at.below) == Shown::ImpliedDirectory;
     if is_known && at.base == at.heads.base() { Deed::Nothing } else { Deed::Agree(shown) }
 }
@@ -234,7 +251,9 @@ mod tests {
             let is_change = at.standing == Standing::Differs && (at.here.is_some() || at.base.is_some());
             if is_change {
                 let deed = deed(&at, Rights::Writer);
-                prop_assert!(matches!(deed, Deed::Publish | Deed::Agree(_) | Deed::Nothing), "{:?}", deed);
+                let is_adopted = is_deleted_elsewhere(&at) && matches!(deed, Deed::Remove(_));
+                let is_kept = matches!(deed, Deed::Publish | Deed::Agree(_) | Deed::Nothing);
+                prop_assert!(is_kept || is_adopted, "{:?}", deed);
             }
         }
 

@@ -8,6 +8,7 @@ use shoal_proto::batch::{Batch, BatchError};
 use shoal_proto::chain::{Told, told};
 use shoal_proto::hash::RecordHash;
 use shoal_proto::id::{DeviceId, ShareId, Writer, WriterSalt};
+use shoal_proto::limits::MESSAGE_PUBLICATIONS_MAX;
 use shoal_proto::publication::{Place, Publication, PublicationHash};
 use shoal_proto::reconcile::{Output, Reconcile, ReconcileError, ReconcileMessage, Records};
 use shoal_proto::roster::{Entries, Entry, Role, Roster};
@@ -39,6 +40,12 @@ pub trait Store: Records {
     /// # Errors
     /// When the database cannot be read.
     fn own_publication(&self, sequence: u64) -> Result<Option<PublicationHash>, Self::Error>;
+
+    /// The publications of a writer from one number up to another one, in their order.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn publications(&self, writer: Writer, from: u64, to: u64) -> Result<Vec<Publication>, Self::Error>;
 
     /// Whether a record is a head.
     ///
@@ -117,6 +124,10 @@ pub enum Job {
     },
     /// Compare what the other end knows of the own writer with what is true.
     Compare(Option<Publication>),
+    /// Fetch publications of a writer, from one number up to another.
+    Publications(Writer, u64, u64),
+    /// Find where the chain of the own writer, as the other end knows it, parted from the own one.
+    Fork(Vec<Publication>),
     /// Take up entries that the other end sent.
     Enter {
         /// The other end, which may be about to come in.
@@ -187,6 +198,10 @@ pub enum Answer {
     },
     /// Whether the own index is what others take it for.
     Compared(Told),
+    /// Publications without their records.
+    Publications(Vec<Publication>),
+    /// The last place that both ends know of the own writer's chain; `None`: there is none among those.
+    Forked(Option<Place>),
     /// The entries were taken up.
     Entered {
         /// The other end's role now.
@@ -240,19 +255,22 @@ fn attempt<S: Store>(job: Job, store: &mut S) -> Result<Answer, S::Error> {
             }
         }
         Job::Compare(known) => compare(known.as_ref(), store)?,
+        Job::Publications(writer, from, to) => {
+            let to = to.min(from.saturating_add(MESSAGE_PUBLICATIONS_MAX as u64 - 1));
+            Answer::Publications(store.publications(writer, from, to)?)
+        }
+        Job::Fork(theirs) => Answer::Forked(fork(&theirs, store)?),
         Job::Enter { device, entries, now } => enter(device, &entries, now, store)?,
         Job::Step(conversation, step) => take_step(conversation, step, store)?,
         Job::Merge(batches) => Answer::Merged(store.merge(batches)?),
-        Job::Lacking(mut records) => {
-            let mut failed = None;
-            records.retain(|record| match store.holds(record) {
-                Ok(is_here) => !is_here,
-                Err(error) => {
-                    failed = Some(error);
-                    false
+        Job::Lacking(records) => {
+            let mut lacking = Vec::new();
+            for record in records {
+                if !store.holds(&record)? {
+                    lacking.push(record);
                 }
-            });
-            failed.map_or(Ok(Answer::Lacking(records)), Err)?
+            }
+            Answer::Lacking(lacking)
         }
         Job::Records(records) => Answer::Found(store.batches(&records)?, None),
         Job::Everything(after) => {
@@ -266,6 +284,17 @@ fn compare<S: Store>(known: Option<&Publication>, store: &S) -> Result<Answer, S
     let me = store.me();
     let own = known.map(|known| store.own_publication(known.sequence)).transpose()?.flatten();
     Ok(Answer::Compared(told(&me.share, &me.device, me.writer, |_| own, known)))
+}
+
+fn fork<S: Store>(theirs: &[Publication], store: &S) -> Result<Option<Place>, S::Error> {
+    let me = store.me();
+    for publication in theirs.iter().rev().filter(|theirs| theirs.writer(&me.share) == me.writer) {
+        let own = store.own_publication(publication.sequence)?;
+        if let Some(hash) = own.filter(|own| *own == publication.hash(&me.share)) {
+            return Ok(Some(Place { sequence: publication.sequence, hash }));
+        }
+    }
+    Ok(None)
 }
 
 /// Entries of members are kept as they come; one by which a stranger comes in only if its invite lets it.
@@ -290,6 +319,10 @@ fn enter<S: Store>(
 
 fn take_step<S: Store>(mut conversation: Box<Reconcile>, step: Step, store: &S) -> Result<Answer, S::Error> {
     match step {
+        // What has changed were no records, but entries of the roster: that both ends hold the same is so still.
+        Step::Begin if conversation.is_agreed(store.digests()) => {
+            return Ok(Answer::Stepped { conversation, outputs: vec![Say::InSync], is_more: true });
+        }
         Step::Begin => conversation.begin(store),
         Step::Said(message) => {
             if let Err(error) = conversation.handle(message, store) {

@@ -21,15 +21,21 @@ use shoal_proto::message::Unserved;
 
 use self::source::Source;
 pub use self::source::SourceId;
-use crate::limits::{ASK_BYTES_MAX, ASK_PIECES_MAX, BUSY_PAUSE, RAREST_OF, SILENCE_MAX, STALL, STRIKES_MAX};
+use crate::limits::{
+    ASK_BYTES_MAX, ASK_PIECES_MAX, BUSY_PAUSE, LATE, RAREST_OF, SILENCE_MAX, STALL, STRIKES_MAX,
+};
 use crate::time::Time;
 
-/// What is fetched at once and checked by one hash.
+/// What is fetched at once, from one source. Of equal rank, what stands first here comes first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub enum Piece {
     /// A whole content, of one segment.
     Content(ContentId),
-    /// A segment of a larger one, by its place in the list.
+    /// The list of a larger one, or the index of its pages, or a page.
+    List(ContentId, Option<u32>),
+    /// The chunks of a segment, by its place in the list.
+    Chunks(ContentId, u32),
+    /// A segment, by its place in the list.
     Segment(ContentId, u32),
 }
 
@@ -40,7 +46,7 @@ pub struct Wanted {
     pub piece: Piece,
     /// Its length.
     pub bytes: u64,
-    /// What is lower comes first; all segments of one content have one rank, and nothing else has it.
+    /// What is lower comes first; all pieces of one content have one rank, and nothing else has it.
     pub rank: u64,
 }
 
@@ -55,7 +61,7 @@ pub struct Ask {
     pub id: AskId,
     /// Whom to ask.
     pub source: SourceId,
-    /// Small contents, or one segment.
+    /// Small contents, or one of anything else.
     pub pieces: Vec<Piece>,
 }
 
@@ -95,6 +101,10 @@ pub struct Transfer {
     said: Vec<Next>,
     /// Counts what could let an idle source find something.
     news: u64,
+    /// Bytes that were asked for and have not come, of all sources.
+    owed: u64,
+    /// When something that was refused may be asked for again.
+    busy_until: BTreeSet<Time>,
 }
 
 #[derive(Debug)]
@@ -111,9 +121,9 @@ struct State {
 #[derive(Debug)]
 struct Asked {
     source: SourceId,
-    pieces: BTreeSet<Piece>,
-    /// When something last came of it.
-    heard: Time,
+    /// What has not come of it, and how many bytes that is.
+    pieces: BTreeMap<Piece, u64>,
+    since: Time,
 }
 
 impl Transfer {
@@ -130,6 +140,8 @@ impl Transfer {
             sources: BTreeMap::new(),
             said: Vec::new(),
             news: 0,
+            owed: 0,
+            busy_until: BTreeSet::new(),
         }
     }
 
@@ -148,10 +160,16 @@ impl Transfer {
         let Some(state) = self.wanted.remove(piece) else { return };
         self.waiting.remove(&(state.rank, *piece));
         for ask in state.asks {
-            if let Some(source) = self.take_from_ask(ask, piece, state.bytes) {
+            if let Some(source) = self.take_from_ask(ask, piece) {
                 self.said.push(Next::Cancel(source, ask));
             }
         }
+    }
+
+    /// Wants nothing of a content any more.
+    pub fn forget_all(&mut self, content: &ContentId) {
+        let pieces: Vec<_> = self.pieces_of(content).map(|(piece, _)| *piece).collect();
+        pieces.iter().for_each(|piece| self.forget(piece));
     }
 
     /// How many pieces are wanted.
@@ -164,6 +182,40 @@ impl Transfer {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.wanted.is_empty()
+    }
+
+    /// Bytes that were asked for and have not come: so much memory may be needed soon.
+    #[must_use]
+    pub const fn owed(&self) -> u64 {
+        self.owed
+    }
+
+    /// Whether anything is wanted of a content, and nothing of that was asked for, is being checked, or is to be had
+    /// from anybody.
+    pub fn is_without_source(&self, content: &ContentId, has: impl Fn(SourceId, &Piece) -> Has) -> bool {
+        let mut pieces = self.pieces_of(content).peekable();
+        let comes = |(piece, state): (&Piece, &State)| {
+            let willing = |source: &SourceId| {
+                self.sources.get(source).is_some_and(|source| source.strikes < STRIKES_MAX)
+                    && state.refused.get(source) != Some(&None)
+                    && has(*source, piece) != Has::No
+            };
+            state.is_checked || !state.asks.is_empty() || self.sources.keys().any(willing)
+        };
+        pieces.peek().is_some() && !pieces.any(comes)
+    }
+
+    /// What is wanted of a content.
+    fn pieces_of(&self, content: &ContentId) -> impl Iterator<Item = (&Piece, &State)> {
+        let content = *content;
+        [
+            (Piece::Content(content), Piece::Content(content)),
+            (Piece::List(content, None), Piece::List(content, Some(u32::MAX))),
+            (Piece::Chunks(content, 0), Piece::Chunks(content, u32::MAX)),
+            (Piece::Segment(content, 0), Piece::Segment(content, u32::MAX)),
+        ]
+        .into_iter()
+        .flat_map(|(first, last)| self.wanted.range(first..=last))
     }
 
     /// Whether a piece is wanted.
@@ -200,12 +252,25 @@ impl Transfer {
         self.news += 1;
     }
 
+    /// As [`Self::learned`], of all that is wanted of a content.
+    pub fn learned_of(&mut self, source: SourceId, content: &ContentId) {
+        let pieces: Vec<_> = self.pieces_of(content).map(|(piece, _)| *piece).collect();
+        for piece in pieces {
+            self.learned(source, Some(&piece));
+        }
+        self.news += 1;
+    }
+
+    /// Something else has changed that could let a source be of use.
+    pub fn has_news(&mut self) {
+        self.news += 1;
+    }
+
     // ── what comes of an ask ──
 
     /// Some bytes of an ask came.
     pub fn came(&mut self, ask: AskId, bytes: u64, now: Time) {
-        let Some(asked) = self.asks.get_mut(&ask) else { return };
-        asked.heard = now;
+        let Some(asked) = self.asks.get(&ask) else { return };
         if let Some(source) = self.sources.get_mut(&asked.source) {
             source.came(bytes, now);
         }
@@ -217,25 +282,29 @@ impl Transfer {
         if !state.asks.remove(&ask) {
             return false;
         }
-        let (bytes, is_of_use) = (state.bytes, !state.is_checked);
-        state.is_checked = true;
+        let is_of_use = !core::mem::replace(&mut state.is_checked, true);
         self.waiting.remove(&(state.rank, *piece));
-        self.take_from_ask(ask, piece, bytes);
+        self.take_from_ask(ask, piece);
         is_of_use
     }
 
     /// What came from this source was not what the piece is: it is asked for again, elsewhere first.
     pub fn is_false(&mut self, piece: &Piece, source: SourceId) {
-        if let Some(liar) = self.sources.get_mut(&source) {
-            liar.strikes += 1;
-            if liar.strikes == STRIKES_MAX {
-                self.said.push(Next::GiveUp(source, Fault::FalseBytes));
-            }
-        }
+        self.strike(source);
         if let Some(state) = self.wanted.get_mut(piece) {
             state.refused.insert(source, None);
         }
         self.is_lost(piece);
+    }
+
+    /// A source sent something false that is not wanted any more.
+    pub fn strike(&mut self, source: SourceId) {
+        if let Some(liar) = self.sources.get_mut(&source) {
+            liar.strikes = liar.strikes.saturating_add(1);
+            if liar.strikes == STRIKES_MAX {
+                self.said.push(Next::GiveUp(source, Fault::FalseBytes));
+            }
+        }
     }
 
     /// What came could not be kept, for no fault of who sent it: it is asked for again.
@@ -256,16 +325,23 @@ impl Transfer {
             Unserved::Busy => Some(now.after(BUSY_PAUSE)),
             Unserved::Foreign | Unserved::Absent => None,
         };
+        self.busy_until.extend(until);
         if let Some(state) = self.wanted.get_mut(piece) {
             state.refused.insert(source, until);
         }
         self.hand_back(ask, piece);
     }
 
+    /// A source does not serve what has not come of an ask.
+    pub fn refused_all(&mut self, ask: AskId, why: Unserved, now: Time) {
+        let pieces = self.asks.get(&ask).map(|asked| asked.pieces.clone()).unwrap_or_default();
+        pieces.keys().for_each(|piece| self.refused(ask, piece, why, now));
+    }
+
     /// An ask is over: what has not come of it is asked for again.
     pub fn ended(&mut self, ask: AskId) {
         let pieces = self.asks.get(&ask).map(|asked| asked.pieces.clone()).unwrap_or_default();
-        pieces.iter().for_each(|piece| self.hand_back(ask, piece));
+        pieces.keys().for_each(|piece| self.hand_back(ask, piece));
         self.asks.remove(&ask);
     }
 
@@ -275,22 +351,23 @@ impl Transfer {
         if !state.asks.remove(&ask) {
             return;
         }
-        let (bytes, rank, is_idle) = (state.bytes, state.rank, state.asks.is_empty() && !state.is_checked);
+        let (rank, is_idle) = (state.rank, state.asks.is_empty() && !state.is_checked);
         if is_idle {
             self.waiting.insert((rank, *piece));
         }
-        self.take_from_ask(ask, piece, bytes);
+        self.take_from_ask(ask, piece);
         self.news += 1;
     }
 
     /// Takes a piece off what a source owes; tells the source if the ask is empty then.
-    fn take_from_ask(&mut self, ask: AskId, piece: &Piece, bytes: u64) -> Option<SourceId> {
+    fn take_from_ask(&mut self, ask: AskId, piece: &Piece) -> Option<SourceId> {
         let asked = self.asks.get_mut(&ask)?;
         let source = asked.source;
-        if asked.pieces.remove(piece)
-            && let Some(source) = self.sources.get_mut(&source)
-        {
-            source.owes = source.owes.saturating_sub(bytes);
+        if let Some(bytes) = asked.pieces.remove(piece) {
+            self.owed = self.owed.saturating_sub(bytes);
+            if let Some(source) = self.sources.get_mut(&source) {
+                source.owes = source.owes.saturating_sub(bytes);
+            }
         }
         let is_over = asked.pieces.is_empty();
         if is_over {
@@ -301,9 +378,14 @@ impl Transfer {
 
     // ── what to ask ──
 
+    /// What to do next but asking, as long as there is something.
+    pub fn say(&mut self) -> Option<Next> {
+        self.said.pop()
+    }
+
     /// What to do next, as long as there is something. `has` says what a source has said to have.
     pub fn poll(&mut self, now: Time, has: impl Fn(SourceId, &Piece) -> Has) -> Option<Next> {
-        if let Some(next) = self.said.pop() {
+        if let Some(next) = self.say() {
             return Some(next);
         }
         let able: Vec<SourceId> = self
@@ -324,6 +406,8 @@ impl Transfer {
                 }
                 continue;
             }
+            let bytes = |piece: &Piece| self.wanted.get(piece).map_or(0, |state| state.bytes);
+            let pieces = pieces.into_iter().map(|piece| (piece, bytes(&piece))).collect();
             return Some(Next::Ask(self.ask(source, pieces, now)));
         }
         None
@@ -332,20 +416,20 @@ impl Transfer {
     /// When to call [`Self::tick`] and [`Self::poll`] again though nothing has happened.
     #[must_use]
     pub fn next_wake(&self, now: Time) -> Option<Time> {
-        let stalls = self.asks.values().map(|asked| {
-            let stall = asked.heard.after(STALL);
-            if stall > now { stall } else { asked.heard.after(SILENCE_MAX) }
+        let waits = self.asks.values().map(|asked| {
+            let stalls = self.stalls(asked);
+            if stalls > now { stalls } else { self.heard(asked).after(SILENCE_MAX) }
         });
-        let refused = self.wanted.values().flat_map(|state| state.refused.values().flatten().copied());
-        stalls.chain(refused.filter(|at| *at > now)).min()
+        waits.chain(self.busy_until.range(now..).find(|at| **at > now).copied()).min()
     }
 
     /// Gives up the sources that have been silent for too long.
     pub fn tick(&mut self, now: Time) {
+        self.busy_until = self.busy_until.split_off(&now);
         let silent: BTreeSet<SourceId> = self
             .asks
             .values()
-            .filter(|asked| now >= asked.heard.after(SILENCE_MAX))
+            .filter(|asked| now >= self.heard(asked).after(SILENCE_MAX))
             .map(|asked| asked.source)
             .collect();
         for source in silent {
@@ -354,28 +438,55 @@ impl Transfer {
         }
     }
 
-    /// The next moment at which something may be asked of a source that can be asked for nothing now.
-    fn next_chance(&self, now: Time) -> Time {
-        let stalls = self.asks.values().map(|asked| asked.heard.after(STALL));
-        let refused = self.wanted.values().flat_map(|state| state.refused.values().flatten().copied());
-        // What is asked of others from now on cannot stall before that.
-        stalls.chain(refused).filter(|at| *at > now).fold(now.after(STALL), Time::min)
+    /// When something last came from whom this was asked of, of whatever it was asked for: it answers in order.
+    fn heard(&self, asked: &Asked) -> Time {
+        self.sources.get(&asked.source).map_or(asked.since, |source| source.heard)
     }
 
-    fn ask(&mut self, source: SourceId, pieces: Vec<Piece>, now: Time) -> Ask {
+    /// From when on what was asked may be asked of another source as well.
+    fn stalls(&self, asked: &Asked) -> Time {
+        self.heard(asked).after(STALL).min(asked.since.after(LATE))
+    }
+
+    /// The next moment at which something may be asked of a source that can be asked for nothing now.
+    fn next_chance(&self, now: Time) -> Time {
+        let stalls = self.asks.values().map(|asked| self.stalls(asked));
+        let waits = stalls.chain(self.busy_until.range(now..).take(2).copied());
+        // What is asked of others from now on cannot stall before that.
+        waits.filter(|at| *at > now).fold(now.after(STALL), Time::min)
+    }
+
+    /// Asks this source for a piece, wanted already or not, of which it owes us so many bytes then. `None`: it cannot be
+    /// asked; the piece is wanted, from whoever has it.
+    pub fn ask_of(&mut self, source: SourceId, wanted: Wanted, bytes: u64, now: Time) -> Option<AskId> {
+        self.want(wanted);
+        let is_willing = |source: &Source| source.strikes < STRIKES_MAX;
+        let is_free = |state: &State| state.asks.is_empty() && !state.is_checked;
+        if !self.sources.get(&source).is_some_and(is_willing)
+            || !self.wanted.get(&wanted.piece).is_some_and(is_free)
+        {
+            return None;
+        }
+        Some(self.ask(source, vec![(wanted.piece, bytes)], now).id)
+    }
+
+    fn ask(&mut self, source: SourceId, pieces: Vec<(Piece, u64)>, now: Time) -> Ask {
         let id = AskId(self.asks_made);
         self.asks_made += 1;
-        for piece in &pieces {
+        let bytes: u64 = pieces.iter().map(|(_, bytes)| *bytes).sum();
+        for (piece, _) in &pieces {
             if let Some(state) = self.wanted.get_mut(piece) {
                 self.waiting.remove(&(state.rank, *piece));
                 state.asks.insert(id);
-                if let Some(source) = self.sources.get_mut(&source) {
-                    source.owes += state.bytes;
-                }
             }
         }
-        self.asks.insert(id, Asked { source, pieces: pieces.iter().copied().collect(), heard: now });
-        Ask { id, source, pieces }
+        self.owed += bytes;
+        if let Some(source) = self.sources.get_mut(&source) {
+            source.is_asked(bytes, now);
+        }
+        let ask = Ask { id, source, pieces: pieces.iter().map(|(piece, _)| *piece).collect() };
+        self.asks.insert(id, Asked { source, pieces: pieces.into_iter().collect(), since: now });
+        ask
     }
 
     /// What to ask a source for: what is wanted first and it has, else what another one has stalled with.
@@ -384,18 +495,18 @@ impl Transfer {
         let mut waiting = self.waiting.iter().filter(|(_, piece)| serves(piece)).peekable();
         match waiting.peek() {
             Some((rank, Piece::Segment(..))) => {
+                // Segments stand behind all else of their content.
                 let alike = waiting.take_while(|(other, _)| other == rank).take(RAREST_OF);
                 let rarest = alike.min_by_key(|(_, piece)| (self.holders(piece, has), self.tie(piece)));
                 rarest.map(|(_, piece)| *piece).into_iter().collect()
             }
             Some((_, Piece::Content(_))) => self.gather(waiting.map(|(_, piece)| *piece)),
+            Some((_, piece)) => vec![*piece],
             None => {
-                let stalled = self
-                    .asks
-                    .values()
-                    .filter(|asked| asked.source != source && now >= asked.heard.after(STALL));
+                let stalled =
+                    self.asks.values().filter(|asked| asked.source != source && now >= self.stalls(asked));
                 let once = |piece: &&Piece| self.wanted.get(piece).is_some_and(|state| state.asks.len() == 1);
-                let mut pieces = stalled.flat_map(|asked| &asked.pieces).filter(once);
+                let mut pieces = stalled.flat_map(|asked| asked.pieces.keys()).filter(once);
                 pieces.find(|piece| serves(piece)).copied().into_iter().collect()
             }
         }

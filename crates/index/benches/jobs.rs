@@ -2,8 +2,8 @@
 //!
 //! Where other work shares the machine, time of the processor says more than time on the wall:
 //! `cargo bench -p shoal-index -- alone JOB FILE` does one job in a process of its own and prints both, and how much memory
-//! it took at most beyond what it began with. Jobs: `merge`, `shuffled` and `observe` make the file; `open`, `stream` and
-//! `give` read it.
+//! it took at most beyond what it began with. Jobs: `merge`, `shuffled` and `observe` make the file; `open`, `stream`,
+//! `survey` and `give` read it.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and ends where it fails")]
 
@@ -90,6 +90,11 @@ fn do_alone(job: &str, file: &Path) {
         "stream" => {
             let index = open(file);
             Spent::since_begin(job, || assert!(stream(&index) > 0));
+            index.close().unwrap();
+        }
+        "survey" => {
+            let index = open(file);
+            Spent::since_begin(job, || assert_eq!(index.survey().unwrap().lost, 0));
             index.close().unwrap();
         }
         "give" => {
@@ -210,9 +215,9 @@ fn place_a_thousand(bencher: Bencher<'_, '_>) {
         let placed = page.into_iter().map(|triple| {
             let head = triple.heads.winner().unwrap();
             let now = Some(Here { version: head.version.clone(), inode: 7, ctime: Timestamp::ZERO });
-            Placed { planned: triple.here, now, head: Some(head.hash()), path: triple.path }
+            Placed { planned: triple.here, now, head: Some(head.clone()), path: triple.path, is_moved: false }
         });
-        index.placed(placed.collect()).unwrap()
+        index.placed(placed.collect(), &[]).unwrap()
     });
 }
 
@@ -311,7 +316,7 @@ fn observe(path_of_index: &Path) {
             };
             Observed { path: path(number), compared: None, found: Some(found) }
         });
-        index.observe(observed.collect()).unwrap();
+        index.observe(observed.collect(), &[]).unwrap();
     }
     index.close().unwrap();
 }

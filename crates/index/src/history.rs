@@ -3,32 +3,16 @@
 //! Promise: rows are what the caller says is durable on the disk; listing takes bounded memory.
 
 use rusqlite::params;
+use shoal_engine::disk::Kept;
+use shoal_engine::index::HistoryRow;
 use shoal_proto::hash::ContentId;
 use shoal_proto::id::DeviceId;
 use shoal_proto::path::RelPath;
-use shoal_proto::record::Timestamp;
 
 use crate::error::IndexError;
 use crate::row::{blob, thirty_two, time};
 use crate::store::{Index, UNKNOWN_CONTENT};
-use crate::work::{limit, reading, writing};
-
-/// A version that was displaced, and is kept.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct HistoryRow {
-    /// The name of its file in the history's folder.
-    pub number: i64,
-    /// Where it was.
-    pub path: RelPath,
-    /// What it is; `None` if that is not known.
-    pub content: Option<ContentId>,
-    /// Bytes.
-    pub size: u64,
-    /// When it was filed, by this device's clock.
-    pub when: Timestamp,
-    /// Whose record displaced it; `None`: nobody's.
-    pub by: Option<DeviceId>,
-}
+use crate::work::{Work, limit, reading, writing};
 
 impl Index {
     /// Notes what was filed. A number that is there is written anew.
@@ -36,30 +20,17 @@ impl Index {
     /// # Errors
     /// When the database refuses.
     pub fn add_history(&mut self, rows: &[HistoryRow]) -> Result<(), IndexError> {
-        self.job(|work| {
-            for row in rows {
-                let content = row.content.unwrap_or(UNKNOWN_CONTENT);
-                work.conn
-                    .prepare_cached(
-                        "INSERT OR REPLACE INTO history (number, path, content, size, seconds, nanos, device) \
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                    )
-                    .and_then(|mut statement| {
-                        statement.execute(params![
-                            row.number,
-                            row.path.as_bytes(),
-                            content.as_bytes(),
-                            row.size.cast_signed(),
-                            row.when.seconds,
-                            row.when.nanos(),
-                            row.by.as_ref().map(|by| by.as_bytes().as_slice())
-                        ])
-                    })
-                    .map_err(writing())?;
-            }
-            Ok(())
-        })
-        .map(drop)
+        self.job(|work| add(work, rows)).map(drop)
+    }
+
+    /// Notes what the history on the disk holds: where a file was, how large it is and when it was filed. What is known
+    /// already of its content, and of whom it was displaced by, stays. A file of which nobody knows where it was is left
+    /// out.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn note_history(&mut self, kept: &[Kept]) -> Result<(), IndexError> {
+        self.job(|work| kept.iter().try_for_each(|kept| note(work, kept))).map(drop)
     }
 
     /// What the history holds of a path, or of all: at most so many, by number, those after `after`.
@@ -130,4 +101,55 @@ impl Index {
         })
         .map(|(removed, _)| removed)
     }
+}
+
+/// As [`Index::add_history`].
+pub(crate) fn add(work: &mut Work<'_>, rows: &[HistoryRow]) -> Result<(), IndexError> {
+    for row in rows {
+        let content = row.content.unwrap_or(UNKNOWN_CONTENT);
+        work.conn
+            .prepare_cached(
+                "INSERT OR REPLACE INTO history (number, path, content, size, seconds, nanos, device) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )
+            .and_then(|mut statement| {
+                statement.execute(params![
+                    row.number,
+                    row.path.as_bytes(),
+                    content.as_bytes(),
+                    row.size.cast_signed(),
+                    row.when.seconds,
+                    row.when.nanos(),
+                    row.by.as_ref().map(|by| by.as_bytes().as_slice())
+                ])
+            })
+            .map_err(writing())?;
+    }
+    Ok(())
+}
+
+fn note(work: &mut Work<'_>, kept: &Kept) -> Result<(), IndexError> {
+    let Some(path) = &kept.path else { return Ok(()) };
+    let content = kept.content.unwrap_or(UNKNOWN_CONTENT);
+    // Another size is another file.
+    work.conn
+        .prepare_cached(
+            "INSERT INTO history (number, path, content, size, seconds, nanos) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+             ON CONFLICT (number) DO UPDATE SET path = ?2, size = ?4, seconds = ?5, nanos = ?6, \
+             content = CASE WHEN ?3 = ?7 AND size = ?4 THEN content ELSE ?3 END, \
+             device = CASE WHEN size = ?4 THEN device END",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![
+                kept.number.cast_signed(),
+                path.as_bytes(),
+                content.as_bytes(),
+                kept.size.cast_signed(),
+                kept.when.seconds,
+                kept.when.nanos(),
+                UNKNOWN_CONTENT.as_bytes()
+            ])
+        })
+        .map(drop)
+        .map_err(writing())
 }

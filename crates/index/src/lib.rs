@@ -10,12 +10,15 @@
 //! [`Index::merge`]. What the tables are, `schema/1.sql` says.
 
 mod agree;
+mod counted;
+mod crowd;
 mod error;
 mod folders;
 mod history;
 mod leaves;
 mod lives;
 mod lookup;
+mod loss;
 mod memory;
 mod merge;
 mod observe;
@@ -25,6 +28,7 @@ mod port;
 mod row;
 mod rows;
 mod segments;
+mod serve;
 mod store;
 mod table;
 #[cfg(test)]
@@ -34,13 +38,14 @@ mod write;
 
 pub use agree::Everything;
 pub use error::IndexError;
-pub use history::HistoryRow;
 pub use lives::RosterAnswer;
 pub use memory::{Counts, Usage};
 pub use merge::{MergeAnswer, Merged, Verified};
-pub use observe::{ObserveAnswer, Observed, Outcome};
-pub use place::{Placed, PlacedOutcome, Resolved};
-pub use segments::{BytesAt, ListHeld};
+pub use observe::ObserveAnswer;
+pub use shoal_engine::disk::BytesAt;
+pub use shoal_engine::index::{
+    HistoryRow, List, ListPart, Observed, Outcome, Placed, PlacedOutcome, Resolved, Survey,
+};
 pub use shoal_proto::here::{Here, Standing, Triple};
 pub use store::{At, Index, put_aside};
 pub use work::Life;

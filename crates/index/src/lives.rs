@@ -10,6 +10,7 @@ use rusqlite::params;
 use shoal_proto::batch::Batch;
 use shoal_proto::dot::Dot;
 use shoal_proto::heads::Base;
+use shoal_proto::here::Standing;
 use shoal_proto::id::{Writer, WriterSalt};
 use shoal_proto::path::RelPath;
 use shoal_proto::publication::{Place, Publication, PublicationHash};
@@ -21,7 +22,6 @@ use crate::merge::chain;
 use crate::row::{HeadsIn, blob, number, thirty_two};
 use crate::store::Index;
 use crate::work::{Work, reading, writing};
-use shoal_proto::here::Standing;
 
 /// What became of entries of the roster.
 #[derive(Debug, Default)]
@@ -56,9 +56,7 @@ impl Index {
     /// When the database refuses; the old writer stays then.
     pub fn new_writer(&mut self, salt: WriterSalt, agreed: Option<Place>) -> Result<Vec<Batch>, IndexError> {
         let ((), done) = self.job(|work| {
-            let old = work.life.writer;
-            let forked = publications_after(work, old, agreed)?;
-            let last = last_beyond_doubt(work, old, &forked)?;
+            let (forked, last) = in_doubt(work, agreed)?;
             work.life.salt = salt;
             work.life.writer = Writer::drawn(&work.life.device, &work.life.share, &salt);
             (work.life.counter, work.life.last) = (0, None);
@@ -108,6 +106,26 @@ impl Index {
         let mut rows = statement.query(params![writer.to_bytes()]).map_err(reading())?;
         let Some(sql) = rows.next().map_err(reading())? else { return Ok(None) };
         Publication::decode(blob(sql, 0)?).map(Some).map_err(IndexError::damaged)
+    }
+
+    /// What is held of a writer's chain from one number up to another, in order: two with one number, if it forked.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or is damaged.
+    pub fn publications(&self, writer: Writer, from: u64, to: u64) -> Result<Vec<Publication>, IndexError> {
+        let mut statement = self
+            .conn
+            .prepare_cached(
+                "SELECT header FROM publications WHERE writer = ?1 AND sequence BETWEEN ?2 AND ?3 ORDER BY sequence",
+            )
+            .map_err(reading())?;
+        let (from, to) = (from.cast_signed(), to.cast_signed());
+        let mut rows = statement.query(params![writer.to_bytes(), from, to]).map_err(reading())?;
+        let mut found = Vec::new();
+        while let Some(sql) = rows.next().map_err(reading())? {
+            found.push(Publication::decode(blob(sql, 0)?).map_err(IndexError::damaged)?);
+        }
+        Ok(found)
     }
 
     /// The publication with this number of this index's own writer.
@@ -184,41 +202,27 @@ fn void_publications(work: &Work<'_>) -> Result<BTreeSet<u32>, IndexError> {
     Ok(void)
 }
 
-/// The publications of a writer that come after a place of its chain.
-fn publications_after(
-    work: &Work<'_>,
-    writer: Writer,
-    agreed: Option<Place>,
-) -> Result<BTreeSet<u32>, IndexError> {
-    let mut found = BTreeSet::new();
+/// The publications of this index's writer that come after a place of its chain, and the last of its dots that is in
+/// none of them, nor after one that is.
+fn in_doubt(work: &Work<'_>, agreed: Option<Place>) -> Result<(BTreeSet<u32>, Dot), IndexError> {
+    let writer = work.life.writer;
+    let (mut found, mut first) = (BTreeSet::new(), work.life.counter.saturating_add(1));
     let mut statement = work
         .conn
-        .prepare_cached("SELECT id, sequence FROM publications WHERE writer = ?1")
+        .prepare_cached("SELECT id, sequence, first FROM publications WHERE writer = ?1")
         .map_err(reading())?;
     let mut rows = statement.query([writer.to_bytes()]).map_err(reading())?;
     while let Some(sql) = rows.next().map_err(reading())? {
         let sequence = sql.get::<_, i64>(1).map_err(reading())?.cast_unsigned();
-        if agreed.is_none_or(|agreed| sequence > agreed.sequence) {
-            found.insert(number(sql, 0)?);
+        if agreed.is_some_and(|agreed| sequence <= agreed.sequence) {
+            continue;
         }
-    }
-    Ok(found)
-}
-
-/// The last dot of a writer that is in none of these publications of its, nor after one that is.
-fn last_beyond_doubt(work: &Work<'_>, writer: Writer, forked: &BTreeSet<u32>) -> Result<Dot, IndexError> {
-    let mut first = work.life.counter.saturating_add(1);
-    let mut statement =
-        work.conn.prepare_cached("SELECT id, first FROM publications WHERE writer = ?1").map_err(reading())?;
-    let mut rows = statement.query([writer.to_bytes()]).map_err(reading())?;
-    while let Some(sql) = rows.next().map_err(reading())? {
-        if forked.contains(&number(sql, 0)?)
-            && let Some(own) = sql.get::<_, Option<i64>>(1).map_err(reading())?
-        {
+        found.insert(number(sql, 0)?);
+        if let Some(own) = sql.get::<_, Option<i64>>(2).map_err(reading())? {
             first = first.min(own.cast_unsigned());
         }
     }
-    Ok(Dot::new(writer, first.saturating_sub(1)))
+    Ok((found, Dot::new(writer, first.saturating_sub(1))))
 }
 
 /// Takes all heads of these publications out, and publishes again what of them is this device's to say. Looks through

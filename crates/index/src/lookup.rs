@@ -2,15 +2,20 @@
 //!
 //! Promise: pages in path order, each of bounded memory; a page tells of the index as it is when it is asked for.
 
+use core::ops::ControlFlow;
+
 use rusqlite::params;
 use shoal_proto::heads::Below;
+use shoal_proto::here::Triple;
 use shoal_proto::path::RelPath;
 
 use crate::error::IndexError;
 use crate::row::{Row, select_rows};
 use crate::store::Index;
 use crate::work::{find, limit, reading};
-use shoal_proto::here::Triple;
+
+/// The rows that ask for something.
+pub(crate) const DIVERGING: &str = select_rows!("diverging");
 
 impl Index {
     /// What is known of a path; `None`: nothing is here, and nobody has published anything.
@@ -35,6 +40,21 @@ impl Index {
     pub fn diverging(&self, after: Option<&RelPath>, at_most: usize) -> Result<Vec<Triple>, IndexError> {
         let sql = select_rows!("diverging AND path > ?1 ORDER BY path LIMIT ?2");
         self.page(sql, params![after.map_or(&[][..], RelPath::as_bytes), limit(at_most)])
+    }
+
+    /// Hands over all paths that ask for something, one at a time, until `take` breaks off.
+    pub(crate) fn each_diverging(
+        &self,
+        mut take: impl FnMut(Row) -> Result<ControlFlow<()>, IndexError>,
+    ) -> Result<(), IndexError> {
+        let mut statement = self.conn.prepare_cached(DIVERGING).map_err(reading())?;
+        let mut rows = statement.query([]).map_err(reading())?;
+        while let Some(sql) = rows.next().map_err(reading())? {
+            if take(Row::read(sql)?)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// All paths below a folder (`None`: all of the share), in path order, those after `after`; at most so many.
@@ -102,7 +122,7 @@ impl Index {
         Ok(found)
     }
 
-    fn triple_of(&self, row: Row) -> Triple {
+    pub(crate) fn triple_of(&self, row: Row) -> Triple {
         let below = self.memory.folders.below(&self.life.share, &row.path);
         row.triple(below)
     }

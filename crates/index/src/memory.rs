@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 use shoal_proto::digest::{Digests, Leaf};
-use shoal_proto::hash::{Domain, RecordHash};
+use shoal_proto::hash::{ContentId, Domain, RecordHash};
 use shoal_proto::id::{ShareId, Writer};
 use shoal_proto::path::RelPath;
 use shoal_proto::record::Kind;
 use shoal_proto::roster::{Entries, Entry, Founding, Roster};
 
+use crate::counted::Counted;
+use crate::crowd::Crowd;
 use crate::error::IndexError;
 use crate::folders::Folders;
 use crate::leaves::Leaves;
@@ -39,7 +41,8 @@ pub struct Counts {
 pub struct Usage {
     /// Sums, and the hashes of all records by leaf.
     pub agreeing: usize,
-    /// From paths, records and contents to rows, and which folders have something live below them.
+    /// From paths, records and contents to rows, how many files have each content, and which folders have something live
+    /// below them.
     pub paths: usize,
     /// From segments to lists.
     pub segments: usize,
@@ -51,9 +54,11 @@ pub(crate) struct Memory {
     pub(crate) leaves: Leaves,
     pub(crate) paths: Table,
     pub(crate) records: Table,
-    pub(crate) contents: Table,
+    pub(crate) contents: Crowd,
+    /// How many files here have each content.
+    pub(crate) on_disk: Counted,
     /// To the numbers of pages of lists.
-    pub(crate) segments: Table,
+    pub(crate) segments: Crowd,
     pub(crate) folders: Folders,
     pub(crate) counts: Counts,
     /// For each publication how many heads are its records.
@@ -76,8 +81,9 @@ impl Memory {
             leaves: Leaves::default(),
             paths: Table::default(),
             records: Table::default(),
-            contents: Table::default(),
-            segments: Table::default(),
+            contents: Crowd::default(),
+            on_disk: Counted::default(),
+            segments: Crowd::default(),
             folders: Folders::default(),
             counts: Counts::default(),
             heads: Vec::new(),
@@ -90,7 +96,7 @@ impl Memory {
         memory.heads = vec![0; memory.last_publication as usize + 1];
         let rows = last(conn, "SELECT coalesce(max(id), 0) FROM paths")?;
         // The numbers may have gaps; then the tables grow as they fill.
-        for table in [&mut memory.paths, &mut memory.records, &mut memory.contents] {
+        for table in [&mut memory.paths, &mut memory.records] {
             table.reserve(usize::try_from(rows.min(ROWS_FORESEEN_MAX)).unwrap_or(0));
         }
         memory.leaves.reserve(usize::try_from(rows.min(ROWS_FORESEEN_MAX)).unwrap_or(0));
@@ -106,6 +112,7 @@ impl Memory {
             .map_err(reading())?;
         let mut rows = statement.query([]).map_err(reading())?;
         let (mut found, mut changed, mut encoded) = (Before::default(), Vec::new(), Vec::new());
+        let mut contents = Vec::new();
         while let Some(sql) = rows.next().map_err(reading())? {
             let (id, path) = (number(sql, 0)?, blob(sql, 1)?);
             let place = sql.get::<_, i64>(2).map_err(reading())?.cast_unsigned();
@@ -137,8 +144,13 @@ impl Memory {
                 self.leaves.append(leaf_of(place), &said.hash, id);
             }
             self.put(id, leaf_of(place), found.held())?;
+            contents.extend(found.contents.iter().map(|content| (prefix(content.as_bytes()), id)));
+            if let Some(content) = found.here.as_ref().and_then(row::file_content) {
+                self.on_disk.add(prefix(content.as_bytes()));
+            }
         }
         self.leaves.sort();
+        self.contents.fill(contents);
         Ok(())
     }
 
@@ -146,12 +158,12 @@ impl Memory {
         let reading = || IndexError::database("read the lists of segments");
         let mut statement = conn.prepare("SELECT id, segments FROM list_pages").map_err(reading())?;
         let mut rows = statement.query([]).map_err(reading())?;
+        let mut segments = Vec::new();
         while let Some(sql) = rows.next().map_err(reading())? {
             let page = number(sql, 0)?;
-            for segment in ids_in(blob(sql, 1)?) {
-                self.segments.insert(prefix(segment), page);
-            }
+            segments.extend(ids_in(blob(sql, 1)?).into_iter().map(|segment| (prefix(segment), page)));
         }
+        self.segments.fill(segments);
         Ok(())
     }
 
@@ -163,6 +175,7 @@ impl Memory {
         touched: &mut BTreeSet<u32>,
     ) -> Result<(), IndexError> {
         let before = row.before.held();
+        self.count_on_disk(before.here, now.here);
         if before.said == now.said && before.contents == now.contents {
             self.count(before, u64::wrapping_sub);
             self.count(now, u64::wrapping_add);
@@ -175,19 +188,20 @@ impl Memory {
         for said in now.said {
             self.leaves.insert(row.leaf(), &said.hash, row.id);
         }
-        self.put(row.id, row.leaf(), now)
+        self.put(row.id, row.leaf(), now)?;
+        for content in now.contents {
+            self.contents.insert(prefix(content.as_bytes()), row.id);
+        }
+        Ok(())
     }
 
-    /// Puts in what is held of a row, but for its hashes by leaf.
+    /// Puts in what is held of a row, but for its hashes by leaf, and its contents.
     fn put(&mut self, row: u32, leaf: Leaf, found: Held<'_>) -> Result<(), IndexError> {
         for said in found.said {
             let heads = self.heads.get_mut(said.publication as usize);
             *heads.ok_or_else(|| IndexError::damaged("a head of no publication"))? += 1;
             self.digests.add(leaf, &said.hash);
             self.records.insert(prefix(said.hash.as_bytes()), row);
-        }
-        for content in found.contents {
-            self.contents.insert(prefix(content.as_bytes()), row);
         }
         self.count(found, u64::wrapping_add);
         Ok(())
@@ -206,6 +220,16 @@ impl Memory {
             self.contents.remove(prefix(content.as_bytes()), row);
         }
         self.count(found, u64::wrapping_sub);
+    }
+
+    /// What a file shows has changed from one to the other.
+    fn count_on_disk(&mut self, before: Option<&Kind>, now: Option<&Kind>) {
+        let [before, now] = [before, now].map(|kind| kind.and_then(row::file_content));
+        if before != now {
+            let hash = |content: &ContentId| prefix(content.as_bytes());
+            before.iter().for_each(|content| self.on_disk.remove(hash(content)));
+            now.iter().for_each(|content| self.on_disk.add(hash(content)));
+        }
     }
 
     fn count(&mut self, found: Held<'_>, by: impl Fn(u64, u64) -> u64) {
@@ -229,6 +253,7 @@ impl Memory {
             paths: self.paths.bytes()
                 + self.records.bytes()
                 + self.contents.bytes()
+                + self.on_disk.bytes()
                 + self.folders.bytes()
                 + self.heads.capacity() * 4,
             segments: self.segments.bytes(),

@@ -117,7 +117,7 @@ fn merge(work: &mut Work<'_>, batches: Vec<Verified>) -> Result<MergeAnswer, Ind
     let count = counting.iter().map(|one| one.batch.records.len()).sum();
     let mut records: Vec<(Record, Said)> = Vec::with_capacity(count);
     for Verified { batch, hash, hashes } in counting {
-        let (publication, _) = work.publication(&batch.publication, &hash)?;
+        let publication = work.publication(&batch.publication, &hash, None)?;
         work.prove(publication, &batch.part, &hashes);
         let positions: Vec<u16> = match batch.part {
             Part::Whole => (0..batch.publication.count).collect(),

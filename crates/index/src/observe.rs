@@ -2,50 +2,22 @@
 //!
 //! Promise: nothing is noted about a path that changed since it was compared; what differs from base is published under
 //! the next dot by a device that may, in the same transaction, and by no other (I26). What is published of one call is
-//! published together; both ends of a move stay together. Begin at [`Index::observe`].
+//! published together; both ends of a move stay together. Lists of segments come in with what consists of them. Begin at
+//! [`Index::observe`].
 
+use shoal_engine::index::{List, Observed, Outcome};
 use shoal_proto::batch::Batch;
+use shoal_proto::hash::ContentId;
 use shoal_proto::heads::{Base, Below, Shown};
+use shoal_proto::here::{Here, Standing};
 use shoal_proto::path::RelPath;
-use shoal_proto::record::{Kind, Mode, Version};
+use shoal_proto::record::{Kind, Mode, Record, Version};
 
 use crate::error::IndexError;
 use crate::row::Row;
+use crate::segments;
 use crate::store::Index;
 use crate::work::Work;
-use shoal_proto::here::{Here, Standing};
-
-/// What was found at a path, durable on the disk.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Observed {
-    /// Where.
-    pub path: RelPath,
-    /// The here that it was compared with: what the index held when the disk was looked at.
-    pub compared: Option<Here>,
-    /// What stands there; `None`: nothing.
-    pub found: Option<Here>,
-}
-
-/// What became of an observation.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// The user sees what was seen before.
-    Unchanged,
-    /// A new record says it.
-    Published,
-    /// It is what a head shows; there was no base before. Its time and mode may still have to be set
-    /// ([`Standing::Behind`]).
-    Adopted,
-    /// It is what a head deleted, and there was no base: it is to go to history.
-    AdoptedDeletion,
-    /// Noted and not published: this device may not, or no receiver would take the record.
-    LocalDifference,
-    /// Noted, and nothing is to be said of it: a new time or mode of bytes that a head replaces, or a folder that is
-    /// only there for what lies below it.
-    Silent,
-    /// The index holds another here than it was compared with. Nothing is noted: to be looked at again.
-    Changed,
-}
 
 /// What an observation was answered with.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -57,13 +29,22 @@ pub struct ObserveAnswer {
 }
 
 impl Index {
-    /// Takes in what a scan found. What it says must be durable on the disk.
+    /// Takes in what a scan found, and the lists of segments of what is large among it. What it says must be durable on
+    /// the disk.
     ///
     /// # Errors
-    /// When the database refuses; nothing is noted then.
-    pub fn observe(&mut self, observed: Vec<Observed>) -> Result<ObserveAnswer, IndexError> {
-        let (outcomes, done) = self
-            .job(|work| observed.into_iter().map(|one| observe(work, one)).collect::<Result<Vec<_>, _>>())?;
+    /// When a list is not its content's, or the database refuses; nothing is noted then.
+    pub fn observe(
+        &mut self,
+        observed: Vec<Observed>,
+        lists: &[(ContentId, List)],
+    ) -> Result<ObserveAnswer, IndexError> {
+        let (outcomes, done) = self.job(|work| {
+            for (content, list) in lists {
+                segments::put(work, content, list)?;
+            }
+            observed.into_iter().map(|one| observe(work, one)).collect::<Result<Vec<_>, _>>()
+        })?;
         Ok(ObserveAnswer { outcomes, batches: done.batches })
     }
 }
@@ -104,6 +85,12 @@ fn observe(work: &mut Work<'_>, observed: Observed) -> Result<Outcome, IndexErro
     {
         return Ok(adopt(row, here.clone(), base));
     }
+    // Only a process that ended between putting it there and noting it leaves what wins here to the last detail. As this
+    // device's own version it would come back from a deletion by somebody who saw the winner alone (I6).
+    if let Some(head) = shown_head(row, found.as_ref()) {
+        row.show_head(found, &head);
+        return Ok(Outcome::Adopted);
+    }
     if !may_publish {
         let base = row.base.clone();
         row.show(found, base, Standing::Differs);
@@ -143,11 +130,23 @@ fn settle(row: &mut Row, found: Option<Here>, is_same: bool) -> Outcome {
 }
 
 /// Whether this is a folder that is there for what lies below it alone, as it was made for that.
+///
+/// A folder that is found before anybody has said anything of it was made by the user, though what lies in it was found
+/// first: without a record of its own its deletion could not be said, and whoever made it for what lies below would
+/// take it for a folder of its user's (I6).
 fn is_implied(row: &Row, version: &Version, below: Below) -> bool {
-    version.kind == Kind::Directory
+    let is_made_here = row.here.is_none() && row.heads().is_empty();
+    !is_made_here
+        && version.kind == Kind::Directory
         && version.mode == Mode::IMPLIED_DIRECTORY
         && row.heads().shown(below) == Shown::ImpliedDirectory
         && row.heads().winner().is_none_or(|winner| winner.version.kind.is_gone())
+}
+
+/// The head that wins, where what is found is it in everything: bytes, time and mode.
+fn shown_head(row: &Row, found: Option<&Here>) -> Option<Record> {
+    let winner = row.heads().winner()?;
+    (found?.version == winner.version).then(|| winner.clone())
 }
 
 fn adopt(row: &mut Row, here: Here, base: Base) -> Outcome {

@@ -2,12 +2,23 @@
 //!
 //! Promise: nothing is decided here; each call is one job of [`Index`], in the engine's words.
 
+use std::collections::BTreeSet;
+
+use shoal_engine::disk::{BytesAt, Kept};
+use shoal_engine::index::{
+    Asked, HistoryRow, Index as Port, Life, List, ListPart, Observed, Outcome, Placed, PlacedOutcome,
+    Resolved, Serving, Survey,
+};
 use shoal_engine::store::{Me, Merge, Store};
 use shoal_proto::batch::Batch;
-use shoal_proto::hash::RecordHash;
-use shoal_proto::id::Writer;
-use shoal_proto::publication::{Publication, PublicationHash};
+use shoal_proto::digest::Sum;
+use shoal_proto::hash::{ContentId, RecordHash, SegmentId};
+use shoal_proto::here::{Here, Triple};
+use shoal_proto::id::{Writer, WriterSalt};
+use shoal_proto::path::RelPath;
+use shoal_proto::publication::{Place, Publication, PublicationHash};
 use shoal_proto::roster::{Entries, Entry, Roster};
+use shoal_proto::secret::ShareSecret;
 
 use crate::error::IndexError;
 use crate::merge::{Merged, Verified};
@@ -41,6 +52,10 @@ impl Store for Index {
 
     fn own_publication(&self, sequence: u64) -> Result<Option<PublicationHash>, IndexError> {
         self.own_publication(sequence)
+    }
+
+    fn publications(&self, writer: Writer, from: u64, to: u64) -> Result<Vec<Publication>, IndexError> {
+        self.publications(writer, from, to)
     }
 
     fn holds(&self, record: &RecordHash) -> Result<bool, IndexError> {
@@ -77,5 +92,127 @@ impl Store for Index {
     ) -> Result<(Vec<Batch>, Option<u32>), IndexError> {
         let page = self.everything(after, at_most)?;
         Ok((page.batches, page.next))
+    }
+}
+
+impl Port for Index {
+    fn life(&self) -> Result<Life, IndexError> {
+        let (life, roster) = (self.life(), self.roster());
+        // What was not sealed to this device, or not well, it does not know.
+        let open = |secret: &shoal_proto::roster::NewSecret| {
+            let sealed = secret.sealed.get(&life.device)?;
+            ShareSecret::open(sealed, &self.key, &secret.id).ok()
+        };
+        Ok(Life {
+            me: self.me(),
+            role: roster.role(&life.device),
+            first_contact: life.first_contact,
+            is_halted: life.halted,
+            secrets: roster.secrets().iter().filter_map(open).collect(),
+            removed: roster.removals().map(|(device, _)| device).collect(),
+            members: roster.members().map(|member| (member.device, member.role)).collect(),
+        })
+    }
+
+    fn known(
+        &self,
+        below: Option<&RelPath>,
+        after: Option<&RelPath>,
+        is_shallow: bool,
+        at_most: usize,
+    ) -> Result<Vec<Triple>, IndexError> {
+        if is_shallow {
+            self.children(below, after, at_most)
+        } else {
+            self.paths_below(below, after, at_most)
+        }
+    }
+
+    fn triple(&self, path: &RelPath) -> Result<Option<Triple>, IndexError> {
+        self.triple(path)
+    }
+
+    fn diverging(&self, after: Option<&RelPath>, at_most: usize) -> Result<Vec<Triple>, IndexError> {
+        self.diverging(after, at_most)
+    }
+
+    fn loss(&self, observed: &[Observed]) -> Result<Survey, IndexError> {
+        self.loss(observed)
+    }
+
+    fn survey(&self) -> Result<Survey, IndexError> {
+        self.survey()
+    }
+
+    fn observe(
+        &mut self,
+        observed: Vec<Observed>,
+        lists: Vec<(ContentId, List)>,
+    ) -> Result<(Vec<Outcome>, Vec<Batch>), IndexError> {
+        let answer = self.observe(observed, &lists)?;
+        Ok((answer.outcomes, answer.batches))
+    }
+
+    fn placed(
+        &mut self,
+        placed: Vec<Placed>,
+        history: Vec<HistoryRow>,
+    ) -> Result<Vec<PlacedOutcome>, IndexError> {
+        self.placed(placed, &history)
+    }
+
+    fn resolve(
+        &mut self,
+        path: &RelPath,
+        versions: &[RecordHash],
+        copies: Vec<(RelPath, Here)>,
+    ) -> Result<Resolved, IndexError> {
+        self.resolve(path, versions, copies)
+    }
+
+    fn places(&self, content: &ContentId) -> Result<Vec<BytesAt>, IndexError> {
+        self.places(content)
+    }
+
+    fn places_of_segment(&self, segment: &SegmentId) -> Result<Vec<BytesAt>, IndexError> {
+        self.places_of_segment(segment)
+    }
+
+    fn list(&self, content: &ContentId, page: Option<u32>) -> Result<Option<ListPart>, IndexError> {
+        self.list(content, page)
+    }
+
+    fn put_list(&mut self, content: ContentId, page: Option<u32>, part: ListPart) -> Result<(), IndexError> {
+        self.put_list(content, page, &part)
+    }
+
+    fn serve(&self, asked: &Asked) -> Result<Serving, IndexError> {
+        self.serve(asked)
+    }
+
+    fn lacking(&self, at_most: usize) -> Result<(BTreeSet<RecordHash>, Sum), IndexError> {
+        self.lacking(at_most)
+    }
+
+    fn set_first_contact(&mut self) -> Result<(), IndexError> {
+        self.set_first_contact()
+    }
+
+    fn set_halted(&mut self, is_halted: bool) -> Result<(), IndexError> {
+        self.set_halted(is_halted)
+    }
+
+    /// All that the old writer said is said again. Nothing here tells which of its publications others hold: a signature
+    /// shows what one of them knows last, and the chain may have forked anywhere before that.
+    fn new_writer(&mut self, salt: WriterSalt, agreed: Option<Place>) -> Result<Vec<Batch>, IndexError> {
+        self.new_writer(salt, agreed)
+    }
+
+    fn add_history(&mut self, kept: Vec<Kept>) -> Result<(), IndexError> {
+        self.note_history(&kept)
+    }
+
+    fn forget_unnamed_lists(&mut self) -> Result<(), IndexError> {
+        self.forget_unnamed_lists().map(drop)
     }
 }

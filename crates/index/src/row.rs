@@ -9,13 +9,13 @@ use shoal_proto::digest::Leaf;
 use shoal_proto::dot::Dot;
 use shoal_proto::hash::{ContentId, Domain, RecordHash};
 use shoal_proto::heads::{Added, Base, Heads};
+use shoal_proto::here::{Here, Standing, Triple};
 use shoal_proto::id::{ShareId, Writer};
 use shoal_proto::path::RelPath;
 use shoal_proto::record::{Kind, Record, Timestamp};
 
 use crate::error::IndexError;
 use crate::packed::here_in;
-use shoal_proto::here::{Here, Standing, Triple};
 
 /// Where a head stands among what was published.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -206,6 +206,11 @@ impl Row {
             .zip(&self.said)
             .find(|(_, said)| said.hash == *hash)
             .map(|(head, said)| (head, *said))
+    }
+
+    /// Where a head stands among what was published.
+    pub(crate) fn said_of(&self, head: &Record) -> Option<Said> {
+        self.heads.iter().zip(&self.said).find(|(other, _)| *other == head).map(|(_, said)| *said)
     }
 
     /// Takes a record in. Whether it is a head that was none.

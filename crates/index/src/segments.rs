@@ -7,126 +7,63 @@
 use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension, params};
+use shoal_engine::disk::{BytesAt, Seen};
+use shoal_engine::index::{List, ListPart};
 use shoal_proto::hash::{ContentId, SegmentId};
-use shoal_proto::path::RelPath;
-use shoal_proto::record::Kind;
 use shoal_proto::segment::{PageIndex, SegmentList};
 
 use crate::error::IndexError;
 use crate::memory::{Memory, ids_in};
-use crate::row::blob;
+use crate::row::{blob, file_content};
 use crate::store::Index;
 use crate::table::prefix;
-use crate::work::{limit, read_row, reading, writing};
-
-/// The list of a content's segments, as far as it is one page.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum ListHeld {
-    /// All of it.
-    Whole(SegmentList),
-    /// It has pages; [`Index::list_page`] gives those that are held.
-    Paged(PageIndex),
-}
-
-/// Where bytes are on this disk, as last seen: to be checked against their id when they are read.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum BytesAt {
-    /// In a file of the folder.
-    Folder {
-        /// Which one.
-        path: RelPath,
-        /// From this byte of it on.
-        offset: u64,
-    },
-    /// In a file of the history.
-    History {
-        /// Its number there.
-        number: i64,
-        /// From this byte of it on.
-        offset: u64,
-    },
-}
+use crate::work::{Work, limit, read_row, reading, writing};
 
 /// How many places of one content are told: one is enough, others are for when it changed meanwhile.
-const PLACES_MAX: usize = 8;
+pub(crate) const PLACES_MAX: usize = 8;
 
 impl Index {
-    /// Keeps the list of this content. One of pages: its index here, then the pages by [`Self::put_page`].
+    /// Keeps the list of this content, or the index of its pages; or with `page` one page, of which the index was put
+    /// before. A list of one segment is not kept: the content names it.
     ///
     /// # Errors
-    /// When it is not the list of that content, or the database refuses.
-    pub fn put_list(&mut self, content: ContentId, list: &ListHeld) -> Result<(), IndexError> {
-        let (size, index) = match list {
-            ListHeld::Whole(list) => {
-                SegmentList::decode(&list.encode(), content, list.bytes())?;
-                (list.bytes(), None)
-            }
-            ListHeld::Paged(index) => {
-                PageIndex::decode(&index.encode(), content, index.bytes())?;
-                (index.bytes(), Some(index.encode()))
-            }
-        };
-        self.job(|work| {
-            let mut statement = work
-                .conn
-                .prepare_cached("INSERT OR IGNORE INTO lists (content, size, page_index) VALUES (?1, ?2, ?3)")
-                .map_err(writing())?;
-            let is_new = statement
-                .execute(params![content.as_bytes(), size.cast_signed(), index])
-                .map_err(writing())?
-                > 0;
-            match list {
-                ListHeld::Whole(list) if is_new => {
-                    *work.is_dirty = true;
-                    let id = work.conn.last_insert_rowid();
-                    put_page(work.conn, work.memory, id, 0, list)
-                }
-                _ => Ok(()),
-            }
-        })
-        .map(drop)
-    }
-
-    /// Keeps one page of a list, of which the index was put before.
-    ///
-    /// # Errors
-    /// When there is no such index, it is not that page, or the database refuses.
-    pub fn put_page(
+    /// When it is not what the content names, there is no index for the page, or the database refuses.
+    pub fn put_list(
         &mut self,
-        content: &ContentId,
-        page: usize,
-        list: &SegmentList,
+        content: ContentId,
+        page: Option<u32>,
+        part: &ListPart,
     ) -> Result<(), IndexError> {
-        let Some((id, ListHeld::Paged(index))) = self.list_row(content)? else {
-            return Err(IndexError::NoList);
-        };
-        index.page(page, &list.encode())?;
-        if self.page_of(id, page)?.is_some() {
-            return Ok(());
-        }
-        self.job(|work| {
-            *work.is_dirty = true;
-            put_page(work.conn, work.memory, id, page, list)
+        self.job(|work| match (part, page) {
+            (ListPart::Index(index), _) => put_index(work, &content, index).map(drop),
+            (ListPart::Segments(list), None) => put_whole(work, &content, list),
+            (ListPart::Segments(list), Some(page)) => match list_row(work.conn, &content)? {
+                Some(ListRow { id, index: Some(index), .. }) => put_page(work, id, &index, page, list),
+                _ => Err(IndexError::NoList),
+            },
         })
         .map(drop)
     }
 
-    /// The list of this content, if it is held.
+    /// The list of this content, or the index of its pages, or with `page` one of its pages, if it is held. Content of one
+    /// segment has none, and a list without pages has no page.
     ///
     /// # Errors
     /// When the database cannot be read, or is damaged.
-    pub fn list(&self, content: &ContentId) -> Result<Option<ListHeld>, IndexError> {
-        Ok(self.list_row(content)?.map(|(_, list)| list))
-    }
-
-    /// A page of a list with pages, if it is held.
-    ///
-    /// # Errors
-    /// When the database cannot be read, or is damaged.
-    pub fn list_page(&self, content: &ContentId, page: usize) -> Result<Option<SegmentList>, IndexError> {
-        let Some((id, ListHeld::Paged(index))) = self.list_row(content)? else { return Ok(None) };
-        let encoded = self.page_of(id, page)?;
-        encoded.map(|encoded| index.page(page, &encoded).map_err(IndexError::damaged)).transpose()
+    pub fn list(&self, content: &ContentId, page: Option<u32>) -> Result<Option<ListPart>, IndexError> {
+        let Some(row) = list_row(&self.conn, content)? else { return Ok(None) };
+        let part = match (row.index, page) {
+            (Some(index), None) => return Ok(Some(ListPart::Index(index))),
+            (Some(index), Some(page)) => page_of(&self.conn, row.id, page)?
+                .map(|encoded| index.page(page as usize, &encoded).map_err(IndexError::damaged)),
+            (None, None) => {
+                let encoded = page_of(&self.conn, row.id, 0)?
+                    .ok_or_else(|| IndexError::damaged("a list without its segments"))?;
+                Some(SegmentList::decode(&encoded, *content, row.size).map_err(IndexError::damaged))
+            }
+            (None, Some(_)) => None,
+        };
+        Ok(part.transpose()?.map(ListPart::Segments))
     }
 
     /// Where in this share the bytes of a content are: in files that show it, and in history. At most eight places.
@@ -158,21 +95,6 @@ impl Index {
         Ok(places)
     }
 
-    /// Whether a head names this content: only such content is served.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn is_named_by_head(&self, content: &ContentId) -> Result<bool, IndexError> {
-        for id in self.memory.contents.rows(prefix(content.as_bytes())) {
-            let names = |kind: &Kind| matches!(kind, Kind::File { content: named, .. } if named == content);
-            let row = read_row(&self.conn, id)?;
-            if row.is_some_and(|row| row.heads().iter().any(|head| names(&head.version.kind))) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// Lets go of lists of contents that nothing names: put for files that had changed again before they were noted.
     /// Returns how many. Looks at all lists; after a scan is a good time.
     ///
@@ -197,21 +119,25 @@ impl Index {
         .map(|(forgotten, _)| forgotten)
     }
 
-    fn places_from(
+    /// Adds the places of a content, from this byte of it on, up to eight in all.
+    pub(crate) fn places_from(
         &self,
         content: &ContentId,
         offset: u64,
         places: &mut Vec<BytesAt>,
     ) -> Result<(), IndexError> {
-        for id in self.memory.contents.rows(prefix(content.as_bytes())) {
-            if places.len() == PLACES_MAX {
-                return Ok(());
-            }
+        let hash = prefix(content.as_bytes());
+        // Rows are found by heads that name the content too: of a million of them none may have it here.
+        let mut left = self.memory.on_disk.count(hash);
+        let mut rows = self.memory.contents.rows(hash);
+        while left > 0 && places.len() < PLACES_MAX {
+            let Some(id) = rows.next() else { break };
             if let Some(row) = read_row(&self.conn, id)?
                 && let Some(here) = row.here
-                && crate::row::file_content(&here.version.kind) == Some(*content)
+                && file_content(&here.version.kind) == Some(*content)
             {
-                places.push(BytesAt::Folder { path: row.path, offset });
+                left -= 1;
+                places.push(BytesAt::Folder { path: row.path, seen: Seen::from(&here), offset });
             }
         }
         let mut statement = self
@@ -220,11 +146,11 @@ impl Index {
             .map_err(reading())?;
         let numbers = statement
             .query_map(params![content.as_bytes(), limit(PLACES_MAX.saturating_sub(places.len()))], |row| {
-                row.get(0)
+                row.get::<_, i64>(0)
             })
             .map_err(reading())?;
         for number in numbers {
-            places.push(BytesAt::History { number: number.map_err(reading())?, offset });
+            places.push(BytesAt::History { number: number.map_err(reading())?.cast_unsigned(), offset });
         }
         Ok(())
     }
@@ -261,53 +187,104 @@ impl Index {
         }
         Ok(None)
     }
+}
 
-    fn list_row(&self, content: &ContentId) -> Result<Option<(i64, ListHeld)>, IndexError> {
-        let mut statement = self
-            .conn
-            .prepare_cached("SELECT id, size, page_index FROM lists WHERE content = ?1")
-            .map_err(reading())?;
-        let mut rows = statement.query([content.as_bytes()]).map_err(reading())?;
-        let Some(sql) = rows.next().map_err(reading())? else { return Ok(None) };
-        let id: i64 = sql.get(0).map_err(reading())?;
-        let size = sql.get::<_, i64>(1).map_err(reading())?.cast_unsigned();
-        let held = match sql.get::<_, Option<Vec<u8>>>(2).map_err(reading())? {
-            Some(index) => {
-                ListHeld::Paged(PageIndex::decode(&index, *content, size).map_err(IndexError::damaged)?)
-            }
-            None => {
-                let encoded =
-                    self.page_of(id, 0)?.ok_or_else(|| IndexError::damaged("a list without its segments"))?;
-                ListHeld::Whole(SegmentList::decode(&encoded, *content, size).map_err(IndexError::damaged)?)
-            }
-        };
-        Ok(Some((id, held)))
-    }
+/// A list as it is kept.
+struct ListRow {
+    id: i64,
+    /// Of the content.
+    size: u64,
+    /// Of a list with pages.
+    index: Option<PageIndex>,
+}
 
-    fn page_of(&self, list: i64, page: usize) -> Result<Option<Vec<u8>>, IndexError> {
-        self.conn
-            .prepare_cached("SELECT segments FROM list_pages WHERE list = ?1 AND page = ?2")
-            .and_then(|mut statement| {
-                statement.query_row(params![list, limit(page)], |row| row.get(0)).optional()
-            })
-            .map_err(reading())
+fn list_row(conn: &Connection, content: &ContentId) -> Result<Option<ListRow>, IndexError> {
+    let mut statement =
+        conn.prepare_cached("SELECT id, size, page_index FROM lists WHERE content = ?1").map_err(reading())?;
+    let mut rows = statement.query([content.as_bytes()]).map_err(reading())?;
+    let Some(sql) = rows.next().map_err(reading())? else { return Ok(None) };
+    let size = sql.get::<_, i64>(1).map_err(reading())?.cast_unsigned();
+    let index = sql.get::<_, Option<Vec<u8>>>(2).map_err(reading())?;
+    let index = index.map(|index| PageIndex::decode(&index, *content, size)).transpose();
+    Ok(Some(ListRow { id: sql.get(0).map_err(reading())?, size, index: index.map_err(IndexError::damaged)? }))
+}
+
+fn page_of(conn: &Connection, list: i64, page: u32) -> Result<Option<Vec<u8>>, IndexError> {
+    conn.prepare_cached("SELECT segments FROM list_pages WHERE list = ?1 AND page = ?2")
+        .and_then(|mut statement| statement.query_row(params![list, page], |row| row.get(0)).optional())
+        .map_err(reading())
+}
+
+/// Keeps the list of a content, with its pages if it has any.
+pub(crate) fn put(work: &mut Work<'_>, content: &ContentId, list: &List) -> Result<(), IndexError> {
+    match list {
+        List::Whole(list) => put_whole(work, content, list),
+        List::Paged(index, pages) => {
+            let id = put_index(work, content, index)?;
+            (0..).zip(pages).try_for_each(|(page, list)| put_page(work, id, index, page, list))
+        }
     }
 }
 
+fn put_whole(work: &mut Work<'_>, content: &ContentId, list: &SegmentList) -> Result<(), IndexError> {
+    let encoded = list.encode();
+    SegmentList::decode(&encoded, *content, list.bytes())?;
+    if list.segments().len() > 1
+        && let (id, true) = put_row(work, content, list.bytes(), None)?
+    {
+        put_segments(work, id, 0, &encoded)?;
+    }
+    Ok(())
+}
+
+fn put_index(work: &mut Work<'_>, content: &ContentId, index: &PageIndex) -> Result<i64, IndexError> {
+    let encoded = index.encode();
+    PageIndex::decode(&encoded, *content, index.bytes())?;
+    Ok(put_row(work, content, index.bytes(), Some(&encoded))?.0)
+}
+
 fn put_page(
-    conn: &Connection,
-    memory: &mut Memory,
-    list: i64,
-    page: usize,
-    segments: &SegmentList,
+    work: &mut Work<'_>,
+    id: i64,
+    index: &PageIndex,
+    page: u32,
+    list: &SegmentList,
 ) -> Result<(), IndexError> {
-    let encoded = segments.encode();
-    conn.prepare_cached("INSERT INTO list_pages (list, page, segments) VALUES (?1, ?2, ?3)")
-        .and_then(|mut statement| statement.execute(params![list, limit(page), encoded]))
+    let encoded = list.encode();
+    index.page(page as usize, &encoded)?;
+    match page_of(work.conn, id, page)? {
+        Some(_) => Ok(()),
+        None => put_segments(work, id, page, &encoded),
+    }
+}
+
+/// The number of the list of this content, and whether it is new.
+fn put_row(
+    work: &Work<'_>,
+    content: &ContentId,
+    size: u64,
+    index: Option<&[u8]>,
+) -> Result<(i64, bool), IndexError> {
+    if let Some(row) = list_row(work.conn, content)? {
+        return Ok((row.id, false));
+    }
+    work.conn
+        .prepare_cached("INSERT INTO lists (content, size, page_index) VALUES (?1, ?2, ?3)")
+        .and_then(|mut statement| statement.insert(params![content.as_bytes(), size.cast_signed(), index]))
+        .map(|id| (id, true))
+        .map_err(writing())
+}
+
+fn put_segments(work: &mut Work<'_>, list: i64, page: u32, encoded: &[u8]) -> Result<(), IndexError> {
+    *work.is_dirty = true;
+    let id = work
+        .conn
+        .prepare_cached("INSERT INTO list_pages (list, page, segments) VALUES (?1, ?2, ?3)")
+        .and_then(|mut statement| statement.insert(params![list, page, encoded]))
         .map_err(writing())?;
-    let id = u32::try_from(conn.last_insert_rowid()).map_err(|_| IndexError::Numbers)?;
-    for segment in ids_in(&encoded) {
-        memory.segments.insert(prefix(segment), id);
+    let id = u32::try_from(id).map_err(|_| IndexError::Numbers)?;
+    for segment in ids_in(encoded) {
+        work.memory.segments.insert(prefix(segment), id);
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, params};
 use shoal_proto::hash::ContentId;
 use shoal_proto::id::{DeviceId, ShareId, Writer, WriterSalt};
@@ -72,6 +73,32 @@ impl Index {
         key: Arc<DeviceKey>,
         salt: WriterSalt,
     ) -> Result<Self, IndexError> {
+        let is_founder = founding.creator == key.device();
+        Self::make(at, founding, key, salt, is_founder)
+    }
+
+    /// As [`Self::create`], where this device had an index of the share and lost it. It may publish after
+    /// [`Self::set_first_contact`], whoever founded the share: else what others have changed or deleted since would come
+    /// back as new (I6, I18).
+    ///
+    /// # Errors
+    /// When there is a file already, or it cannot be written.
+    pub fn create_again(
+        at: At<'_>,
+        founding: Founding,
+        key: Arc<DeviceKey>,
+        salt: WriterSalt,
+    ) -> Result<Self, IndexError> {
+        Self::make(at, founding, key, salt, false)
+    }
+
+    fn make(
+        at: At<'_>,
+        founding: Founding,
+        key: Arc<DeviceKey>,
+        salt: WriterSalt,
+        first_contact: bool,
+    ) -> Result<Self, IndexError> {
         let conn = match at {
             At::Memory => Connection::open_in_memory(),
             At::File(path) if path.exists() => return Err(IndexError::Exists),
@@ -81,7 +108,6 @@ impl Index {
         conn.pragma_update(None, "page_size", PAGE_BYTES).map_err(IndexError::database("create the file"))?;
         prepare(&conn)?;
         let (share, device) = (founding.share(), key.device());
-        let first_contact = founding.creator == device;
         let writer = Writer::drawn(&device, &share, &salt);
         let life = Life {
             founding,
@@ -134,6 +160,27 @@ impl Index {
             .map_err(IndexError::database("mark the index as open"))?;
         let memory = Memory::load(&conn, life.founding)?;
         Ok(Self { conn, key, memory, life })
+    }
+
+    /// Another index, in memory, that is as this one was when its last job was answered; opened as after an unclean
+    /// stop. So a simulation restarts a device, and puts an earlier index back.
+    ///
+    /// # Errors
+    /// When this one cannot be read, or is damaged.
+    pub fn fork(&self) -> Result<Self, IndexError> {
+        const ALL_PAGES: i32 = -1;
+        let copying = || IndexError::database("copy the index");
+        let mut conn = Connection::open_in_memory().map_err(copying())?;
+        let step = Backup::new(&self.conn, &mut conn).and_then(|copy| copy.step(ALL_PAGES));
+        if step.map_err(copying())? != StepResult::Done {
+            return Err(IndexError::damaged("pages that cannot be copied"));
+        }
+        check_version(&conn)?;
+        prepare(&conn)?;
+        let (life, _) = read_life(&conn)?;
+        check(&conn)?;
+        let memory = Memory::load(&conn, life.founding)?;
+        Ok(Self { conn, key: Arc::clone(&self.key), memory, life })
     }
 
     /// Ends with all in one file, and marks the stop as clean.

@@ -129,7 +129,7 @@ pub(crate) fn prefix(hash: &[u8; 32]) -> u64 {
 }
 
 /// The upper half of a product into which all bits go: ids that others choose may differ in a few only.
-fn tag_of(hash: u64) -> u32 {
+pub(crate) fn tag_of(hash: u64) -> u32 {
     let [a, b, c, d, ..] = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
     u32::from_be_bytes([a, b, c, d])
 }

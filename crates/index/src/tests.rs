@@ -2,10 +2,15 @@
 
 mod damage;
 mod given;
+mod losing;
+mod resolving;
+mod serving;
+mod shared;
 mod worlds;
 
 use std::sync::Arc;
 
+use shoal_engine::disk::Seen;
 use shoal_proto::batch::{Batch, Part};
 use shoal_proto::digest::Leaf;
 use shoal_proto::hash::{ContentId, RecordHash};
@@ -57,7 +62,7 @@ pub(crate) fn folder() -> Here {
 /// A scan finds this, compared with what the index holds.
 pub(crate) fn see(index: &mut Index, at: &str, found: Option<Here>) -> (Outcome, Vec<Batch>) {
     let compared = index.triple(&path(at)).unwrap().and_then(|triple| triple.here);
-    let answer = index.observe(vec![Observed { path: path(at), compared, found }]).unwrap();
+    let answer = index.observe(vec![Observed { path: path(at), compared, found }], &[]).unwrap();
     (answer.outcomes[0], answer.batches)
 }
 
@@ -91,8 +96,14 @@ pub(crate) fn show(index: &mut Index, at: &str) -> PlacedOutcome {
         inode: 9,
         ctime: Timestamp::ZERO,
     });
-    let (planned, head) = (triple.here, Some(winner.hash()));
-    index.placed(vec![Placed { path: path(at), planned, now, head }]).unwrap()[0]
+    let (planned, head) = (triple.here, Some(winner.clone()));
+    index.placed(vec![Placed { path: path(at), planned, now, head, is_moved: false }], &[]).unwrap()[0]
+}
+
+/// The versions that contradict each other at a path.
+pub(crate) fn versions(index: &Index, at: &str) -> Vec<RecordHash> {
+    let triple = index.triple(&path(at)).unwrap().unwrap();
+    triple.heads.conflict(triple.below).into_iter().map(Record::hash).collect()
 }
 
 /// What the tables hold follows from the database, sums and flags included.
@@ -100,6 +111,7 @@ pub(crate) fn check(index: &Index) {
     let memory = memory::Memory::load(&index.conn, index.life.founding).unwrap();
     assert_eq!(memory.digests, index.memory.digests);
     assert_eq!(memory.counts, index.memory.counts);
+    check_contents(index, &memory);
     assert_eq!(memory.heads, index.memory.heads);
     assert_eq!(memory.writers, index.memory.writers);
     let mut diverging = Vec::new();
@@ -123,6 +135,23 @@ pub(crate) fn check(index: &Index) {
     assert_eq!(index.diverging(None, usize::MAX).unwrap(), diverging);
     for batch in all(index) {
         batch.verify(&share()).unwrap();
+    }
+}
+
+/// How many files have each content is what a look at all paths gives, at once and after loading.
+fn check_contents(index: &Index, loaded: &memory::Memory) {
+    let mut counts = std::collections::BTreeMap::<ContentId, u32>::new();
+    for triple in index.paths_below(None, None, usize::MAX).unwrap() {
+        let kind = triple.here.map(|here| here.version.kind);
+        for content in kind.iter().filter_map(row::file_content) {
+            *counts.entry(content).or_default() += 1;
+        }
+    }
+    for memory in [&index.memory, loaded] {
+        assert_eq!(memory.on_disk.contents(), counts.len() as u64);
+        for (content, count) in &counts {
+            assert_eq!(memory.on_disk.count(table::prefix(content.as_bytes())), *count);
+        }
     }
 }
 
@@ -153,11 +182,12 @@ fn an_observation_compared_with_another_here_is_left() {
     let before = ana.triple(&path("a")).unwrap();
     let late = Observed { path: path("a"), compared: None, found: Some(file(8, 20)) };
     assert_eq!(
-        ana.observe(vec![late]).unwrap(),
+        ana.observe(vec![late], &[]).unwrap(),
         ObserveAnswer { outcomes: vec![Outcome::Changed], batches: vec![] }
     );
-    let placed = Placed { path: path("a"), planned: None, now: Some(file(8, 20)), head: None };
-    assert_eq!(ana.placed(vec![placed]).unwrap(), [PlacedOutcome::Changed]);
+    let placed =
+        Placed { path: path("a"), planned: None, now: Some(file(8, 20)), head: None, is_moved: false };
+    assert_eq!(ana.placed(vec![placed], &[]).unwrap(), [PlacedOutcome::Changed]);
     assert_eq!(ana.triple(&path("a")).unwrap(), before);
 }
 
@@ -168,17 +198,25 @@ fn what_is_merged_diverges_until_the_disk_shows_it() {
     let answer = done(tell(&mut ben, &batches));
     assert_eq!((answer.new.len(), answer.leaves.len()), (1, 1));
     let work = ben.diverging(None, 9).unwrap();
-    assert_eq!((work.len(), work[0].here.clone(), work[0].base.clone()), (1, None, None));
+    let [implied, file] = &*work else { panic!("{work:?}") };
+    assert_eq!((&implied.path, implied.heads.is_empty()), (&path("d"), true), "nobody has published it");
+    assert_eq!(implied.heads.shown(implied.below), shoal_proto::heads::Shown::ImpliedDirectory);
+    assert_eq!((file.here.clone(), file.base.clone()), (None, None));
+    let made = Placed { path: path("d"), planned: None, now: Some(folder()), head: None, is_moved: false };
+    ben.placed(vec![made], &[]).unwrap();
     assert_eq!(show(&mut ben, "d/a"), PlacedOutcome::Agreed);
     assert_eq!(ben.diverging(None, 9).unwrap(), []);
-    assert_eq!(ben.triple(&path("d/a")).unwrap().unwrap().base, work[0].heads.base());
+    assert_eq!(ben.triple(&path("d/a")).unwrap().unwrap().base, file.heads.base());
     assert_eq!(ben.memory.digests, ana.memory.digests);
 
     // A deletion diverges too, until the disk is known to show nothing.
     let (_, batches) = see(&mut ana, "d/a", None);
     tell(&mut ben, &batches);
-    assert_eq!(ben.counts().diverging, 1);
-    assert_eq!((show(&mut ben, "d/a"), ben.counts().diverging), (PlacedOutcome::Agreed, 0));
+    assert_eq!(ben.counts().diverging, 2, "the folder is there for nothing now");
+    assert_eq!((show(&mut ben, "d/a"), ben.counts().diverging), (PlacedOutcome::Agreed, 1));
+    let removed = Placed { path: path("d"), planned: Some(folder()), now: None, head: None, is_moved: false };
+    ben.placed(vec![removed], &[]).unwrap();
+    assert_eq!(ben.counts().diverging, 0);
     check(&ben);
 }
 
@@ -204,9 +242,11 @@ fn a_conflict_is_resolved_and_the_loser_is_copied() {
     let other = see(&mut ben, "a", Some(file(2, 20))).1;
     tell(&mut ana, &other);
     assert_eq!(ana.triple(&path("a")).unwrap().unwrap().heads.conflict(Below::Nothing).len(), 2);
-    let Resolved::Published(batches) = ana.resolve(&path("a")).unwrap() else { panic!("no resolution") };
+    let Resolved::Published(batches) = ana.resolve(&path("a"), &versions(&ana, "a"), vec![]).unwrap() else {
+        panic!("no resolution")
+    };
     assert_eq!((batches.len(), batches[0].records.len()), (1, 2));
-    assert_eq!(ana.resolve(&path("a")).unwrap(), Resolved::NoConflict);
+    assert_eq!(ana.resolve(&path("a"), &versions(&ana, "a"), vec![]).unwrap(), Resolved::NoConflict);
     tell(&mut ben, &one);
     tell(&mut ben, &batches);
     assert_eq!(ben.memory.digests, ana.memory.digests);
@@ -291,7 +331,10 @@ fn i26_a_reader_publishes_nothing_and_its_records_are_not_merged() {
     show(&mut reader, "a");
     assert_eq!(see(&mut reader, "a", Some(file(5, 50))), (Outcome::LocalDifference, vec![]));
     assert_eq!(see(&mut reader, "b", Some(file(8, 10))), (Outcome::LocalDifference, vec![]));
-    assert!(matches!(reader.resolve(&path("a")), Err(IndexError::MayNotPublish)));
+    assert!(matches!(
+        reader.resolve(&path("a"), &versions(&reader, "a"), vec![]),
+        Err(IndexError::MayNotPublish)
+    ));
     assert_eq!((reader.life().counter, reader.counts().diverging), (0, 2));
     check(&reader);
 
@@ -355,26 +398,43 @@ fn i13_a_coarser_time_than_the_heads_is_no_touch() {
     let triple = ben.triple(&path("a")).unwrap().unwrap();
     let mut coarse = file(1, 10);
     coarse.version.mtime = Timestamp::new(10, 0).unwrap();
-    let head = triple.heads.winner().map(Record::hash);
-    let placed = Placed { path: path("a"), planned: None, now: Some(coarse.clone()), head };
-    assert_eq!(ben.placed(vec![placed]).unwrap(), [PlacedOutcome::Agreed]);
+    let head = triple.heads.winner().cloned();
+    let placed = Placed { path: path("a"), planned: None, now: Some(coarse.clone()), head, is_moved: false };
+    assert_eq!(ben.placed(vec![placed], &[]).unwrap(), [PlacedOutcome::Agreed]);
     assert_eq!(see(&mut ben, "a", Some(coarse.clone())), (Outcome::Unchanged, vec![]));
     coarse.version.mode = Mode::from_bits(0o600);
     let (_, batches) = see(&mut ben, "a", Some(coarse));
     assert_eq!(batches[0].records[0].version.mtime, Timestamp::new(10, 5).unwrap(), "the mode alone is new");
 }
 
+/// I13: what others had seen and replaced by the time it was put in place is no edit of this device's user.
 #[test]
-fn a_placed_head_that_was_replaced_meanwhile_is_only_here() {
+fn i13_a_placed_head_that_was_seen_meanwhile_is_agreed_with() {
     let (mut ana, mut ben) = (index(1), index(2));
     let first = see(&mut ana, "a", Some(file(1, 10))).1;
-    let head = Some(first[0].records[0].hash());
+    let head = Some(first[0].records[0].clone());
     tell(&mut ben, &first);
     let second = see(&mut ana, "a", Some(file(2, 10))).1;
     tell(&mut ben, &second);
-    let placed = Placed { path: path("a"), planned: None, now: Some(file(1, 10)), head };
-    assert_eq!(ben.placed(vec![placed]).unwrap(), [PlacedOutcome::OnlyHere]);
-    assert_eq!(ben.diverging(None, 9).unwrap()[0].here, Some(file(1, 10)));
+    let placed = Placed { path: path("a"), planned: None, now: Some(file(1, 10)), head, is_moved: false };
+    assert_eq!(ben.placed(vec![placed], &[]).unwrap(), [PlacedOutcome::Agreed]);
+    let triple = ben.diverging(None, 9).unwrap().remove(0);
+    assert_eq!((triple.here, triple.standing), (Some(file(1, 10)), Standing::Agrees));
+    assert_eq!(triple.base.unwrap().version, first[0].records[0].version);
+    // What the user makes of it has seen what was placed, and not what replaced it.
+    let edit = see(&mut ben, "a", Some(file(3, 10))).1;
+    assert!(edit[0].records[0].seen.includes(first[0].records[0].dot));
+    assert!(!edit[0].records[0].seen.includes(second[0].records[0].dot));
+}
+
+/// A head that does not count any more, and that nobody has seen, is agreed with by nobody.
+#[test]
+fn a_placed_record_that_no_head_knows_of_is_only_here() {
+    let (mut ana, mut ben) = (index(1), index(2));
+    let first = see(&mut ana, "a", Some(file(1, 10))).1;
+    let head = Some(first[0].records[0].clone());
+    let placed = Placed { path: path("a"), planned: None, now: Some(file(1, 10)), head, is_moved: false };
+    assert_eq!(ben.placed(vec![placed], &[]).unwrap(), [PlacedOutcome::OnlyHere]);
 }
 
 #[test]
@@ -407,8 +467,9 @@ fn children_are_listed_without_what_lies_deeper() {
         see(&mut ana, at, Some(file(1, 10)));
     }
     let names = |found: Vec<Triple>| found.iter().map(|triple| triple.path.to_string()).collect::<Vec<_>>();
-    assert_eq!(names(ana.children(None, None, 9).unwrap()), ["a", "a.txt", "a0", "b0"]);
-    assert_eq!(names(ana.children(Some(&path("b")), None, 9).unwrap()), ["b/x", "b/x0"]);
+    assert_eq!(names(ana.children(None, None, 9).unwrap()), ["a", "a.txt", "a0", "b", "b0"]);
+    assert_eq!(names(ana.children(Some(&path("b/c")), None, 9).unwrap()), ["b/c/d"]);
+    assert_eq!(names(ana.children(Some(&path("b")), None, 9).unwrap()), ["b/c", "b/x", "b/x0"]);
     assert_eq!(names(ana.children(None, Some(&path("a")), 2).unwrap()), ["a.txt", "a0"]);
     assert_eq!(names(ana.paths_below(Some(&path("b")), Some(&path("b/x")), 9).unwrap()), ["b/x/y", "b/x0"]);
 }
@@ -424,11 +485,11 @@ fn a_move_stays_in_one_publication_and_none_is_too_large() {
         Here { version: Version::new(kind, Timestamp::ZERO, Mode::ZERO), ..folder() }
     };
     let new = |number| Observed { path: name(number, "a"), compared: None, found: Some(here(number)) };
-    let first = ana.observe((0..1500).map(new).collect()).unwrap().batches;
+    let first = ana.observe((0..1500).map(new).collect(), &[]).unwrap().batches;
     assert_eq!(first.iter().map(|batch| batch.records.len()).collect::<Vec<_>>(), [1024, 476]);
     let gone = |number| Observed { path: name(number, "a"), compared: Some(here(number)), found: None };
     let come = |number| Observed { path: name(number, "b"), compared: None, found: Some(here(number)) };
-    let moved = ana.observe((0..1500).map(gone).chain((0..1500).map(come)).collect()).unwrap().batches;
+    let moved = ana.observe((0..1500).map(gone).chain((0..1500).map(come)).collect(), &[]).unwrap().batches;
     assert_eq!(moved.len(), 3);
     let moves: usize = moved.iter().map(|batch| shoal_proto::moves::moves(&batch.records).len()).sum();
     assert_eq!(moves, 1500);
@@ -444,7 +505,7 @@ fn lone_records_are_proved_and_passed_on() {
     let (mut ana, mut ben, mut cem) = (index(1), index(2), index(3));
     let seen =
         ["a", "b", "c"].map(|at| Observed { path: path(at), compared: None, found: Some(file(1, 10)) });
-    let first = ana.observe(seen.into()).unwrap().batches;
+    let first = ana.observe(seen.into(), &[]).unwrap().batches;
     let hashes: Vec<RecordHash> = first[0].records.iter().map(Record::hash).collect();
     assert_eq!(ana.batches(&hashes).unwrap(), first);
     let some = ana.batches(&hashes[1..2]).unwrap();
@@ -583,18 +644,18 @@ fn lists_of_segments_live_as_long_as_something_names_them() {
     let mut hasher = ListHasher::new();
     segments.iter().for_each(|segment| hasher.push(*segment).unwrap());
     let listed = hasher.finish();
-    let list = ListHeld::Whole(SegmentList::new(segments.to_vec()).unwrap());
-    assert!(matches!(ana.put_list(ContentId::from_bytes([5; 32]), &list), Err(IndexError::List(_))));
-    ana.put_list(listed.content, &list).unwrap();
-    ana.put_list(listed.content, &list).unwrap();
+    let list = ListPart::Segments(SegmentList::new(segments.to_vec()).unwrap());
+    assert!(matches!(ana.put_list(ContentId::from_bytes([5; 32]), None, &list), Err(IndexError::List(_))));
+    ana.put_list(listed.content, None, &list).unwrap();
+    ana.put_list(listed.content, None, &list).unwrap();
     let mut here = file(1, 10);
     here.version.kind = Kind::File { size: listed.size, content: listed.content };
     see(&mut ana, "a", Some(here.clone()));
-    assert_eq!(ana.list(&listed.content).unwrap(), Some(list.clone()));
-    let at = |offset| vec![BytesAt::Folder { path: path("a"), offset }];
+    assert_eq!(ana.list(&listed.content, None).unwrap(), Some(list.clone()));
+    let seen = Seen::from(&here);
+    let at = |offset| vec![BytesAt::Folder { path: path("a"), seen: seen.clone(), offset }];
     assert_eq!(ana.places(&listed.content).unwrap(), at(0));
     assert_eq!(ana.places_of_segment(&segments[2].id).unwrap(), at(700_000));
-    assert!(ana.is_named_by_head(&listed.content).unwrap());
 
     let row = HistoryRow {
         number: 4,
@@ -610,9 +671,9 @@ fn lists_of_segments_live_as_long_as_something_names_them() {
     assert_eq!(ana.history(None, Some(4), 9).unwrap(), []);
     let within = vec![BytesAt::History { number: 4, offset: 300_000 }];
     assert_eq!(ana.places_of_segment(&segments[1].id).unwrap(), within);
-    assert_eq!((ana.remove_history(&[4, 5]).unwrap(), ana.list(&listed.content).unwrap()), (1, None));
+    assert_eq!((ana.remove_history(&[4, 5]).unwrap(), ana.list(&listed.content, None).unwrap()), (1, None));
     assert_eq!(ana.places_of_segment(&segments[1].id).unwrap(), []);
-    ana.put_list(listed.content, &list).unwrap();
+    ana.put_list(listed.content, None, &list).unwrap();
     assert_eq!(ana.forget_unnamed_lists().unwrap(), 1);
     check(&ana);
 }

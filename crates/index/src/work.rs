@@ -10,6 +10,7 @@ use shoal_proto::batch::{Batch, Part};
 use shoal_proto::dot::Dot;
 use shoal_proto::hash::{ContentId, Domain, RecordHash};
 use shoal_proto::heads::{Below, Transaction};
+use shoal_proto::here::is_diverging;
 use shoal_proto::id::{DeviceId, ShareId, Writer, WriterSalt};
 use shoal_proto::key::DeviceKey;
 use shoal_proto::limits::PUBLICATION_RECORDS_MAX;
@@ -25,7 +26,6 @@ use crate::memory::Memory;
 use crate::row::{Held, ROW_BY_NUMBER, Row, Said, Spot};
 use crate::rows::Rows;
 use crate::write::RowWriter;
-use shoal_proto::here::is_diverging;
 
 /// What this device is in the share, and how far its writer has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -194,14 +194,16 @@ impl<'a> Work<'a> {
         Ok(true)
     }
 
-    /// Notes a publication; its number here, and whether it is new.
+    /// Notes a publication; its number here. `first` is the lowest counter that an own one has; see
+    /// [`Index::new_writer`](crate::Index::new_writer).
     pub(crate) fn publication(
         &mut self,
         publication: &Publication,
         hash: &PublicationHash,
-    ) -> Result<(u32, bool), IndexError> {
+        first: Option<u64>,
+    ) -> Result<u32, IndexError> {
         if let Some(id) = self.publication_id(hash)? {
-            return Ok((id, false));
+            return Ok(id);
         }
         let id = self.memory.last_publication.checked_add(1).ok_or(IndexError::Numbers)?;
         *self.is_dirty = true;
@@ -211,26 +213,16 @@ impl<'a> Work<'a> {
         let mut statement = self
             .conn
             .prepare_cached(
-                "INSERT INTO publications (id, hash, writer, sequence, device, header) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO publications (id, hash, writer, sequence, device, header, first) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )
             .map_err(writing())?;
         let (sequence, device) = (publication.sequence.cast_signed(), publication.device.as_bytes());
-        let header = publication.encode();
+        let (header, first) = (publication.encode(), first.map(u64::cast_signed));
         statement
-            .execute(params![id, hash.as_bytes(), writer.to_bytes(), sequence, device, header])
+            .execute(params![id, hash.as_bytes(), writer.to_bytes(), sequence, device, header, first])
             .map_err(writing())?;
-        Ok((id, true))
-    }
-
-    /// Notes from which counter on an own publication speaks; see [`Index::new_writer`](crate::Index::new_writer).
-    fn note_first(&self, publication: u32, records: &[Record]) -> Result<(), IndexError> {
-        let own = records.iter().filter(|record| record.dot.writer == self.life.writer);
-        let first = own.map(|record| record.dot.counter.cast_signed()).min();
-        self.conn
-            .prepare_cached("UPDATE publications SET first = ?2 WHERE id = ?1")
-            .and_then(|mut statement| statement.execute(params![publication, first]))
-            .map_err(writing())?;
-        Ok(())
+        Ok(id)
     }
 
     /// The number of a publication that is held.
@@ -275,8 +267,10 @@ impl<'a> Work<'a> {
         // In the order of paths the database writes each page once.
         let (mut rows, order) = core::mem::take(&mut self.rows).into_order();
         for at in order {
-            self.write(&mut rows[at], &mut writer, &mut left)?;
+            self.write(at, &mut rows[at], &mut writer, &mut left)?;
+            writer.flush_many(&rows)?;
         }
+        writer.flush(&rows)?;
         drop(writer);
         self.keep_proofs(left.publications)?;
         // Now only: what one row has let go of another one may have taken up, as in a move.
@@ -296,7 +290,10 @@ impl<'a> Work<'a> {
             let Life { share, salt, last, .. } = *self.life;
             let publication = Publication::sign(self.key, &share, salt, last, &hashes)?;
             let hash = publication.hash(&share);
-            let (id, _) = self.publication(&publication, &hash)?;
+            let own =
+                minted.iter().map(|minted| minted.record.dot).filter(|dot| dot.writer == self.life.writer);
+            let first = own.map(|dot| dot.counter).min();
+            let id = self.publication(&publication, &hash, first)?;
             self.life.last = Some(Place { sequence: publication.sequence, hash });
             let mut records = Vec::with_capacity(minted.len());
             for (Minted { record, hash, row, .. }, position) in minted.into_iter().zip(0..) {
@@ -304,14 +301,14 @@ impl<'a> Work<'a> {
                 self.know(record.dot);
                 records.push(record);
             }
-            self.note_first(id, &records)?;
             self.prove(id, &Part::Whole, &hashes);
             batches.push(Batch { publication, part: Part::Whole, records });
         }
         Ok(batches)
     }
 
-    /// Brings up to date below which folders something live lies, and loads the rows of those for which it changed.
+    /// Brings up to date below which folders something live lies, and loads the rows of those for which it changed. One that
+    /// nobody has published gets a row as long as it is to stand there: else nobody would make it.
     fn follow_folders(&mut self) -> Result<(), IndexError> {
         let mut folders = Vec::new();
         for row in self.rows.iter_mut() {
@@ -324,17 +321,19 @@ impl<'a> Work<'a> {
         }
         for folder in folders.into_iter().collect::<BTreeSet<_>>() {
             let place = crate::row::place_of(&self.life.share, &folder);
-            if self.rows.find(place, &folder).is_none()
-                && let Some(row) = find_at(self.conn, self.memory, place, &folder)?
-            {
+            if self.rows.find(place, &folder).is_none() {
+                let row = find_at(self.conn, self.memory, place, &folder)?;
+                let row = row.unwrap_or_else(|| Row::new(folder.clone(), place));
                 self.rows.push(row).ok_or(IndexError::Numbers)?;
             }
         }
         Ok(())
     }
 
+    /// Writes a row that changed; `at` is where it stands.
     fn write(
         &mut self,
+        at: usize,
         row: &mut Row,
         writer: &mut RowWriter<'_>,
         left: &mut Left,
@@ -343,7 +342,7 @@ impl<'a> Work<'a> {
             Some(key) => self.memory.folders.below_key(key),
             None => self.memory.folders.below(&self.life.share, &row.path),
         };
-        let is_kept = !row.is_empty();
+        let is_kept = !row.is_empty() || below == Below::Live;
         let is_diverging =
             is_kept && is_diverging(row.here.as_ref(), row.base.as_ref(), row.standing, row.heads(), below);
         if !row.is_changed && is_diverging == row.before.is_diverging {
@@ -364,7 +363,7 @@ impl<'a> Work<'a> {
         if is_new {
             self.memory.last_row = row.id;
             self.memory.paths.insert(row.place, row.id);
-            writer.insert(row, is_diverging)?;
+            writer.insert(at, is_diverging);
         } else if is_kept {
             writer.update(row, is_diverging)?;
         } else {

@@ -47,6 +47,12 @@ impl Domain {
     /// The keys of one round of agreeing.
     pub const RECONCILE: Self = Self::named(b"shoal reconcile");
 
+    /// Who may resolve a conflict before whom: a device, then a path.
+    pub const RANK: Self = Self::named(b"shoal rank");
+
+    /// What a device draws for a writer, from the randomness that it began with.
+    pub const SALT: Self = Self::named(b"shoal salt");
+
     /// A device that an invite's key lets in.
     pub const JOIN: Self = Self::named(b"shoal join");
 

@@ -6,7 +6,7 @@
 
 use crate::heads::{Base, Below, Heads, Shown};
 use crate::path::RelPath;
-use crate::record::{Kind, Timestamp, Version};
+use crate::record::{Kind, Mode, Record, Timestamp, Version};
 
 /// What stood on a disk at a path, durably, when it was last looked at. Where nothing stood there is none.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -68,11 +68,24 @@ pub fn is_diverging(
     let is_agreed = || standing == Standing::Agrees && base == heads.base().as_ref();
     let is_settled = match heads.shown(below) {
         Shown::Nothing => here.is_none() && (heads.winner().is_none() || is_agreed()),
-        Shown::Version(_) => here.is_some() && is_agreed(),
+        // A folder that was only implied may stand where a file is to stand again.
+        Shown::Version(head) => {
+            here.is_some_and(|here| here.version.kind.is_same(&head.version.kind)) && is_agreed()
+        }
         Shown::ImpliedDirectory => {
             let is_folder = here.is_some_and(|here| here.version.kind == Kind::Directory);
-            is_folder && (heads.winner().is_none() || base == heads.base().as_ref())
+            let is_gone = |winner: &Record| winner.version.kind.is_gone();
+            let is_known = !heads.winner().is_some_and(is_gone) || base == heads.base().as_ref();
+            is_folder && is_known && !(standing == Standing::Agrees && has_own_mode(here, base))
         }
     };
     !is_settled || !heads.conflict(below).is_empty()
+}
+
+/// Whether a folder still has the mode that it had as long as somebody had published it. One that is only implied has the
+/// same everywhere ([`Mode::IMPLIED_DIRECTORY`]).
+#[must_use]
+pub fn has_own_mode(here: Option<&Here>, base: Option<&Base>) -> bool {
+    let was_published = base.is_some_and(|base| base.version.kind == Kind::Directory);
+    was_published && here.is_some_and(|here| here.version.mode != Mode::IMPLIED_DIRECTORY)
 }

@@ -21,8 +21,9 @@ use shoal_proto::id::WriterSalt;
 use shoal_proto::key::DeviceKey;
 use shoal_proto::message::{Channel, Message};
 use shoal_proto::path::RelPath;
+use shoal_proto::publication::Place;
 use shoal_proto::reconcile::Records;
-use shoal_proto::record::{Kind, Mode, Timestamp, Version};
+use shoal_proto::record::{Kind, Mode, Record, Timestamp, Version};
 use shoal_proto::roster::{Entry, Founding};
 use shoal_proto::secret::Side;
 
@@ -221,7 +222,7 @@ impl World {
             }
         };
         self.tally.edits += u64::from(found != compared);
-        let answer = self.devices[device].index.observe(vec![Observed { path, compared, found }])?;
+        let answer = self.devices[device].index.observe(vec![Observed { path, compared, found }], &[])?;
         self.publish(device, &answer.batches);
         Ok(())
     }
@@ -240,7 +241,9 @@ impl World {
             return Ok(());
         }
         for triple in index.diverging(None, 100)? {
-            if let Resolved::Published(batches) = index.resolve(&triple.path)? {
+            let versions: Vec<_> =
+                triple.heads.conflict(triple.below).into_iter().map(Record::hash).collect();
+            if let Resolved::Published(batches) = index.resolve(&triple.path, &versions, Vec::new())? {
                 self.tally.resolutions += 1;
                 self.publish(device, &batches);
                 return Ok(());
@@ -260,14 +263,14 @@ impl World {
             let now = |version: Version| Some(Here { version, inode: 1, ctime: Timestamp::ZERO });
             let (now, head) = match decide(&triple, Rights::Writer).disk {
                 Deed::Place(record) | Deed::Retouch(record) | Deed::MakeFolder(Some(record)) => {
-                    (now(record.version.clone()), Some(record.hash()))
+                    (now(record.version.clone()), Some(record.clone()))
                 }
                 Deed::MakeFolder(None) => {
                     let folder = Version::new(Kind::Directory, Timestamp::ZERO, Mode::IMPLIED_DIRECTORY);
-                    (now(folder), triple.heads.winner().map(|winner| winner.hash()))
+                    (now(folder), triple.heads.winner().cloned())
                 }
-                Deed::Remove(record) => (None, record.map(|record| record.hash())),
-                Deed::Agree(record) => (triple.here.clone(), Some(record.hash())),
+                Deed::Remove(record) => (None, record.cloned()),
+                Deed::Agree(record) => (triple.here.clone(), Some(record.clone())),
                 Deed::Publish => {
                     let Triple { path, here, .. } = triple;
                     observed.push(Observed { path, compared: here.clone(), found: here });
@@ -275,10 +278,10 @@ impl World {
                 }
                 Deed::Nothing | Deed::LocalDifference => continue,
             };
-            placed.push(Placed { path: triple.path, planned: triple.here, now, head });
+            placed.push(Placed { path: triple.path, planned: triple.here, now, head, is_moved: false });
         }
-        index.placed(placed)?;
-        let answer = index.observe(observed)?;
+        index.placed(placed, &[])?;
+        let answer = index.observe(observed, &[])?;
         self.publish(device, &answer.batches);
         Ok(())
     }
@@ -408,8 +411,8 @@ impl World {
                         end.is_changed = true;
                     }
                 }
-                Action::InSync => {}
-                Action::NewWriter => self.new_writer(device),
+                Action::InSync | Action::Stuck => {}
+                Action::NewWriter(agreed) => self.new_writer(device, agreed),
                 Action::Close(why) => {
                     if let Some(end) = self.end(device, peer, number) {
                         end.closed = Some(why);
@@ -471,11 +474,11 @@ impl World {
     }
 
     /// A device that was put back draws a new writer; all its connections begin anew.
-    fn new_writer(&mut self, device: usize) {
+    fn new_writer(&mut self, device: usize, agreed: Option<Place>) {
         self.devices[device].writers += 1;
         let salt = salt(u8::try_from(device).unwrap_or(255), self.devices[device].writers);
         // A refusal shows when the world is settled.
-        let _ = self.devices[device].index.new_writer(salt, None);
+        let _ = self.devices[device].index.new_writer(salt, agreed);
         let peers: Vec<usize> = self.devices[device].ends.keys().copied().collect();
         peers.into_iter().for_each(|peer| self.hang_up(device, peer));
     }

@@ -9,6 +9,7 @@ use std::io;
 use rustix::io::Errno;
 
 use super::Quirks;
+use super::events::Event;
 use crate::name::NAME_BYTES_MAX;
 use crate::stat::{FileTime, Kind, Look, Stat};
 
@@ -41,6 +42,8 @@ pub(super) struct Image {
     next_change: u64,
     /// Inode numbers that are free again, each with the change that freed it.
     pub(super) free_numbers: Vec<(u64, u64)>,
+    /// What happened, as long as somebody wants to know.
+    pub(super) events: Option<Vec<Event>>,
 }
 
 /// A file, directory or symbolic link.
@@ -102,6 +105,7 @@ impl Image {
             next_number: 2,
             next_change: 0,
             free_numbers: Vec::new(),
+            events: None,
         };
         let root = image.make(Kind::Folder, 0o755, Vec::new());
         if let Some(root) = image.nodes.get_mut(&root) {
@@ -229,6 +233,7 @@ impl Image {
 
     /// Changes names, all at once.
     pub(super) fn change(&mut self, sets: Vec<Set>) {
+        let turns = self.turns(&sets);
         let now = self.kept_time(self.now);
         let id = self.next_change;
         self.next_change += 1;
@@ -263,6 +268,7 @@ impl Image {
             }
             self.free_number(node, id);
         }
+        self.note_turns(&turns);
         self.pending.push(Change { id, sets, needs });
         if !self.quirks.syncs_directories {
             self.sync_names(|_| true);
@@ -335,6 +341,7 @@ impl Image {
         node.dirty.extend(offset / BLOCK_BYTES..=(end - 1) / BLOCK_BYTES);
         node.live.mtime = now;
         node.ctime = now;
+        self.note_change(id);
         Ok(())
     }
 
@@ -348,6 +355,7 @@ impl Image {
         node.dirty.insert(length / BLOCK_BYTES);
         node.live.mtime = now;
         node.ctime = now;
+        self.note_change(id);
         Ok(())
     }
 
@@ -359,6 +367,7 @@ impl Image {
             node.live.mode = mode & 0o7777;
         }
         node.ctime = now;
+        self.note_change(id);
         Ok(())
     }
 
@@ -370,6 +379,7 @@ impl Image {
         let node = self.node_mut(id)?;
         node.live.mtime = mtime;
         node.ctime = now;
+        self.note_change(id);
         Ok(())
     }
 

@@ -400,3 +400,53 @@ fn the_disk_in_memory_answers_as_this_machine_does() {
     }
     assert_eq!(ours.len(), real.len());
 }
+
+#[test]
+fn events_tell_every_change_in_order_by_whomever() {
+    let disk = MemDisk::new(Quirks::default());
+    let user = disk.user();
+    user.make_dir("/d").unwrap();
+    assert_eq!(disk.take_events(), [], "nobody wants to know");
+    disk.keep_events();
+    user.write("/d/a", "1").unwrap();
+    user.make_dir("/d/sub").unwrap();
+    user.rename("/d/a", "/d/sub/b").unwrap();
+    user.rename("/d/sub", "/e").unwrap();
+    user.link("/e/b", "/c").unwrap();
+    user.set_mode("/c", 0o600).unwrap();
+    user.remove("/c").unwrap();
+    let root = disk.open_path("/".as_ref()).unwrap();
+    drop(root.create_new("ours".as_ref()).unwrap());
+    root.exchange("ours".as_ref(), &root.open_dir("e".as_ref()).unwrap(), "b".as_ref()).unwrap();
+    let renamed = |to: &str| Happened::Renamed { to: to.into() };
+    let expected = [
+        ("/d/a", Happened::Created),
+        ("/d/a", Happened::Changed),
+        ("/d/a", Happened::Changed),
+        ("/d/sub", Happened::Created),
+        ("/d/a", renamed("/d/sub/b")),
+        ("/d/sub", renamed("/e")),
+        ("/c", Happened::Created),
+        ("/c", Happened::Changed),
+        ("/e/b", Happened::Changed),
+        ("/c", Happened::Removed),
+        ("/ours", Happened::Created),
+        ("/ours", renamed("/e/b")),
+        ("/e/b", renamed("/ours")),
+    ];
+    let mut events: Vec<_> = disk.take_events().into_iter().map(|event| (event.path, event.what)).collect();
+    // Which of two names comes first is nobody's business.
+    events[11..].sort_by(|one, other| other.0.cmp(&one.0));
+    let expected: Vec<_> = expected.into_iter().map(|(path, what)| (path.into(), what)).collect();
+    assert_eq!(events, expected);
+    assert_eq!(disk.take_events(), []);
+    for _ in 0..EVENTS_MAX {
+        user.append("/ours", "x").unwrap();
+    }
+    user.append("/ours", "x").unwrap();
+    let events = disk.take_events();
+    assert_eq!((events.len(), &events[EVENTS_MAX - 1].what), (EVENTS_MAX, &Happened::Lost));
+    disk.crash();
+    user.append("/ours", "x").unwrap();
+    assert_eq!(disk.take_events(), [], "a crash ends it");
+}

@@ -15,6 +15,8 @@ pub(super) struct Source {
     pub(super) owes: u64,
     /// False pieces so far.
     pub(super) strikes: u8,
+    /// When something last came, or was asked for when nothing was owed.
+    pub(super) heard: Time,
     /// Bytes a second, lately; 0 before it is known.
     rate: u64,
     /// What came since then.
@@ -39,8 +41,20 @@ impl Source {
         self.idle = Some((news, again));
     }
 
-    /// Counts bytes that came.
+    /// Counts bytes that are asked for.
+    pub(super) fn is_asked(&mut self, bytes: u64, now: Time) {
+        if self.owes == 0 {
+            self.heard = now;
+        }
+        self.owes += bytes;
+    }
+
+    /// Counts bytes that came. None at all are no sign of life.
     pub(super) fn came(&mut self, bytes: u64, now: Time) {
+        if bytes == 0 {
+            return;
+        }
+        self.heard = now;
         let Some(since) = self.since else {
             // The first bytes only start the clock: when they were sent is not known.
             self.since = Some(now);

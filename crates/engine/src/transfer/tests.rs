@@ -284,3 +284,59 @@ fn what_could_not_be_kept_is_asked_for_again_and_nobody_is_blamed() {
     }
     assert!(world.transfer.wants(&small(1)));
 }
+
+/// A slow source that goes on is not silent, however long all that it owes takes.
+#[test]
+fn who_is_slow_and_goes_on_is_not_given_up() {
+    let mut world = World::new(&[ANA]);
+    (0..2).for_each(|at| world.want(segment(1, at), MIB, 0));
+    let asks = world.asks();
+    assert_eq!(asks.len(), 2);
+    for _ in 0..100 {
+        world.transfer.came(asks[0].id, 10_000, world.now);
+        world.wait(Duration::from_secs(2));
+        assert_eq!(world.all(), []);
+    }
+}
+
+/// I25: who trickles is not silent, but does not keep a piece from others for long.
+#[test]
+fn i25_what_trickles_is_asked_of_another_as_well() {
+    let mut world = World::new(&[ANA]);
+    world.want(segment(1, 0), MIB, 0);
+    assert_eq!(world.asks().len(), 1);
+    world.transfer.connected(BEN);
+    while world.now < Time::ZERO.after(LATE) {
+        assert_eq!(world.all(), []);
+        world.wait(Duration::from_secs(1));
+        world.transfer.came(AskId(0), 1, world.now);
+    }
+    assert_eq!(world.asks()[0].source, BEN);
+}
+
+/// Bytes of which there are none are no sign of life.
+#[test]
+fn i25_who_sends_nothing_again_and_again_is_given_up() {
+    let mut world = World::new(&[ANA]);
+    world.want(small(1), 10, 0);
+    let ask = world.asks().remove(0);
+    for _ in 0..30 {
+        world.transfer.came(ask.id, 0, world.now);
+        world.wait(Duration::from_secs(1));
+    }
+    assert_eq!(world.all(), [Next::GiveUp(ANA, Fault::Silent)]);
+}
+
+/// What is missing of a segment is asked of a certain source, which owes no more than that.
+#[test]
+fn a_piece_can_be_asked_of_a_certain_source_in_part() {
+    let mut world = World::new(&[ANA, BEN]);
+    let wanted = Wanted { piece: segment(1, 0), bytes: MIB, rank: 0 };
+    let ask = world.transfer.ask_of(BEN, wanted, 100, world.now).unwrap();
+    assert_eq!(world.transfer.owed(), 100);
+    assert_eq!(world.transfer.ask_of(ANA, wanted, 100, world.now), None, "somebody is asked already");
+    assert_eq!(world.all(), []);
+    world.transfer.refused_all(ask, Unserved::Absent, world.now);
+    assert_eq!(world.asks()[0].source, ANA);
+    assert_eq!(world.transfer.owed(), MIB);
+}

@@ -115,7 +115,7 @@ fn use_all(path_of: &Path) -> Result<(), IndexError> {
     index.last_publication(index.life().writer)?;
     let at = path("d1/f1");
     let compared = index.triple(&at)?.and_then(|triple| triple.here);
-    index.observe(vec![Observed { path: at, compared, found: Some(file(77, 77)) }])?;
+    index.observe(vec![Observed { path: at, compared, found: Some(file(77, 77)) }], &[])?;
     index.close()
 }
 
@@ -134,4 +134,20 @@ fn put_aside_takes_a_name_that_is_free_and_deletes_nothing() {
         ("one".into(), "two".into(), "old".into())
     );
     assert!(!name.exists());
+}
+
+/// A copy is the index as it was, and goes its own way.
+#[test]
+fn i18_a_copy_of_an_index_is_what_it_was_then() {
+    let mut ana = index(1);
+    see(&mut ana, "a", Some(file(1, 10)));
+    let mut then = ana.fork().unwrap();
+    assert_eq!((then.life(), then.digests().root()), (ana.life(), ana.digests().root()));
+    assert_eq!(then.paths_below(None, None, 9).unwrap(), ana.paths_below(None, None, 9).unwrap());
+    check(&then);
+    see(&mut ana, "b", Some(file(2, 10)));
+    assert_eq!(then.triple(&path("b")).unwrap(), None);
+    see(&mut then, "c", Some(file(3, 10)));
+    assert_eq!(ana.triple(&path("c")).unwrap(), None);
+    check(&then);
 }

@@ -13,17 +13,17 @@ fn a_move_keeps_the_list_of_segments() {
             .into();
         segments.iter().for_each(|segment| hasher.push(*segment).unwrap());
         let listed = hasher.finish();
-        let list = ListHeld::Whole(SegmentList::new(segments).unwrap());
-        ana.put_list(listed.content, &list).unwrap();
+        let list = ListPart::Segments(SegmentList::new(segments).unwrap());
+        ana.put_list(listed.content, None, &list).unwrap();
         let mut here = file(1, 10);
         here.version.kind = Kind::File { size: listed.size, content: listed.content };
         see(&mut ana, from, Some(here.clone()));
         let gone = Observed { path: path(from), compared: Some(here.clone()), found: None };
         let new = Observed { path: path(to), compared: None, found: Some(here) };
-        ana.observe(vec![gone, new]).unwrap();
-        assert_eq!(ana.list(&listed.content).unwrap(), Some(list), "{from} to {to}");
+        ana.observe(vec![gone, new], &[]).unwrap();
+        assert_eq!(ana.list(&listed.content, None).unwrap(), Some(list), "{from} to {to}");
         see(&mut ana, to, None);
-        assert_eq!(ana.list(&listed.content).unwrap(), None);
+        assert_eq!(ana.list(&listed.content, None).unwrap(), None);
         check(&ana);
     }
 }
@@ -36,7 +36,7 @@ fn every_part_of_a_publication_is_proved() {
         let found = Some(file(1 + number, 10));
         Observed { path: path(&format!("f{number}")), compared: None, found }
     });
-    let published = ana.observe(observed.collect()).unwrap().batches;
+    let published = ana.observe(observed.collect(), &[]).unwrap().batches;
     let hashes: Vec<_> = published[0].records.iter().map(Record::hash).collect();
     let mut ben = index(2);
     for every in [1, 2, 3, 7, 20] {

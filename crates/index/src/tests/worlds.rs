@@ -112,7 +112,8 @@ proptest! {
                 done(tell(&mut both[who], &batches));
                 for triple in both[who].diverging(None, usize::MAX).unwrap() {
                     if round == 0 && !triple.heads.conflict(triple.below).is_empty() && who == 0 {
-                        both[who].resolve(&triple.path).unwrap();
+                        let versions = versions(&both[who], &triple.path.to_string());
+                        both[who].resolve(&triple.path, &versions, vec![]).unwrap();
                     }
                 }
                 check(&both[who]);

@@ -1,0 +1,210 @@
+//! Taking what a user has made into the index: its content gets a name, and it is made durable first.
+//!
+//! Promise: what [`Taking::perform`] says of a path is durable when it returns, contents and names, or it says that it
+//! failed. So a power cut can not bring back something older than what others were told of, which would then look like
+//! the newest edit (I3, E26). What changes while it is read gets no name (I22).
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+
+use shoal_engine::disk::{Answer, Look, Seen, SeenKind, Taken, Unknown};
+use shoal_engine::index::List;
+use shoal_proto::hash::{ContentId, SegmentId};
+use shoal_proto::limits::SEGMENTS_PER_PAGE;
+use shoal_proto::path::RelPath;
+use shoal_proto::segment::{ListError, Listed, Segment, SegmentList};
+
+use super::looking::Looker;
+use super::words;
+use crate::content::{Content, ContentError, Opened};
+use crate::durable::{Durability, sync_names};
+use crate::folder::Shared;
+use crate::fs::Fs;
+use crate::history::{History, Kept};
+use crate::path::TreePath;
+use crate::stat::{FileTime, Kind};
+use crate::tree::Tree;
+use crate::walk::{Barred, WalkError, Walker};
+
+/// One job of taking.
+pub(super) struct Taking<'a, F: Fs> {
+    pub(super) folder: &'a Arc<Shared<F>>,
+    pub(super) looker: Looker<'a, F>,
+    /// Whether a power cut or the like may have changed files since they were last looked at.
+    pub(super) was_unclean: bool,
+    /// What the history holds, once it was asked for.
+    pub(super) kept: Option<Vec<Kept>>,
+}
+
+/// What was read of a file.
+struct Read {
+    listed: Listed,
+    segments: Vec<Segment>,
+}
+
+impl<F: Fs> Taking<'_, F> {
+    /// Names what was seen, then makes all of it durable.
+    pub(super) fn perform(&mut self, asked: Vec<(RelPath, Option<Seen>)>) -> Answer {
+        let is_whole =
+            self.folder.durability == Durability::WholeFileSystem && asked.len() > SETTLED_ALONE_MAX;
+        let mut taken = Vec::with_capacity(asked.len());
+        let mut durable = Vec::new();
+        for (path, seen) in asked {
+            let one = match self.take(&path, seen, !is_whole) {
+                Ok(one) => one,
+                Err(error) => return Answer::Failed(words::told(&error)),
+            };
+            if matches!(one, Taken::Here { .. } | Taken::Nothing) {
+                durable.push(path);
+            }
+            taken.push(one);
+        }
+        let settled = match durable.is_empty() {
+            true => Ok(()),
+            false if is_whole => self.folder.sync_file_system(),
+            false => settle_names(self.folder, &durable),
+        };
+        match settled {
+            Ok(()) => Answer::Taken(taken),
+            Err(error) => Answer::Failed(format!("cannot make durable what is in the folder: {error}")),
+        }
+    }
+
+    /// What is at one path; `syncs`: the bytes of a file are made durable here.
+    fn take(&mut self, path: &RelPath, seen: Option<Seen>, syncs: bool) -> io::Result<Taken> {
+        let here = self.looker.look(path);
+        let seen = match (seen, here) {
+            (_, Look::Unknown(why)) => return Ok(Taken::Unknown(why)),
+            (None, Look::Nothing) => return Ok(Taken::Nothing),
+            (Some(seen), Look::Seen(here)) if seen == here => seen,
+            _ => return Ok(Taken::Changed),
+        };
+        if !matches!(seen.kind, SeenKind::File { .. }) {
+            let here = seen.with_content(ContentId::NONE);
+            return Ok(Taken::Here { here, list: None, is_suspicious: false });
+        }
+        let opened = match Tree::new(Arc::clone(self.folder)).open(path, &words::expected(&seen)) {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return Ok(Taken::Changed),
+            Err(error) => return Ok(Taken::Unknown(cannot_read(&error))),
+        };
+        let Read { listed, segments } = match read(&opened) {
+            Ok(Some(read)) => read,
+            Ok(None) => return Ok(Taken::Changed),
+            Err(error) => return Ok(Taken::Unknown(cannot_read(&error))),
+        };
+        if syncs {
+            opened.sync()?;
+        }
+        let mtime = seen.mtime.into();
+        let is_suspicious =
+            self.was_unclean && (is_all_zeros(&segments) || self.was_here_before(path, &listed, mtime)?);
+        let here = seen.with_content(listed.content);
+        let list = list(listed, segments).map_err(io::Error::other)?;
+        Ok(Taken::Here { here, list, is_suspicious })
+    }
+
+    /// Whether the history holds the same content for the path. Of the last few versions of its size; what is too large to
+    /// be read once more for this counts as the same if it has the same time.
+    fn was_here_before(&mut self, path: &RelPath, now: &Listed, mtime: FileTime) -> io::Result<bool> {
+        let history = History::new(Arc::clone(self.folder));
+        let kept = match self.kept.take() {
+            Some(kept) => kept,
+            None => history.list().map_err(io::Error::other)?,
+        };
+        let path = TreePath::from(path);
+        let is_candidate = |kept: &&Kept| {
+            kept.name.as_ref() == Some(&path) && kept.kind == Kind::File && kept.size == now.size
+        };
+        let mut left = COMPARED_BYTES_MAX;
+        let was_here = kept.iter().rev().filter(is_candidate).take(COMPARED_MAX).any(|kept| {
+            if kept.size > left {
+                return kept.mtime == mtime;
+            }
+            left -= kept.size;
+            let opened = history
+                .open(kept.number)
+                .ok()
+                .and_then(|file| Opened::<F>::of_history(file, path.clone()).ok());
+            let read = opened.and_then(|opened| read(&opened).ok().flatten());
+            read.is_some_and(|read| read.listed.content == now.content)
+        });
+        self.kept = Some(kept);
+        Ok(was_here)
+    }
+}
+
+fn cannot_read(error: &ContentError) -> Unknown {
+    let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    match error {
+        ContentError::Barred(_) => Unknown::Failed(words::told(error)),
+        ContentError::Read(crate::scan::ReadError::Io { source, .. }) if denied(source) => {
+            Unknown::Unreadable
+        }
+        ContentError::Read(_) => Unknown::Failed(words::told(error)),
+        ContentError::TooLarge { .. } => Unknown::NoPath(words::told(error)),
+    }
+}
+
+/// The content of a file with its segments; `None` if it changed meanwhile.
+fn read<F: Fs>(opened: &Opened<F>) -> Result<Option<Read>, ContentError> {
+    let mut segments = Vec::new();
+    match opened.cut(|segment| segments.push(segment))? {
+        Content::Whole(listed) => Ok(Some(Read { listed, segments })),
+        Content::Changed => Ok(None),
+    }
+}
+
+pub(super) fn list(listed: Listed, segments: Vec<Segment>) -> Result<Option<List>, ListError> {
+    match listed.index {
+        _ if segments.len() <= 1 => Ok(None),
+        None => Ok(Some(List::Whole(SegmentList::new(segments)?))),
+        Some(index) => {
+            let pages = segments.chunks(SEGMENTS_PER_PAGE).map(|page| SegmentList::new(page.to_vec()));
+            Ok(Some(List::Paged(index, pages.collect::<Result<_, _>>()?)))
+        }
+    }
+}
+
+/// Also of no bytes at all.
+fn is_all_zeros(segments: &[Segment]) -> bool {
+    let Some((last, before)) = segments.split_last() else { return true };
+    // A segment of a length that none has is that of nothing.
+    let zeros = || blake3::hash(&vec![0; last.length as usize]);
+    before.iter().all(|segment| *segment == Segment::ZEROS)
+        && last.id == SegmentId::from_bytes(*zeros().as_bytes())
+}
+
+/// Makes the names of the paths durable, or that there are none: syncs all folders on the way to each, and the path
+/// itself if it is one. Who made one of them a moment before did not.
+fn settle_names<F: Fs>(folder: &Shared<F>, paths: &[RelPath]) -> io::Result<()> {
+    sync_names(&*folder.root)?;
+    let mut walker = Walker::new(folder);
+    let mut synced = BTreeSet::new();
+    for path in paths.iter().map(TreePath::from) {
+        for depth in 0..path.names().count() {
+            let at = path.up_to(depth);
+            if synced.contains(&at) {
+                continue;
+            }
+            match walker.open_folder(&at) {
+                Ok(dir) => sync_names(&*dir)?,
+                Err(WalkError { why: Barred::Failed(error), .. }) => return Err(io::Error::other(error)),
+                // What is not there, or is no folder that we may enter, is so by the names above it.
+                Err(_) => break,
+            }
+            synced.insert(at);
+        }
+    }
+    Ok(())
+}
+
+/// Up to so many paths are synced one by one; a sync of the file system waits for all that anybody has written.
+const SETTLED_ALONE_MAX: usize = 8;
+
+/// Of so many older versions the content is compared.
+const COMPARED_MAX: usize = 16;
+
+/// So many bytes of them are read for one path.
+const COMPARED_BYTES_MAX: u64 = 1 << 30;

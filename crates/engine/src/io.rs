@@ -1,0 +1,113 @@
+//! What goes into the engine, and what comes out of it.
+//!
+//! Promise: this is all that passes between the engine and the world. Each job that goes out is answered once; what is
+//! sent on a connection is sent in order.
+
+use shoal_proto::frame::RequestId;
+use shoal_proto::id::{DeviceId, ShareId};
+use shoal_proto::message::Message;
+use shoal_proto::path::RelPath;
+use shoal_proto::secret::{ShareSecret, Side};
+
+use crate::time::Time;
+use crate::{disk, index};
+
+/// A connection, as whoever owns it calls it; never used twice.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+pub struct Conn(pub u64);
+
+/// A job; its answer comes back by this name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+pub struct JobId(pub u64);
+
+/// The time, told in two ways.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Now {
+    /// Which never runs backwards, and all waits are measured by.
+    pub time: Time,
+    /// Seconds since 1970, as this machine's clock shows: right or wrong, only whether invites have expired and what
+    /// is written beside history rests on it (I29).
+    pub wall: u64,
+}
+
+/// What happens.
+#[derive(Debug)]
+pub enum Input {
+    /// This device has a share: its index is open, and so is its folder.
+    Opened(Opened),
+    /// A share is to be forgotten, its connections with it.
+    Closed(ShareId),
+    /// A connection stands, and both ends have proved their keys.
+    Connected {
+        /// Which.
+        conn: Conn,
+        /// The other end.
+        device: DeviceId,
+        /// Which end this is.
+        side: Side,
+        /// The TLS exporter value of the connection.
+        exporter: [u8; 32],
+    },
+    /// The other end said something.
+    Received(Conn, RequestId, Message),
+    /// What was sent on a connection is mostly on its way: there is room for more.
+    Drained(Conn),
+    /// A connection is over.
+    Disconnected(Conn),
+    /// The index has answered.
+    Indexed(ShareId, JobId, index::Answer),
+    /// The disk has answered.
+    DiskDone(ShareId, JobId, disk::Answer),
+    /// Something may have happened to a folder.
+    Hint(ShareId, Hint),
+    /// A person wants something.
+    Command(ShareId, Command),
+    /// A moment has come that [`Engine::poll_timeout`](crate::Engine::poll_timeout) named.
+    Tick,
+}
+
+/// A share that was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// Which.
+    pub share: ShareId,
+    /// The secrets by which members find each other, as this device was told them with its invite; the newest first.
+    pub secrets: Vec<ShareSecret>,
+}
+
+/// What a watcher of a folder says. Only a hint: it may be late, merged or lost (I33).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Hint {
+    /// Something happened at this path.
+    At(RelPath),
+    /// Something happened somewhere below this folder, or a folder has come to be there.
+    Below(RelPath),
+    /// Events were lost: look at everything.
+    Lost,
+}
+
+/// What a person wants of a share.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Command {
+    /// Look at everything.
+    Rescan,
+    /// Go on, though most of it would be deleted, here or by others: that is meant.
+    Resume,
+    /// Nobody else is to be waited for: what is here is the share.
+    Alone,
+    /// Do nothing to the disk and publish nothing until [`Command::Resume`].
+    Pause,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Action {
+    /// Send this; with a request's id, if it asks or answers something.
+    Send(Conn, RequestId, Message),
+    /// Close a connection, after what was sent.
+    HangUp(Conn),
+    /// Perform this job of a share's index, after those before it.
+    Index(ShareId, JobId, index::Job),
+    /// Perform this job of a share's disk.
+    Disk(ShareId, JobId, disk::Job),
+}

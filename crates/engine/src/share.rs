@@ -1,0 +1,504 @@
+//! One share on this device: its life from the start to being in sync, and everything that goes on in it.
+//!
+//! Promise: nothing is sent, and nothing handed to the disk, that rests on an index job not yet answered. Nothing is put
+//! onto the disk before all of it was looked through once, nothing is published before this device has compared records
+//! with a member (unless the share began here), and nothing of either while a guard has stopped the share: it goes on
+//! serving (I19). Work is never stored: what is to be done is found anew from what was observed.
+//!
+//! ```text
+//! Starting ─► Scanning ─► (first contact) ─► Live ◄─► Halted, Paused
+//!
+//! scan.rs     hints, sweeps ─► take ─► observe ─► publish        the disk's side
+//! plan.rs     diverging ─► decide ─► fetch ─► commit.rs ─► placed  the others' side
+//! resolve.rs  conflicts ─► copies on the disk ─► resolve
+//! peers.rs    links, who has what, what to tell
+//! ```
+
+mod commit;
+mod peers;
+mod plan;
+mod report;
+mod resolve;
+mod scan;
+mod sweep;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use shoal_proto::batch::Batch;
+use shoal_proto::frame::RequestId;
+use shoal_proto::hash::{Domain, RecordHash};
+use shoal_proto::holding::HoldingMessage;
+use shoal_proto::id::{DeviceId, WriterSalt};
+use shoal_proto::message::{Goodbye, Message};
+use shoal_proto::path::RelPath;
+use shoal_proto::roster::Role;
+use shoal_proto::secret::ShareSecret;
+
+use self::commit::Planned;
+use self::peers::Peer;
+use self::plan::Planner;
+use self::resolve::Resolver;
+use self::scan::Scanner;
+use self::sweep::Finding;
+use crate::disk;
+use crate::fetch::{Fetch, Tag};
+use crate::index::{self, Life, Observed};
+use crate::io::{Command, Conn, JobId, Now};
+use crate::limits::RESCAN_INTERVAL;
+use crate::planner::Rights;
+use crate::serve::Serve;
+use crate::status::Halt;
+use crate::time::Time;
+use crate::timers::Timers;
+use crate::transfer::AskId;
+
+/// What a share asks its engine for.
+#[derive(Debug)]
+pub(crate) enum Out {
+    /// Send this.
+    Send(Conn, RequestId, Message),
+    /// Send this as a request; what comes back is handed to [`Share::answered`] with the number.
+    Ask(Conn, AskId, Message),
+    /// The request with this number is not needed any more.
+    Cancel(Conn, AskId),
+    /// Speak no more of this share on this connection.
+    Leave(Conn),
+    /// Close the connection.
+    HangUp(Conn, Option<Goodbye>),
+    /// Perform this.
+    Index(JobId, index::Job),
+    /// Perform this.
+    Disk(JobId, disk::Job),
+}
+
+/// Where a share stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Stage {
+    /// The index is asked who this device is.
+    Starting,
+    /// The folder is looked through for the first time.
+    Scanning,
+    /// It works.
+    Running,
+    /// A person must look.
+    Halted(Halt),
+    /// A person said so.
+    Paused,
+}
+
+/// What a job was asked for.
+#[derive(Debug)]
+enum Waiting {
+    Life,
+    Link(Conn),
+    History,
+    SweepDisk(u64),
+    SweepIndex(u64),
+    LookDisk(u64),
+    LookIndex(u64),
+    Take(Vec<Finding>),
+    Observe(Vec<Observed>),
+    Page,
+    Places,
+    Movers,
+    Survey,
+    Recheck(Vec<Planned>),
+    Commit(Vec<Planned>),
+    Noted(Vec<Planned>),
+    Agreed,
+    CopyRows(RelPath),
+    Resolve(RelPath),
+    Holding(Conn, HoldingMessage),
+    Statement(Vec<Conn>),
+    NewWriter,
+    Contact,
+    Fetch(Tag),
+    Serve(Tag),
+    Nothing,
+}
+
+/// What is to be thought of later.
+#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
+enum Wake {
+    Rescan,
+    Looks,
+    Plan,
+    Round(Conn),
+    Have,
+    Fetch,
+}
+
+/// A share.
+#[derive(Debug)]
+pub(crate) struct Share {
+    device: DeviceId,
+    /// The secrets that came with the invite.
+    told: Vec<ShareSecret>,
+    salts: Salts,
+    stage: Stage,
+    life: Option<Life>,
+    peers: BTreeMap<Conn, Peer>,
+    jobs: BTreeMap<JobId, Waiting>,
+    jobs_made: u64,
+    /// Paths that are being changed on the disk.
+    busy: BTreeSet<RelPath>,
+    scanner: Scanner,
+    planner: Planner,
+    resolver: Resolver,
+    fetch: Fetch,
+    serve: Serve,
+    /// Records whose bytes have come to be here, to be told.
+    had: BTreeSet<RecordHash>,
+    /// Something was done since all was last told what is lacking here.
+    is_untold: bool,
+    timers: Timers<Wake>,
+    out: VecDeque<Out>,
+    now: Now,
+}
+
+/// Fresh salts for writers, from the seed of the engine.
+#[derive(Debug)]
+struct Salts {
+    seed: [u8; 32],
+    drawn: u64,
+}
+
+impl Salts {
+    fn draw(&mut self) -> WriterSalt {
+        self.drawn += 1;
+        let [salt @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
+            Domain::SALT.hash(&[&self.seed, &self.drawn.to_be_bytes()]);
+        WriterSalt(salt)
+    }
+}
+
+impl Share {
+    /// A share that was opened. `seed` is random, fresh, and used for nothing else.
+    pub(crate) fn new(device: DeviceId, told: Vec<ShareSecret>, seed: [u8; 32], now: Now) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = *device.as_bytes();
+        let mut share = Self {
+            device,
+            told,
+            salts: Salts { seed, drawn: 0 },
+            stage: Stage::Starting,
+            life: None,
+            peers: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            jobs_made: 0,
+            busy: BTreeSet::new(),
+            scanner: Scanner::default(),
+            planner: Planner::default(),
+            resolver: Resolver::default(),
+            fetch: Fetch::new(u64::from_be_bytes([a, b, c, d, e, f, g, h]), 0),
+            serve: Serve::new(),
+            had: BTreeSet::new(),
+            is_untold: false,
+            timers: Timers::default(),
+            out: VecDeque::new(),
+            now,
+        };
+        share.index(Waiting::Life, index::Job::Life);
+        share
+    }
+
+    /// What to do next.
+    pub(crate) fn poll(&mut self) -> Option<Out> {
+        self.out.pop_front()
+    }
+
+    /// When to come back with [`Self::tick`].
+    pub(crate) fn next_wake(&self) -> Option<Time> {
+        self.timers.next().map(|(at, _)| at)
+    }
+
+    /// The secrets by which members find each other, the newest first.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &ShareSecret> {
+        let of_roster = self.life.iter().flat_map(|life| &life.secrets);
+        of_roster.chain(self.told.iter())
+    }
+
+    /// Whether a device was removed, and is refused.
+    pub(crate) fn refuses(&self, device: &DeviceId) -> bool {
+        self.life.as_ref().is_some_and(|life| life.removed.contains(device))
+    }
+
+    // ── what happens ──
+
+    /// The index has answered.
+    pub(crate) fn indexed(&mut self, job: JobId, answer: index::Answer, now: Now) {
+        self.now = now;
+        let Some(waiting) = self.jobs.remove(&job) else { return };
+        if let index::Answer::Failed(error) = answer {
+            self.index_failed(waiting, error);
+        } else {
+            self.take_index(waiting, answer);
+        }
+        self.go_on();
+    }
+
+    /// The disk has answered.
+    pub(crate) fn disk_done(&mut self, job: JobId, answer: disk::Answer, now: Now) {
+        self.now = now;
+        let Some(waiting) = self.jobs.remove(&job) else { return };
+        if let disk::Answer::NotTheRoot(error) = answer {
+            self.give_back(waiting);
+            self.halt(Halt::NotTheRoot(error), false);
+        } else {
+            self.take_disk(waiting, answer);
+        }
+        self.go_on();
+    }
+
+    /// A person wants something.
+    pub(crate) fn command(&mut self, command: &Command, now: Now) {
+        self.now = now;
+        match command {
+            Command::Rescan => self.rescan(),
+            Command::Resume => self.resume(),
+            Command::Alone => self.index(Waiting::Contact, index::Job::SetFirstContact),
+            Command::Pause => self.stage = Stage::Paused,
+        }
+        self.go_on();
+    }
+
+    /// Time has passed.
+    pub(crate) fn tick(&mut self, now: Now) {
+        self.now = now;
+        while let Some(wake) = self.timers.take_due(now.time) {
+            match wake {
+                Wake::Rescan => self.rescan(),
+                Wake::Looks => {}
+                Wake::Plan => self.planner.is_dirty = true,
+                Wake::Round(conn) => self.begin_round(conn),
+                Wake::Have => self.tell_had(),
+                Wake::Fetch => self.fetch.tick(now.time),
+            }
+        }
+        self.go_on();
+    }
+
+    /// Does what can be done now.
+    fn go_on(&mut self) {
+        self.scan_on();
+        self.plan_on();
+        self.commit_on();
+        self.fetch_on();
+        self.serve_on();
+        self.tell_on();
+    }
+
+    // ── answers ──
+
+    fn take_index(&mut self, waiting: Waiting, answer: index::Answer) {
+        use index::Answer;
+        match (waiting, answer) {
+            (Waiting::Link(conn), Answer::Link(answer)) => self.link_answered(conn, answer),
+            (Waiting::Fetch(tag), answer) => self.fetch.indexed(tag, answer),
+            (Waiting::Serve(tag), answer) => self.served(tag, answer),
+            (Waiting::Life, Answer::Life(life)) => self.is_told_life(*life),
+            (Waiting::SweepIndex(number), Answer::Page(rows)) => self.scanner.known(number, rows),
+            (Waiting::LookIndex(number), Answer::Triples(rows)) => self.looked_up(number, rows),
+            (Waiting::Observe(observed), Answer::Observed(outcomes, batches)) => {
+                self.observed(observed, &outcomes, &batches);
+            }
+            (Waiting::Observe(observed), Answer::Guarded(survey)) => self.is_guarded(&observed, survey),
+            (Waiting::Page, Answer::Page(rows)) => self.planned_page(rows),
+            (Waiting::Places, Answer::Places(places)) => self.planned_places(places),
+            (Waiting::Movers, Answer::Triples(rows)) => self.planned_moves(rows),
+            (Waiting::Survey, Answer::Survey(survey)) => self.surveyed(survey),
+            (Waiting::Recheck(batch), Answer::Triples(rows)) => self.rechecked(batch, rows),
+            (Waiting::Noted(batch), Answer::Placed(outcomes)) => self.noted(batch, &outcomes),
+            (Waiting::Agreed, Answer::Placed(outcomes)) => {
+                self.planner.is_dirty |= outcomes.contains(&index::PlacedOutcome::Agreed);
+            }
+            (Waiting::CopyRows(path), Answer::Triples(rows)) => self.copies_known(&path, rows),
+            (Waiting::Resolve(path), Answer::Resolved(resolved)) => self.resolved(&path, resolved),
+            (Waiting::Holding(conn, message), Answer::Lacking(_, root)) => {
+                self.is_told_holding(conn, message, root);
+            }
+            (Waiting::Statement(conns), Answer::Lacking(records, root)) => self.state(&conns, &records, root),
+            (Waiting::NewWriter, Answer::Published(_)) => self.begin_anew(),
+            (Waiting::Contact, _) => {
+                self.index(Waiting::Life, index::Job::Life);
+            }
+            _ => {}
+        }
+    }
+
+    fn take_disk(&mut self, waiting: Waiting, answer: disk::Answer) {
+        use disk::Answer;
+        match (waiting, answer) {
+            (Waiting::Fetch(tag), answer) => self.fetch.disk_done(tag, answer, self.now.time),
+            (Waiting::Serve(tag), answer) => self.serve.disk_done(tag, answer),
+            (Waiting::History, answer) => self.is_told_history(answer),
+            (Waiting::SweepDisk(number), Answer::Swept { entries, is_end }) => {
+                self.scanner.swept(number, entries, is_end);
+            }
+            (Waiting::SweepDisk(number), Answer::Failed(error)) => self.sweep_failed(number, error),
+            (Waiting::LookDisk(number), Answer::Looked(looks)) => self.looked(number, looks),
+            (Waiting::LookDisk(number), _) => self.look_failed(number),
+            (Waiting::Take(findings), Answer::Taken(taken)) => self.taken(findings, taken),
+            (Waiting::Take(findings), _) => self.take_failed(findings),
+            (Waiting::Commit(batch), Answer::Committed(outcomes)) => self.committed(batch, outcomes),
+            (Waiting::Commit(batch), Answer::Failed(error)) => self.commit_failed(batch, &error),
+            _ => {}
+        }
+    }
+
+    /// The index refuses a job. A link that asked ends; for the share itself nothing can be done without its index.
+    fn index_failed(&mut self, waiting: Waiting, error: String) {
+        match waiting {
+            Waiting::Link(conn) => self.link_answered(conn, crate::store::Answer::Failed(error)),
+            Waiting::Serve(tag) => self.served(tag, index::Answer::Failed(error)),
+            Waiting::Fetch(tag) => self.fetch.indexed(tag, index::Answer::Failed(error)),
+            waiting => {
+                self.give_back(waiting);
+                self.halt(Halt::Index(error), false);
+            }
+        }
+    }
+
+    /// A job has come to nothing: what it was for is no longer being worked on.
+    fn give_back(&mut self, waiting: Waiting) {
+        match waiting {
+            Waiting::Recheck(batch) | Waiting::Commit(batch) | Waiting::Noted(batch) => {
+                self.drop_batch(batch);
+            }
+            Waiting::SweepDisk(_) | Waiting::SweepIndex(_) => self.scanner.stop(),
+            Waiting::LookDisk(_) | Waiting::LookIndex(_) => self.scanner.stop_looking(),
+            Waiting::Take(_) | Waiting::Observe(_) => {
+                self.scanner.taking = self.scanner.taking.saturating_sub(1);
+            }
+            Waiting::Page | Waiting::Places | Waiting::Movers | Waiting::Survey => self.planner.stop(),
+            Waiting::CopyRows(path) | Waiting::Resolve(path) => self.resolver.forget(&path),
+            Waiting::Fetch(tag) => {
+                self.fetch.disk_done(tag, disk::Answer::Failed(String::new()), self.now.time);
+            }
+            Waiting::Serve(tag) => self.serve.disk_done(tag, disk::Answer::Failed(String::new())),
+            _ => {}
+        }
+    }
+
+    // ── life ──
+
+    fn is_told_life(&mut self, life: Life) {
+        let was_member = self.life.as_ref().is_some_and(|life| life.role.is_some());
+        let is_removed = life.removed.contains(&self.device) || was_member && life.role.is_none();
+        let was_halted = life.is_halted;
+        let had_contact = self.life.as_ref().is_some_and(|life| life.first_contact);
+        let has_contact = life.first_contact;
+        self.life = Some(life);
+        self.hang_up_on_removed();
+        if is_removed {
+            return self.halt(Halt::Removed, false);
+        }
+        if self.stage == Stage::Starting {
+            if was_halted {
+                self.stage = Stage::Halted(Halt::Before);
+            } else {
+                self.disk(Waiting::History, disk::Job::History { after: None });
+            }
+        } else if has_contact && !had_contact {
+            self.planner.is_dirty = true;
+        }
+    }
+
+    /// What the history holds is noted; then the folder is looked through for the first time.
+    fn is_told_history(&mut self, answer: disk::Answer) {
+        let mut is_last = true;
+        if let disk::Answer::History(kept, last) = answer {
+            is_last = last || kept.is_empty();
+            if !is_last {
+                let after = kept.last().map(|kept| kept.number);
+                self.disk(Waiting::History, disk::Job::History { after });
+            }
+            if !kept.is_empty() {
+                self.index(Waiting::Nothing, index::Job::AddHistory(kept));
+            }
+        }
+        if is_last && self.stage == Stage::Starting {
+            self.stage = Stage::Scanning;
+            self.rescan();
+        }
+    }
+
+    fn rescan(&mut self) {
+        self.timers.set(Wake::Rescan, self.now.time.after(RESCAN_INTERVAL));
+        self.scanner.want_all();
+    }
+
+    /// The share stops until a person has looked. `is_kept`: over restarts, too.
+    fn halt(&mut self, why: Halt, is_kept: bool) {
+        if matches!(self.stage, Stage::Halted(_)) {
+            return;
+        }
+        self.stage = Stage::Halted(why);
+        self.scanner.stop();
+        self.planner.stop();
+        if is_kept {
+            self.index(Waiting::Contact, index::Job::SetHalted(true));
+        }
+    }
+
+    fn resume(&mut self) {
+        match &self.stage {
+            Stage::Halted(Halt::Removed) => {}
+            Stage::Halted(_) | Stage::Paused => {
+                self.scanner.accepts_loss = true;
+                self.planner.accepts_removals = true;
+                self.stage = Stage::Scanning;
+                self.index(Waiting::Contact, index::Job::SetHalted(false));
+                self.rescan();
+            }
+            _ => {
+                self.planner.accepts_removals = true;
+                self.planner.is_dirty = true;
+            }
+        }
+    }
+
+    /// Whether the folder may be looked at, and what is found noted.
+    fn may_scan(&self) -> bool {
+        matches!(self.stage, Stage::Scanning | Stage::Running)
+    }
+
+    /// Whether the disk may be changed.
+    fn may_plan(&self) -> bool {
+        self.stage == Stage::Running && self.life.as_ref().is_some_and(|life| life.first_contact)
+    }
+
+    fn rights(&self) -> Rights {
+        match self.life.as_ref().and_then(|life| life.role) {
+            Some(Role::Admin | Role::Writer) => Rights::Writer,
+            _ => Rights::Reader,
+        }
+    }
+
+    // ── asking ──
+
+    fn index(&mut self, waiting: Waiting, job: index::Job) {
+        let id = self.job(waiting);
+        self.out.push_back(Out::Index(id, job));
+    }
+
+    fn disk(&mut self, waiting: Waiting, job: disk::Job) {
+        let id = self.job(waiting);
+        self.out.push_back(Out::Disk(id, job));
+    }
+
+    fn job(&mut self, waiting: Waiting) -> JobId {
+        self.jobs_made += 1;
+        let id = JobId(self.jobs_made);
+        self.jobs.insert(id, waiting);
+        id
+    }
+
+    /// Others are told what this device has published, and what it asks for is done.
+    fn publish(&mut self, batches: &[Batch]) {
+        if batches.is_empty() {
+            return;
+        }
+        self.planner.is_dirty = true;
+        self.tell_published(batches);
+    }
+}

@@ -1,0 +1,318 @@
+//! Changes on their way to the disk, and what becomes of them.
+//!
+//! Promise: a change is handed to the disk only while the heads still ask for it, and only one batch at a time. What is
+//! done is noted with what it was planned against; where the user was faster, nothing is noted and the path is looked
+//! at again (I3).
+
+use std::collections::VecDeque;
+
+use shoal_proto::hash::ContentId;
+use shoal_proto::here::{Here, Triple};
+use shoal_proto::path::RelPath;
+use shoal_proto::record::{Record, Timestamp};
+
+use super::{Share, Waiting};
+use crate::disk::{self, Change, ChangeDeed, Committed, Kept, StageId};
+use crate::index::{self, HistoryRow, Placed, PlacedOutcome};
+use crate::limits::BATCH_CHANGES_MAX;
+use crate::planner::{Deed, Rights, decide};
+use crate::status::Cause;
+
+/// A change, with what it was planned on.
+#[derive(Clone, Debug)]
+pub(super) struct Planned {
+    pub(super) change: Change,
+    /// What the index held at the path.
+    pub(super) here: Option<Here>,
+    /// The record that asks for it; of a folder that is only implied, and of a removal, the one that is gone.
+    pub(super) head: Option<Record>,
+    /// Of a move the old path's: what is gone there.
+    pub(super) from: Option<(Option<Here>, Option<Record>)>,
+    pub(super) purpose: Purpose,
+    /// What is there now, once it is done.
+    pub(super) now: Option<Option<Here>>,
+    pub(super) kept: Option<Kept>,
+}
+
+/// Why something is put onto the disk.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Purpose {
+    /// The heads of its path ask for it.
+    Shown,
+    /// It is to stand there as a conflict copy before the conflict at this path is resolved.
+    Copy(RelPath),
+}
+
+impl Planned {
+    pub(super) fn new(path: RelPath, deed: ChangeDeed, here: Option<Here>, head: Option<Record>) -> Self {
+        let change = Change { path, deed, by: None };
+        Self { change, here, head, from: None, purpose: Purpose::Shown, now: None, kept: None }
+    }
+
+    /// Where it ends: of a move the new path.
+    pub(super) fn target(&self) -> &RelPath {
+        match &self.change.deed {
+            ChangeDeed::Move { to, .. } => to,
+            _ => &self.change.path,
+        }
+    }
+
+    fn stage(&self) -> Option<StageId> {
+        match &self.change.deed {
+            ChangeDeed::Place { stage, .. } => *stage,
+            _ => None,
+        }
+    }
+
+    /// The content of what is there once it is done.
+    fn content(&self) -> ContentId {
+        match &self.change.deed {
+            ChangeDeed::Place { version, .. } => version.kind.content(),
+            ChangeDeed::Retouch { .. } => {
+                self.here.as_ref().map_or(ContentId::NONE, |here| here.version.kind.content())
+            }
+            ChangeDeed::Move { .. } => {
+                let moved = self.from.as_ref().and_then(|(here, _)| here.as_ref());
+                moved.map_or(ContentId::NONE, |here| here.version.kind.content())
+            }
+            ChangeDeed::MakeFolder { .. } | ChangeDeed::Remove(_) => ContentId::NONE,
+        }
+    }
+
+    /// Whether the heads still ask for it.
+    pub(super) fn is_wanted(&self, row: Option<&Triple>, rights: Rights) -> bool {
+        let Some(row) = row else { return false };
+        if row.here != self.here {
+            return false;
+        }
+        match (&self.change.deed, decide(row, rights).disk) {
+            (ChangeDeed::Place { .. } | ChangeDeed::Move { .. }, Deed::Place(head)) => {
+                Some(head) == self.head.as_ref()
+            }
+            (ChangeDeed::Retouch { .. }, Deed::Retouch(head)) => Some(head) == self.head.as_ref(),
+            (ChangeDeed::MakeFolder { .. } | ChangeDeed::Retouch { .. }, Deed::MakeFolder(_))
+            | (ChangeDeed::Remove(_), Deed::Remove(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Changes that wait for the disk.
+#[derive(Debug, Default)]
+pub(super) struct Ready {
+    pub(super) waiting: VecDeque<Planned>,
+    pub(super) is_committing: bool,
+}
+
+impl Share {
+    /// Puts a change on its way.
+    pub(super) fn ready(&mut self, planned: Planned) {
+        self.planner.ready.waiting.push_back(planned);
+    }
+
+    /// A batch goes to the disk, once the index has said again that it is wanted.
+    pub(super) fn commit_on(&mut self) {
+        let ready = &mut self.planner.ready;
+        if ready.is_committing || ready.waiting.is_empty() {
+            return;
+        }
+        let count = ready.waiting.len().min(BATCH_CHANGES_MAX);
+        let batch: Vec<Planned> = ready.waiting.drain(..count).collect();
+        ready.is_committing = true;
+        let paths = batch.iter().map(|planned| planned.target().clone()).collect();
+        self.index(Waiting::Recheck(batch), index::Job::Triples(paths));
+    }
+
+    pub(super) fn rechecked(&mut self, batch: Vec<Planned>, rows: Vec<Option<Triple>>) {
+        let rights = self.rights();
+        let may_go_on = self.may_plan();
+        let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
+        for (planned, row) in batch.into_iter().zip(rows) {
+            let is_wanted = match planned.purpose {
+                Purpose::Shown => planned.is_wanted(row.as_ref(), rights),
+                Purpose::Copy(_) => row.is_none_or(|row| row.here == planned.here),
+            };
+            if is_wanted && may_go_on { wanted.push(planned) } else { unwanted.push(planned) }
+        }
+        self.planner.is_dirty |= !unwanted.is_empty();
+        self.drop_changes(unwanted);
+        if wanted.is_empty() {
+            self.planner.ready.is_committing = false;
+            return;
+        }
+        let changes = wanted.iter().map(|planned| planned.change.clone()).collect();
+        self.disk(Waiting::Commit(wanted), disk::Job::Commit(changes));
+    }
+
+    pub(super) fn committed(&mut self, batch: Vec<Planned>, outcomes: Vec<Committed>) {
+        let (mut done, mut undone) = (Vec::new(), Vec::new());
+        for (mut planned, outcome) in batch.into_iter().zip(outcomes) {
+            match outcome {
+                Committed::Done { now, kept } => {
+                    let content = planned.content();
+                    planned.now = Some(now.map(|seen| seen.with_content(content)));
+                    planned.kept = kept;
+                    if let Some(stage) = planned.stage() {
+                        self.planner.staged.remove(&stage);
+                        self.fetch.taken(stage);
+                    }
+                    done.push(planned);
+                }
+                outcome => {
+                    self.was_not_done(&planned, outcome);
+                    undone.push(planned);
+                }
+            }
+        }
+        self.drop_changes(undone);
+        if done.is_empty() {
+            self.planner.ready.is_committing = false;
+            return;
+        }
+        let (placed, history) = notes(&done, self.now.wall);
+        self.index(Waiting::Noted(done), index::Job::Placed(placed, history));
+    }
+
+    fn was_not_done(&mut self, planned: &Planned, outcome: Committed) {
+        // The next pass lists why, and goes on with what waited for the same content.
+        self.planner.is_dirty = true;
+        let path = planned.change.path.clone();
+        let at = self.now.time;
+        match outcome {
+            Committed::Done { .. } => {}
+            Committed::ChangedHere { kept } => {
+                if let Some(kept) = kept {
+                    self.index(Waiting::Nothing, index::Job::AddHistory(vec![kept]));
+                }
+                self.scanner.look(planned.target().clone(), at, false);
+                self.scanner.look(path, at, false);
+            }
+            Committed::NotEmpty { .. } => {
+                self.scanner.want_below(path.clone());
+                self.blocked(path, Cause::NotEmpty);
+            }
+            Committed::NotStaged => self.blocked(path, Cause::Waiting),
+            Committed::Barred(_) if planned.from.is_some() => {
+                // One of its two ends is not what it was.
+                self.scanner.look(path, at, false);
+                self.scanner.look(planned.target().clone(), at, false);
+                self.blocked(planned.target().clone(), Cause::Waiting);
+            }
+            Committed::Barred(why) => {
+                self.scanner.look(planned.target().clone(), at, false);
+                self.blocked(planned.target().clone(), Cause::NoWay(why));
+            }
+            Committed::NoName(why) => self.blocked(planned.target().clone(), Cause::Blocked(why)),
+            Committed::NoSpace => self.blocked(planned.target().clone(), Cause::NoSpace),
+            Committed::Failed(why) => {
+                // It may be done all the same: what is there is looked at.
+                self.scanner.look(planned.target().clone(), at, false);
+                self.scanner.look(path.clone(), at, false);
+                self.blocked(planned.target().clone(), Cause::Blocked(why));
+            }
+        }
+        if let Purpose::Copy(conflict) = &planned.purpose {
+            self.copy_not_placed(conflict, &planned.change.path);
+        }
+    }
+
+    /// Nothing is known to be done: all of it is looked at again.
+    pub(super) fn commit_failed(&mut self, batch: Vec<Planned>, error: &str) {
+        for planned in &batch {
+            self.was_not_done(planned, Committed::Failed(error.to_owned()));
+        }
+        self.drop_batch(batch);
+    }
+
+    pub(super) fn noted(&mut self, batch: Vec<Planned>, outcomes: &[PlacedOutcome]) {
+        self.planner.ready.is_committing = false;
+        self.planner.is_dirty = true;
+        self.is_untold = true;
+        let mut outcomes = outcomes.iter();
+        for planned in batch {
+            if matches!(planned.purpose, Purpose::Copy(_)) {
+                self.copy_placed(planned);
+                continue;
+            }
+            let rows = 1 + usize::from(planned.from.is_some());
+            let is_changed = outcomes.by_ref().take(rows).any(|outcome| *outcome == PlacedOutcome::Changed);
+            if is_changed {
+                self.scanner.look(planned.change.path.clone(), self.now.time, false);
+                self.scanner.look(planned.target().clone(), self.now.time, false);
+            } else {
+                self.has_moved(&planned.change.path);
+                self.has_moved(planned.target());
+            }
+            if let Some(head) =
+                planned.head.as_ref().filter(|head| !is_changed && super::peers::has_bytes(head))
+            {
+                self.has_come(head.hash());
+            }
+            self.free(&planned);
+        }
+    }
+
+    /// These changes are not on their way any more, and the disk is free.
+    pub(super) fn drop_batch(&mut self, batch: Vec<Planned>) {
+        self.planner.ready.is_committing = false;
+        self.drop_changes(batch);
+    }
+
+    fn drop_changes(&mut self, changes: Vec<Planned>) {
+        for planned in changes {
+            if let Some(stage) = planned.stage() {
+                self.forget_stage(stage);
+            }
+            self.free(&planned);
+        }
+    }
+
+    /// The paths of a change are not being changed any more.
+    pub(super) fn free(&mut self, planned: &Planned) {
+        self.is_free(&planned.change.path);
+        self.is_free(planned.target());
+    }
+}
+
+/// What the index is to note of changes that are done: of each that was asked for by heads one placement, of a move two.
+fn notes(done: &[Planned], wall: u64) -> (Vec<Placed>, Vec<HistoryRow>) {
+    let when = Timestamp::new(i64::try_from(wall).unwrap_or(i64::MAX), 0).unwrap_or_default();
+    let (mut placed, mut history) = (Vec::new(), Vec::new());
+    for planned in done {
+        let Planned { change, here, head, from, .. } = planned;
+        if planned.purpose == Purpose::Shown {
+            if let Some((here, head)) = from.clone() {
+                placed.push(Placed {
+                    path: change.path.clone(),
+                    planned: here,
+                    now: None,
+                    head,
+                    is_moved: false,
+                });
+            }
+            let now = planned.now.clone().flatten();
+            placed.push(Placed {
+                path: planned.target().clone(),
+                planned: here.clone(),
+                now,
+                head: head.clone(),
+                is_moved: from.is_some(),
+            });
+        }
+        if let (Some(kept), Ok(number)) =
+            (&planned.kept, i64::try_from(planned.kept.as_ref().map_or(0, |kept| kept.number)))
+        {
+            let content = here.as_ref().map(|here| here.version.kind.content());
+            let content = content.filter(|content| *content != ContentId::NONE);
+            history.push(HistoryRow {
+                number,
+                path: change.path.clone(),
+                content,
+                size: kept.size,
+                when,
+                by: change.by,
+            });
+        }
+    }
+    (placed, history)
+}

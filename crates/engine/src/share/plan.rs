@@ -1,0 +1,535 @@
+//! From what diverges to what is done about it, page by page.
+//!
+//! Promise: what is to be done is found anew each time from here, base and heads; nothing of it is kept. A pass goes
+//! through all that diverges twice: first it makes, changes and moves, then it removes, so that no content is filed away
+//! that something else needs. Removals of most contents wait for a person, once (I19). Paths that cannot be done are
+//! listed with their cause, and tried again when something has changed, or later.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use shoal_proto::guard::looks_unmounted;
+use shoal_proto::hash::{ContentId, RecordHash};
+use shoal_proto::here::Triple;
+use shoal_proto::path::RelPath;
+use shoal_proto::record::{Kind, Mode, Record};
+
+use super::commit::{Planned, Purpose, Ready};
+use super::{Share, Waiting, Wake};
+use crate::disk::{BytesAt, ChangeDeed, Seen, SeenKind, StageId};
+use crate::fetch::{Goal, Older};
+use crate::index::{self, Placed, Survey};
+use crate::limits::{CHANGES_MAX, PLAN_PATHS, PROBLEMS_MAX, REMOVALS_MAX};
+use crate::planner::{Deed, Rights, decide};
+use crate::status::Cause;
+use crate::time::Time;
+
+/// The least and the longest wait before what could not be done is tried again.
+const REPLAN_MIN: Duration = Duration::from_secs(1);
+const REPLAN_MAX: Duration = Duration::from_secs(3600);
+
+/// What is being planned, fetched and put in place.
+#[derive(Debug, Default)]
+pub(super) struct Planner {
+    /// Something has changed since the pass began.
+    pub(super) is_dirty: bool,
+    pass: Option<Pass>,
+    /// What waits for its bytes, by the staged file.
+    goals: BTreeMap<StageId, Planned>,
+    goals_made: u32,
+    /// The staged files of goals, and of changes on their way to the disk.
+    pub(super) staged: BTreeSet<StageId>,
+    pub(super) ready: Ready,
+    /// What the last pass could not do, and why.
+    pub(super) problems: BTreeMap<RelPath, Cause>,
+    pub(super) more_problems: u64,
+    /// What could not be done, why, and when it is tried again.
+    deferred: BTreeMap<RelPath, Deferred>,
+    /// So much would be removed that a person is asked.
+    pub(super) held_back: Option<Survey>,
+    /// A person has said that what others removed is meant.
+    pub(super) accepts_removals: bool,
+}
+
+/// A change that could not be made.
+#[derive(Clone, Debug)]
+struct Deferred {
+    cause: Cause,
+    at: Time,
+    wait: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Pass {
+    /// The second time through: removals.
+    removes: bool,
+    after: Option<RelPath>,
+    is_asked: bool,
+    /// Nothing is left in the run.
+    is_end: bool,
+    has_removals: bool,
+    /// Removals were surveyed, and may be done.
+    is_surveyed: bool,
+    removals: Vec<Planned>,
+    /// Contents that are to come to these paths, of the page under way.
+    placing: Vec<Placing>,
+    /// For each of them paths of the folder that show the content.
+    movers: Vec<Vec<(RelPath, Seen)>>,
+    /// What waits for its bytes, and is still wanted.
+    wanted: BTreeSet<StageId>,
+    problems: BTreeMap<RelPath, Cause>,
+    more_problems: u64,
+}
+
+/// A file that is to be put somewhere.
+#[derive(Clone, Debug)]
+struct Placing {
+    row: Triple,
+    head: Record,
+}
+
+impl Pass {
+    fn problem(&mut self, path: RelPath, cause: Cause) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.insert(path, cause);
+        } else {
+            self.more_problems += 1;
+        }
+    }
+}
+
+impl Planner {
+    /// Stops planning; what is on its way to the disk goes on.
+    pub(super) fn stop(&mut self) {
+        self.pass = None;
+        self.is_dirty = true;
+    }
+
+    /// Whether anything is being planned or on its way to the disk.
+    pub(super) fn is_busy(&self) -> bool {
+        self.is_dirty || self.pass.is_some() || self.ready.is_committing || !self.ready.waiting.is_empty()
+    }
+
+    /// Stages that are being filled.
+    pub(super) fn stages(&self) -> impl Iterator<Item = (&StageId, &Planned)> {
+        self.goals.iter()
+    }
+}
+
+impl Share {
+    pub(super) fn plan_on(&mut self) {
+        if !self.may_plan() {
+            return;
+        }
+        if self.planner.pass.is_none() && core::mem::take(&mut self.planner.is_dirty) {
+            self.resolver.pass_begins();
+            self.planner.pass = Some(Pass::default());
+        }
+        let is_full = self.planner.ready.waiting.len() >= CHANGES_MAX || !self.fetch.has_room();
+        let Some(pass) = &mut self.planner.pass else { return };
+        if pass.is_asked || is_full {
+            return;
+        }
+        if pass.is_end {
+            return self.run_ends();
+        }
+        if pass.removes && !pass.is_surveyed {
+            pass.is_asked = true;
+            return self.index(Waiting::Survey, index::Job::Survey);
+        }
+        pass.is_asked = true;
+        let after = pass.after.clone();
+        self.index(Waiting::Page, index::Job::Diverging { after, at_most: PLAN_PATHS });
+    }
+
+    /// The first run is followed by the second, if there is anything to remove; then the pass is over.
+    fn run_ends(&mut self) {
+        self.first_run_ends();
+        let Some(pass) = &mut self.planner.pass else { return };
+        if !pass.removes && pass.has_removals {
+            (pass.removes, pass.after, pass.is_end) = (true, None, false);
+            return self.plan_on();
+        }
+        self.remove_gathered();
+        let Some(pass) = self.planner.pass.take() else { return };
+        if !pass.has_removals {
+            self.planner.held_back = None;
+        } else if self.planner.held_back.is_none() {
+            self.planner.accepts_removals = false;
+        }
+        (self.planner.problems, self.planner.more_problems) = (pass.problems, pass.more_problems);
+        let later =
+            self.planner.deferred.values().map(|deferred| deferred.at).filter(|at| *at > self.now.time);
+        if let Some(at) = later.min().filter(|at| at.0 < u64::MAX) {
+            self.timers.set_no_later(Wake::Plan, at);
+        }
+        self.plan_on();
+    }
+
+    /// What the first run did not come across is as it should be: nothing is fetched for it any more.
+    fn first_run_ends(&mut self) {
+        let Some(pass) = self.planner.pass.as_mut().filter(|pass| !pass.removes) else { return };
+        let wanted = core::mem::take(&mut pass.wanted);
+        self.give_up_goals(|stage, planned| planned.purpose == Purpose::Shown && !wanted.contains(&stage));
+        self.end_conflicts_unseen();
+    }
+
+    // ── pages ──
+
+    pub(super) fn planned_page(&mut self, rows: Vec<Triple>) {
+        let rights = self.rights();
+        let Some(pass) = &mut self.planner.pass else { return };
+        pass.is_asked = false;
+        pass.is_end = rows.len() < PLAN_PATHS;
+        pass.after = rows.last().map(|row| row.path.clone()).or_else(|| pass.after.take());
+        let removes = pass.removes;
+        let mut agreed = Vec::new();
+        for row in rows {
+            if removes { self.plan_removal(&row, rights) } else { self.plan(row, rights, &mut agreed) }
+        }
+        if !agreed.is_empty() {
+            self.index(Waiting::Agreed, index::Job::Placed(agreed, Vec::new()));
+        }
+        let Some(pass) = &mut self.planner.pass else { return };
+        if !pass.placing.is_empty() {
+            pass.is_asked = true;
+            let contents = pass.placing.iter().map(|placing| placing.head.version.kind.content()).collect();
+            self.index(Waiting::Places, index::Job::Places(contents));
+        }
+    }
+
+    fn plan(&mut self, row: Triple, rights: Rights, agreed: &mut Vec<Placed>) {
+        if self.busy.contains(&row.path) && self.is_on_its_way(&row, rights) {
+            return;
+        }
+        let decision = decide(&row, rights);
+        if decision.resolves {
+            self.conflict(&row);
+        }
+        let is_change = matches!(decision.disk, Deed::Place(_) | Deed::Retouch(_) | Deed::MakeFolder(_));
+        if is_change && self.is_deferred(&row.path) {
+            return;
+        }
+        if let Deed::Place(head) = decision.disk
+            && super::peers::has_bytes(head)
+        {
+            let head = head.clone();
+            let Some(pass) = &mut self.planner.pass else { return };
+            pass.problem(row.path.clone(), Cause::Fetching);
+            pass.placing.push(Placing { row, head });
+            return;
+        }
+        let path = row.path.clone();
+        let planned = match decision.disk {
+            Deed::Nothing => return,
+            Deed::Agree(head) => {
+                let head = Some(head.clone());
+                self.has_moved(&path);
+                agreed.push(Placed {
+                    path,
+                    planned: row.here.clone(),
+                    now: row.here.clone(),
+                    head,
+                    is_moved: false,
+                });
+                return;
+            }
+            Deed::Publish => {
+                // Not at once again, if nothing came of it the last time.
+                let was_tried = self.planner.problems.get(&path) == Some(&Cause::Unpublished);
+                let at = if was_tried { self.now.time.after(REPLAN_MIN) } else { self.now.time };
+                self.list_problem(path.clone(), Cause::Unpublished);
+                self.scanner.look(path, at, true);
+                return;
+            }
+            Deed::LocalDifference => return self.list_problem(path, Cause::LocalDifference),
+            Deed::Remove(_) => {
+                if let Some(pass) = &mut self.planner.pass {
+                    pass.has_removals = true;
+                }
+                return;
+            }
+            deed => change(&row, deed),
+        };
+        self.start(planned);
+    }
+
+    /// Whether something else is being done at a path. What waits for bytes that nobody asks for any more is given up.
+    fn is_on_its_way(&mut self, row: &Triple, rights: Rights) -> bool {
+        let goals = self.planner.goals.iter();
+        let goal = goals
+            .map(|(stage, planned)| (*stage, planned))
+            .find(|(_, planned)| *planned.target() == row.path);
+        let Some((stage, planned)) = goal else {
+            self.list_problem(row.path.clone(), Cause::Waiting);
+            return true;
+        };
+        let is_wanted = planned.purpose != Purpose::Shown || planned.is_wanted(Some(row), rights);
+        if is_wanted {
+            if let Some(pass) = &mut self.planner.pass {
+                pass.wanted.insert(stage);
+            }
+        } else {
+            self.give_up_goals(|other, _| other == stage);
+        }
+        is_wanted
+    }
+
+    fn plan_removal(&mut self, row: &Triple, rights: Rights) {
+        let Deed::Remove(head) = decide(row, rights).disk else { return };
+        let Some(here) = &row.here else { return };
+        if self.busy.contains(&row.path) || self.is_deferred(&row.path) {
+            return;
+        }
+        let planned = Planned::new(
+            row.path.clone(),
+            ChangeDeed::Remove(Seen::from(here)),
+            row.here.clone(),
+            head.cloned(),
+        );
+        let Some(pass) = &mut self.planner.pass else { return };
+        pass.removals.push(planned);
+        if pass.removals.len() >= REMOVALS_MAX {
+            self.remove_gathered();
+        }
+    }
+
+    /// Children before their folders.
+    fn remove_gathered(&mut self) {
+        let Some(pass) = &mut self.planner.pass else { return };
+        let mut removals = core::mem::take(&mut pass.removals);
+        removals.reverse();
+        removals.into_iter().for_each(|planned| self.start(planned));
+    }
+
+    pub(super) fn surveyed(&mut self, survey: Survey) {
+        let Some(pass) = &mut self.planner.pass else { return };
+        pass.is_asked = false;
+        pass.is_surveyed = true;
+        if looks_unmounted(survey.had, survey.lost) && !self.planner.accepts_removals {
+            self.planner.held_back = Some(survey);
+            pass.is_end = true;
+        } else {
+            self.planner.held_back = None;
+        }
+    }
+
+    // ── files ──
+
+    /// Where the contents that are to come are on this disk: a file that is to go may only have to be moved.
+    pub(super) fn planned_places(&mut self, places: Vec<Vec<BytesAt>>) {
+        let Some(pass) = &mut self.planner.pass else { return };
+        let in_folder = |at: BytesAt| match at {
+            BytesAt::Folder { path, seen, offset: 0 } => Some((path, seen)),
+            _ => None,
+        };
+        pass.movers =
+            places.into_iter().map(|places| places.into_iter().filter_map(in_folder).collect()).collect();
+        let paths: Vec<RelPath> = pass.movers.iter().flatten().map(|(path, _)| path.clone()).collect();
+        self.index(Waiting::Movers, index::Job::Triples(paths));
+    }
+
+    pub(super) fn planned_moves(&mut self, rows: Vec<Option<Triple>>) {
+        let rights = self.rights();
+        let Some(pass) = &mut self.planner.pass else { return };
+        pass.is_asked = false;
+        let (placing, movers) = (core::mem::take(&mut pass.placing), core::mem::take(&mut pass.movers));
+        let mut rows = rows.into_iter();
+        for (placing, movers) in placing.into_iter().zip(movers) {
+            let rows: Vec<Triple> = rows.by_ref().take(movers.len()).flatten().collect();
+            let is_free = placing.row.here.is_none() && !self.busy.contains(&placing.row.path);
+            let goes = |row: &&Triple| {
+                !self.busy.contains(&row.path) && matches!(decide(row, rights).disk, Deed::Remove(_))
+            };
+            match rows.iter().find(goes).filter(|_| is_free) {
+                Some(from) => self.start_move(from, placing, rights),
+                None => self.start_fetch(placing),
+            }
+        }
+    }
+
+    fn start_move(&mut self, from: &Triple, to: Placing, rights: Rights) {
+        let (Some(here), Deed::Remove(gone)) = (&from.here, decide(from, rights).disk) else { return };
+        let deed = ChangeDeed::Move { to: to.row.path.clone(), present: Seen::from(here) };
+        let mut planned = Planned::new(from.path.clone(), deed, to.row.here.clone(), Some(to.head));
+        planned.from = Some((from.here.clone(), gone.cloned()));
+        self.start(planned);
+    }
+
+    /// The bytes of a file are to come into a staged file first.
+    fn start_fetch(&mut self, Placing { row, head }: Placing) {
+        let Kind::File { size, content } = head.version.kind else { return };
+        if self.busy.contains(&row.path) {
+            return;
+        }
+        let older = row.here.as_ref().and_then(|here| match here.version.kind {
+            Kind::File { content, .. } => {
+                Some(Older { content, seen: Seen::from(here), path: row.path.clone() })
+            }
+            _ => None,
+        });
+        let over = row.here.as_ref().map(Seen::from);
+        let names = |head: &&Record| head.version.kind.content() == content;
+        let records = row.heads.iter().filter(names).map(Record::hash).collect();
+        // If the same bytes are on their way to another path, they are copied from there later.
+        let Some(stage) = self.want(content, size, records, older) else { return };
+        let deed = ChangeDeed::Place { version: head.version.clone(), stage: Some(stage), over };
+        let planned = Planned::new(row.path.clone(), deed, row.here, Some(head));
+        self.busy.insert(row.path);
+        self.planner.goals.insert(stage, planned);
+        if let Some(pass) = &mut self.planner.pass {
+            pass.wanted.insert(stage);
+        }
+    }
+
+    fn want(
+        &mut self,
+        content: ContentId,
+        size: u64,
+        records: Vec<RecordHash>,
+        older: Option<Older>,
+    ) -> Option<StageId> {
+        self.planner.goals_made = self.planner.goals_made.wrapping_add(1);
+        let stage = self.fetch.want(Goal {
+            content,
+            size,
+            rank: self.planner.goals_made,
+            records: records.into_iter().collect(),
+            older,
+        })?;
+        // One staged file serves one path.
+        if !self.planner.staged.insert(stage) {
+            self.fetch.forget(stage);
+            return None;
+        }
+        Some(stage)
+    }
+
+    /// A staged file that is to stand at a path as a conflict copy is wanted. `false`: not now, its bytes are on their way to another path.
+    pub(super) fn want_copy(&mut self, copy: &Record, losers: Vec<RecordHash>, conflict: &RelPath) -> bool {
+        let Kind::File { size, content } = copy.version.kind else { return false };
+        let Some(stage) = self.want(content, size, losers, None) else { return false };
+        let deed = ChangeDeed::Place { version: copy.version.clone(), stage: Some(stage), over: None };
+        let mut planned = Planned::new(copy.path.clone(), deed, None, Some(copy.clone()));
+        planned.purpose = Purpose::Copy(conflict.clone());
+        self.busy.insert(copy.path.clone());
+        self.planner.goals.insert(stage, planned);
+        true
+    }
+
+    pub(super) fn fetched(&mut self, stage: StageId) {
+        if let Some(planned) = self.planner.goals.remove(&stage) {
+            self.ready(planned);
+        }
+    }
+
+    pub(super) fn fetch_failed(&mut self, stage: StageId, why: String) {
+        if let Some(planned) = self.planner.goals.remove(&stage) {
+            self.forget_stage(stage);
+            self.blocked(planned.change.path.clone(), Cause::Blocked(why));
+            if let Purpose::Copy(conflict) = &planned.purpose {
+                self.resolver.forget(conflict);
+            }
+            self.free(&planned);
+        }
+    }
+
+    /// What waits for its bytes is given up where it is not wanted any more, so that its path is free.
+    pub(super) fn give_up_goals(&mut self, is_unwanted: impl Fn(StageId, &Planned) -> bool) {
+        let unwanted = self.planner.goals.iter().filter(|(stage, planned)| is_unwanted(**stage, planned));
+        let unwanted: Vec<StageId> = unwanted.map(|(stage, _)| *stage).collect();
+        for stage in unwanted {
+            if let Some(planned) = self.planner.goals.remove(&stage) {
+                self.forget_stage(stage);
+                self.free(&planned);
+            }
+        }
+    }
+
+    /// A staged file is of no more use.
+    pub(super) fn forget_stage(&mut self, stage: StageId) {
+        self.planner.staged.remove(&stage);
+        self.fetch.forget(stage);
+    }
+
+    // ── doing ──
+
+    pub(super) fn start(&mut self, planned: Planned) {
+        self.busy.insert(planned.change.path.clone());
+        self.busy.insert(planned.target().clone());
+        self.ready(planned);
+    }
+
+    fn list_problem(&mut self, path: RelPath, cause: Cause) {
+        if let Some(pass) = &mut self.planner.pass {
+            pass.problem(path, cause);
+        }
+    }
+
+    /// A change could not be made; it is planned again later, and later each further time.
+    pub(super) fn blocked(&mut self, path: RelPath, cause: Cause) {
+        let before = self.planner.deferred.get(&path).map(|deferred| deferred.wait);
+        let wait = before.map_or(REPLAN_MIN, |wait| (wait * 2).min(REPLAN_MAX));
+        // What stands in the way of these does not go by itself.
+        let waits = !matches!(cause, Cause::NotEmpty | Cause::NoWay(_));
+        let at = if waits { self.now.time.after(wait) } else { Time(u64::MAX) };
+        // So that it is listed.
+        self.planner.is_dirty = true;
+        if self.planner.deferred.len() < PROBLEMS_MAX {
+            self.planner.deferred.insert(path, Deferred { cause, at, wait });
+        }
+        if waits {
+            self.timers.set_no_later(Wake::Plan, at);
+        }
+    }
+
+    /// Whether it is too early to try a path again; it is listed then.
+    fn is_deferred(&mut self, path: &RelPath) -> bool {
+        let Some(deferred) = self.planner.deferred.get(path) else { return false };
+        let (is_early, cause) = (deferred.at > self.now.time, deferred.cause.clone());
+        if is_early {
+            self.list_problem(path.clone(), cause);
+        }
+        is_early
+    }
+
+    /// Something has changed at a path: what could not be done there, above it or below it may be possible now.
+    pub(super) fn has_moved(&mut self, path: &RelPath) {
+        let is_touched = |other: &RelPath| other == path || other.is_below(path) || path.is_below(other);
+        if !self.planner.deferred.is_empty() {
+            self.planner.deferred.retain(|other, _| !is_touched(other));
+        }
+    }
+}
+
+/// The change that a deed without bytes asks for.
+fn change(row: &Triple, deed: Deed<'_>) -> Planned {
+    let over = row.here.as_ref().map(Seen::from);
+    let (deed, head) = match deed {
+        Deed::Place(head) => {
+            (ChangeDeed::Place { version: head.version.clone(), stage: None, over }, Some(head.clone()))
+        }
+        Deed::Retouch(head) => {
+            let mtime = Some(head.version.mtime).filter(|_| head.version.kind.holds_data());
+            let deed = match over {
+                Some(present) => ChangeDeed::Retouch { present, mtime, mode: head.version.mode },
+                None => ChangeDeed::MakeFolder { mode: head.version.mode, over: None },
+            };
+            (deed, Some(head.clone()))
+        }
+        Deed::MakeFolder(Some(head)) => {
+            (ChangeDeed::MakeFolder { mode: head.version.mode, over }, Some(head.clone()))
+        }
+        _ => {
+            let mode = Mode::IMPLIED_DIRECTORY;
+            let deed = match over {
+                Some(present) if present.kind == SeenKind::Directory => {
+                    ChangeDeed::Retouch { present, mtime: None, mode }
+                }
+                over => ChangeDeed::MakeFolder { mode, over },
+            };
+            (deed, row.heads.winner().filter(|winner| winner.version.kind.is_gone()).cloned())
+        }
+    };
+    Planned::new(row.path.clone(), deed, row.here.clone(), head)
+}

@@ -1,0 +1,491 @@
+//! What the user does to the folder: noticed, named, made durable, noted, published.
+//!
+//! Promise: a watcher's word is only a hint, after which we look (I33). What is noted stands durably on the disk. A path
+//! that is being changed by us is left to who changes it, and looked at again afterwards. A file that changes while it
+//! is read is read again later (I22).
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use shoal_proto::batch::Batch;
+use shoal_proto::here::{Here, Triple};
+use shoal_proto::path::RelPath;
+
+use super::sweep::{Finding, Sweep, replaces_folder};
+use super::{Share, Stage, Waiting, Wake};
+use crate::disk::{self, Look, Taken, Unknown};
+use crate::index::{self, Observed, Outcome, Survey};
+use crate::io::{Hint, Now};
+use crate::limits::{LOOK_DELAY, LOOKS_MAX, RETRY_MAX, RETRY_MIN, TAKE_BYTES_MAX, TAKE_PATHS_MAX};
+use crate::status::Halt;
+use crate::time::Time;
+
+/// How many jobs that name contents may be out.
+const TAKES_MAX: usize = 2;
+
+/// What is to be looked at, and what was found.
+#[derive(Debug, Default)]
+pub(super) struct Scanner {
+    /// Folders to be looked through; `None`: all of the share.
+    wanted: BTreeSet<Option<RelPath>>,
+    sweep: Option<Sweep>,
+    /// Folders that are gone. What was in them is looked for last: it may only have been moved (I19).
+    gone_folders: BTreeMap<RelPath, Here>,
+    /// Counts sweeps and looks: an answer to an abandoned one is not taken.
+    number: u64,
+    /// Paths to be looked at, from when on.
+    looks: BTreeMap<RelPath, Due>,
+    looking: Option<Looking>,
+    /// What is to be taken.
+    found: Vec<Finding>,
+    pub(super) taking: usize,
+    /// What changes all the time, and how long it is left alone.
+    pub(super) in_flux: BTreeMap<RelPath, Duration>,
+    pub(super) unknown: BTreeMap<RelPath, Unknown>,
+    pub(super) suspicious: BTreeSet<RelPath>,
+    /// Changed by us while it was found changed: to be looked at when that is over.
+    passed_over: BTreeSet<RelPath>,
+    /// A person has said that what is gone is meant to be gone: until the next sweep of all is over.
+    pub(super) accepts_loss: bool,
+    /// Why all could not be looked through the last time.
+    pub(super) trouble: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Due {
+    at: Time,
+    /// To be taken even if the disk shows what the index holds: it is not published yet.
+    is_forced: bool,
+}
+
+#[derive(Debug)]
+struct Looking {
+    number: u64,
+    paths: Vec<(RelPath, bool)>,
+    shown: Option<Vec<Look>>,
+    held: Option<Vec<Option<Triple>>>,
+}
+
+impl Scanner {
+    pub(super) fn want_all(&mut self) {
+        self.wanted = BTreeSet::from([None]);
+        self.gone_folders.clear();
+    }
+
+    /// Asks for a folder to be looked through.
+    pub(super) fn want_below(&mut self, folder: RelPath) {
+        if !self.wanted.contains(&None) {
+            self.wanted.insert(Some(folder));
+        }
+        if self.wanted.len() > LOOKS_MAX {
+            self.want_all();
+        }
+    }
+
+    /// Asks for a path to be looked at.
+    pub(super) fn look(&mut self, path: RelPath, at: Time, is_forced: bool) {
+        let due = self.looks.entry(path).or_insert(Due { at, is_forced });
+        due.at = due.at.min(at);
+        due.is_forced |= is_forced;
+        if self.looks.len() > LOOKS_MAX {
+            self.looks.clear();
+            self.want_all();
+        }
+    }
+
+    pub(super) fn stop(&mut self) {
+        if self.sweep.take().is_some() {
+            self.wanted.insert(None);
+        }
+        self.found.clear();
+        self.stop_looking();
+    }
+
+    pub(super) fn stop_looking(&mut self) {
+        self.number += 1;
+        if let Some(looking) = self.looking.take() {
+            for (path, is_forced) in looking.paths {
+                self.looks.insert(path, Due { at: Time::ZERO, is_forced });
+            }
+        }
+    }
+
+    pub(super) fn swept(&mut self, number: u64, entries: Vec<(RelPath, Look)>, is_end: bool) {
+        if let Some(sweep) = self.sweep.as_mut().filter(|sweep| sweep.number == number) {
+            sweep.swept(entries, is_end);
+        }
+    }
+
+    pub(super) fn known(&mut self, number: u64, rows: Vec<Triple>) {
+        if let Some(sweep) = self.sweep.as_mut().filter(|sweep| sweep.number == number) {
+            sweep.known(rows);
+        }
+    }
+
+    /// Whether anything is being looked at, or to be looked at now.
+    pub(super) fn is_busy(&self, now: Time) -> bool {
+        let is_due = |due: &Due| due.at <= now;
+        self.sweep.is_some()
+            || self.looking.is_some()
+            || self.taking > 0
+            || !self.found.is_empty()
+            || !self.wanted.is_empty()
+            || !self.gone_folders.is_empty()
+            || self.looks.values().any(is_due)
+    }
+
+    /// What is to be looked through next: what is there first, and once that is noted, what is not there any more.
+    fn next_sweep(&mut self, now: Time) -> Option<Sweep> {
+        let number = self.number + 1;
+        if let Some(below) = self.wanted.pop_first() {
+            return Some(Sweep::new(below, number));
+        }
+        let is_due = self.looking.is_some() || self.looks.values().any(|due| due.at <= now);
+        if is_due || self.taking > 0 || !self.found.is_empty() {
+            return None;
+        }
+        let (path, here) = self.gone_folders.pop_first()?;
+        let mut sweep = Sweep::new(Some(path.clone()), number);
+        sweep.gone.push(Finding { path, compared: Some(here), seen: None });
+        Some(sweep)
+    }
+
+    /// What is found next is taken in batches; the first of them, if it is full or nothing more is to come.
+    fn batch(&mut self, is_end: bool) -> Option<Vec<Finding>> {
+        let (mut bytes, mut count) = (0_u64, 0);
+        for found in self.found.iter().take(TAKE_PATHS_MAX) {
+            bytes = bytes.saturating_add(found.bytes());
+            if bytes > TAKE_BYTES_MAX && count > 0 {
+                break;
+            }
+            count += 1;
+        }
+        let is_full = count < self.found.len() || count == TAKE_PATHS_MAX;
+        (count > 0 && (is_full || is_end)).then(|| self.found.drain(..count).collect())
+    }
+}
+
+impl Share {
+    /// Something may have happened to the folder.
+    pub(crate) fn hinted(&mut self, hint: Hint, now: Now) {
+        self.now = now;
+        let at = now.time.after(LOOK_DELAY);
+        match hint {
+            Hint::At(path) => self.scanner.look(path, at, false),
+            Hint::Below(folder) => {
+                self.scanner.look(folder.clone(), at, false);
+                self.scanner.want_below(folder);
+            }
+            Hint::Lost => self.scanner.want_all(),
+        }
+        self.go_on();
+    }
+
+    pub(super) fn scan_on(&mut self) {
+        if !self.may_scan() {
+            return;
+        }
+        self.sweep_on();
+        self.look_on();
+        self.take_on();
+        let is_seen =
+            !self.scanner.is_sweeping() && self.scanner.taking == 0 && self.scanner.trouble.is_none();
+        if self.stage == Stage::Scanning && is_seen {
+            self.stage = Stage::Running;
+            self.planner.is_dirty = true;
+        }
+        // While paths are looked at, the answer is what goes on from.
+        let next = self.scanner.looks.values().map(|due| due.at).min();
+        match next.filter(|_| self.scanner.looking.is_none()) {
+            Some(at) => self.timers.set(Wake::Looks, at),
+            None => self.timers.clear(&Wake::Looks),
+        }
+    }
+
+    // ── sweeps ──
+
+    fn sweep_on(&mut self) {
+        if self.scanner.sweep.is_none()
+            && let Some(sweep) = self.scanner.next_sweep(self.now.time)
+        {
+            self.scanner.number = sweep.number;
+            self.scanner.sweep = Some(sweep);
+        }
+        while self.scanner.taking < TAKES_MAX && self.scanner.found.len() < TAKE_PATHS_MAX {
+            let Some(sweep) = &mut self.scanner.sweep else { return };
+            let Some(found) = sweep.next() else { break };
+            self.found(found);
+        }
+        let Some(sweep) = &mut self.scanner.sweep else { return };
+        let (number, on_disk, in_index) = (sweep.number, sweep.ask_disk(), sweep.ask_index());
+        let is_over = sweep.is_over();
+        if let Some(job) = on_disk {
+            self.disk(Waiting::SweepDisk(number), job);
+        }
+        if let Some(job) = in_index {
+            self.index(Waiting::SweepIndex(number), job);
+        }
+        if is_over {
+            self.sweep_ends();
+        }
+    }
+
+    /// What is gone is known only now, after all that may have been moved was found.
+    fn sweep_ends(&mut self) {
+        if self.scanner.taking > 0 || !self.scanner.found.is_empty() {
+            return;
+        }
+        let Some(mut sweep) = self.scanner.sweep.take() else { return };
+        if sweep.below.is_none() {
+            self.scanner.trouble = None;
+        }
+        let gone = core::mem::take(&mut sweep.gone);
+        if !gone.is_empty() {
+            // Together, so that the guard sees the whole of it.
+            self.take(gone.into_iter().filter(|found| !self.busy.contains(&found.path)).collect());
+        } else if sweep.below.is_none() {
+            self.scanner.accepts_loss = false;
+        }
+        if sweep.has_more_gone {
+            self.scanner.wanted.insert(sweep.below.clone());
+        }
+        let is_told_of = |path: &RelPath| sweep.below.as_ref().is_none_or(|below| path.is_below(below));
+        self.scanner.unknown.retain(|path, _| !is_told_of(path));
+        self.scanner.unknown.append(&mut sweep.unknown);
+    }
+
+    pub(super) fn sweep_failed(&mut self, number: u64, error: String) {
+        if let Some(sweep) = self.scanner.sweep.take_if(|sweep| sweep.number == number) {
+            match sweep.below {
+                Some(below) => drop(self.scanner.unknown.insert(below, Unknown::Failed(error))),
+                None => self.scanner.trouble = Some(error),
+            }
+            self.scanner.found.clear();
+            self.timers.set_no_later(Wake::Rescan, self.now.time.after(RETRY_MAX));
+        }
+    }
+
+    // ── looks ──
+
+    fn look_on(&mut self) {
+        if self.scanner.looking.is_some() {
+            return;
+        }
+        let is_due = |(_, due): &(&RelPath, &Due)| due.at <= self.now.time;
+        let due = self.scanner.looks.iter().filter(is_due).take(TAKE_PATHS_MAX);
+        let paths: Vec<_> = due.map(|(path, due)| (path.clone(), due.is_forced)).collect();
+        if paths.is_empty() {
+            return;
+        }
+        for (path, _) in &paths {
+            self.scanner.looks.remove(path);
+        }
+        self.scanner.number += 1;
+        let number = self.scanner.number;
+        let names: Vec<_> = paths.iter().map(|(path, _)| path.clone()).collect();
+        self.scanner.looking = Some(Looking { number, paths, shown: None, held: None });
+        self.disk(Waiting::LookDisk(number), disk::Job::Look(names.clone()));
+        self.index(Waiting::LookIndex(number), index::Job::Triples(names));
+    }
+
+    pub(super) fn looked(&mut self, number: u64, looks: Vec<Look>) {
+        if let Some(looking) = self.scanner.looking.as_mut().filter(|looking| looking.number == number) {
+            looking.shown = Some(looks);
+        }
+        self.compare_looks();
+    }
+
+    pub(super) fn looked_up(&mut self, number: u64, rows: Vec<Option<Triple>>) {
+        if let Some(looking) = self.scanner.looking.as_mut().filter(|looking| looking.number == number) {
+            looking.held = Some(rows);
+        }
+        self.compare_looks();
+    }
+
+    pub(super) fn look_failed(&mut self, number: u64) {
+        if let Some(looking) = self.scanner.looking.take_if(|looking| looking.number == number) {
+            let at = self.now.time.after(RETRY_MAX);
+            looking.paths.into_iter().for_each(|(path, is_forced)| self.scanner.look(path, at, is_forced));
+        }
+    }
+
+    fn compare_looks(&mut self) {
+        let is_known = |looking: &mut Looking| looking.shown.is_some() && looking.held.is_some();
+        let Some(looking) = self.scanner.looking.take_if(is_known) else { return };
+        let (shown, held) = (looking.shown.unwrap_or_default(), looking.held.unwrap_or_default());
+        for (((path, is_forced), look), row) in looking.paths.into_iter().zip(shown).zip(held) {
+            let here = row.and_then(|row| row.here);
+            self.scanner.unknown.remove(&path);
+            let was_folder = here.as_ref().is_some_and(is_folder);
+            match look {
+                Look::Seen(seen) => {
+                    if here.as_ref().is_some_and(|here| replaces_folder(here, &seen)) {
+                        // A sweep takes it together with what was in the folder.
+                        match path.parent() {
+                            Some(folder) => self.scanner.want_below(folder),
+                            None => self.scanner.want_all(),
+                        }
+                        continue;
+                    }
+                    let is_folder = seen.kind == disk::SeenKind::Directory;
+                    if is_folder != was_folder {
+                        // What is in a new folder, or was in one that is none any more, nobody has told of.
+                        self.scanner.want_below(path.clone());
+                    }
+                    let compared = here.clone();
+                    let found = Finding::new(path.clone(), here, Some(seen.clone()));
+                    let forced =
+                        || is_forced.then(|| Finding { path: path.clone(), compared, seen: Some(seen) });
+                    match found.or_else(forced) {
+                        Some(found) => self.found(found),
+                        None => drop(self.scanner.in_flux.remove(&path)),
+                    }
+                }
+                Look::Nothing => {
+                    if let Some(folder) = here.clone().filter(|_| was_folder && !is_forced) {
+                        self.scanner.in_flux.remove(&path);
+                        self.scanner.gone_folders.insert(path, folder);
+                    } else if here.is_some() || is_forced {
+                        if was_folder {
+                            self.scanner.want_below(path.clone());
+                        }
+                        self.found(Finding { path, compared: here, seen: None });
+                    } else {
+                        self.scanner.in_flux.remove(&path);
+                    }
+                }
+                Look::Unknown(why) => {
+                    self.scanner.in_flux.remove(&path);
+                    self.scanner.unknown.insert(path, why);
+                }
+                Look::Ignored => drop(self.scanner.in_flux.remove(&path)),
+            }
+        }
+    }
+
+    // ── taking ──
+
+    fn found(&mut self, found: Finding) {
+        if self.busy.contains(&found.path) {
+            self.scanner.passed_over.insert(found.path);
+        } else {
+            self.scanner.found.push(found);
+        }
+    }
+
+    /// A path is not being changed any more: if something was found there meanwhile, it is looked at.
+    pub(super) fn is_free(&mut self, path: &RelPath) {
+        self.busy.remove(path);
+        if let Some(path) = self.scanner.passed_over.take(path) {
+            self.scanner.look(path, self.now.time, false);
+        }
+    }
+
+    fn take_on(&mut self) {
+        while self.scanner.taking < TAKES_MAX {
+            let goes_on = self.scanner.sweep.as_ref().is_some_and(|sweep| !sweep.is_over());
+            let Some(batch) = self.scanner.batch(!goes_on || !self.scanner.looks.is_empty()) else { return };
+            self.take(batch);
+        }
+    }
+
+    fn take(&mut self, findings: Vec<Finding>) {
+        if findings.is_empty() {
+            return;
+        }
+        self.scanner.taking += 1;
+        let paths = findings.iter().map(|found| (found.path.clone(), found.seen.clone())).collect();
+        self.disk(Waiting::Take(findings), disk::Job::Take(paths));
+    }
+
+    pub(super) fn taken(&mut self, findings: Vec<Finding>, taken: Vec<Taken>) {
+        let (mut observed, mut lists) = (Vec::new(), Vec::new());
+        for (Finding { path, compared, .. }, taken) in findings.into_iter().zip(taken) {
+            if self.busy.contains(&path) {
+                self.scanner.passed_over.insert(path);
+                continue;
+            }
+            match taken {
+                // What came to be there anew was never anything else.
+                Taken::Here { is_suspicious: true, .. } if compared.is_some() => {
+                    self.scanner.suspicious.insert(path);
+                }
+                Taken::Here { here, list, .. } => {
+                    self.scanner.suspicious.remove(&path);
+                    self.scanner.in_flux.remove(&path);
+                    lists.extend(list.map(|list| (here.version.kind.content(), list)));
+                    observed.push(Observed { path, compared, found: Some(here) });
+                }
+                Taken::Nothing => {
+                    self.scanner.suspicious.remove(&path);
+                    self.scanner.in_flux.remove(&path);
+                    observed.push(Observed { path, compared, found: None });
+                }
+                Taken::Changed => self.retry_look(path),
+                Taken::Unknown(why) => {
+                    self.scanner.unknown.insert(path, why);
+                }
+            }
+        }
+        if observed.is_empty() {
+            self.scanner.taking = self.scanner.taking.saturating_sub(1);
+            return;
+        }
+        let is_guarded = !self.scanner.accepts_loss;
+        let job = index::Job::Observe { observed: observed.clone(), lists, is_guarded };
+        self.index(Waiting::Observe(observed), job);
+    }
+
+    /// The disk could not make durable what was found: nothing of it is noted.
+    pub(super) fn take_failed(&mut self, findings: Vec<Finding>) {
+        self.scanner.taking = self.scanner.taking.saturating_sub(1);
+        findings.into_iter().for_each(|found| self.retry_look(found.path));
+    }
+
+    /// It is looked at again later, and later each further time.
+    fn retry_look(&mut self, path: RelPath) {
+        let wait = self.scanner.in_flux.get(&path).map_or(RETRY_MIN, |wait| (*wait * 2).min(RETRY_MAX));
+        self.scanner.in_flux.insert(path.clone(), wait);
+        self.scanner.look(path, self.now.time.after(wait), true);
+    }
+
+    // ── noting ──
+
+    pub(super) fn observed(&mut self, observed: Vec<Observed>, outcomes: &[Outcome], batches: &[Batch]) {
+        self.scanner.taking = self.scanner.taking.saturating_sub(1);
+        for (Observed { path, .. }, outcome) in observed.into_iter().zip(outcomes) {
+            match outcome {
+                Outcome::Changed => self.scanner.look(path, self.now.time, false),
+                Outcome::Unchanged => {}
+                Outcome::Published
+                | Outcome::Adopted
+                | Outcome::AdoptedDeletion
+                | Outcome::LocalDifference
+                | Outcome::Silent => {
+                    self.planner.is_dirty = true;
+                    self.has_moved(&path);
+                }
+            }
+        }
+        self.is_untold |= self.planner.is_dirty;
+        self.publish(batches);
+    }
+
+    /// So much would be lost that it looks like a disk that is not mounted: nothing was noted.
+    pub(super) fn is_guarded(&mut self, observed: &[Observed], survey: Survey) {
+        debug_assert!(observed.iter().any(|one| one.found.is_none()), "only a loss is guarded");
+        self.scanner.taking = self.scanner.taking.saturating_sub(1);
+        self.halt(Halt::Emptied { had: survey.had, lost: survey.lost }, true);
+    }
+}
+
+impl Scanner {
+    /// Whether a sweep is under way or wanted, or what it found is still being taken.
+    fn is_sweeping(&self) -> bool {
+        self.sweep.is_some() || !self.wanted.is_empty() || !self.found.is_empty()
+    }
+}
+
+fn is_folder(here: &Here) -> bool {
+    here.version.kind == shoal_proto::record::Kind::Directory
+}

@@ -1,0 +1,146 @@
+//! What is said of a share: whether it is in sync, and of every path that is not, why.
+//!
+//! Promise: "in sync" is said only of a share that is live, has a member connected that proved to hold the same records,
+//! and has nothing left to do; every path that is skipped or blocked is listed with its cause, as far as the list is
+//! long, and then counted (I31).
+
+use std::collections::BTreeMap;
+
+use shoal_proto::guard::Contents;
+use shoal_proto::id::DeviceId;
+use shoal_proto::path::RelPath;
+
+/// A share, as it is now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Status {
+    /// How far it has come.
+    pub phase: Phase,
+    /// The other members that are connected.
+    pub peers: BTreeMap<DeviceId, PeerStatus>,
+    /// Paths that are not as they should be, and why; at most [`PROBLEMS_MAX`](crate::limits::PROBLEMS_MAX).
+    pub problems: BTreeMap<RelPath, Cause>,
+    /// How many more there are.
+    pub more_problems: u64,
+    /// Why the folder could not be looked through the last time.
+    pub trouble: Option<String>,
+    /// Whether anything is being looked at, fetched or written.
+    pub is_busy: bool,
+}
+
+impl Status {
+    /// Whether all that is known stands on this disk, and on those of all connected members.
+    #[must_use]
+    pub fn is_in_sync(&self) -> bool {
+        self.phase == Phase::Live
+            && !self.is_busy
+            && self.trouble.is_none()
+            && self.problems.values().all(Cause::is_settled)
+            && self.more_problems == 0
+            && !self.peers.is_empty()
+            && self.peers.values().all(|peer| *peer == PeerStatus::InSync)
+    }
+}
+
+/// How far a share has come.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Phase {
+    /// The index is being asked what this device is.
+    Starting,
+    /// The folder is looked through for the first time since the start.
+    Scanning,
+    /// Nothing is published before this device has once compared records with a member.
+    FirstContact,
+    /// All is as it should be, or on its way there.
+    Live,
+    /// A person must look; nothing is published, and the disk is left alone.
+    Halted(Halt),
+    /// A person said so.
+    Paused,
+}
+
+/// Why a share was halted.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Halt {
+    /// The folder is not the one that it was.
+    #[error("{0}")]
+    NotTheRoot(String),
+    /// Most contents are gone from the folder.
+    #[error("{lost} of {had} contents are gone from the folder")]
+    Emptied {
+        /// How many there were.
+        had: Contents,
+        /// How many of them are gone.
+        lost: Contents,
+    },
+    /// The others deleted most contents.
+    #[error("others have deleted {lost} of {had} contents")]
+    MassDeletion {
+        /// How many there are here.
+        had: Contents,
+        /// How many of them would go.
+        lost: Contents,
+    },
+    /// The index refuses; nothing can be done without it.
+    #[error("the index refuses: {0}")]
+    Index(String),
+    /// It was halted before the restart.
+    #[error("it was halted before")]
+    Before,
+    /// This device was removed from the share.
+    #[error("this device is no member of the share any more")]
+    Removed,
+}
+
+/// How a connected member stands to this device.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PeerStatus {
+    /// Both are still finding out what differs.
+    Comparing,
+    /// It has not said what it lacks.
+    NotTold,
+    /// It lacks the bytes of so many versions.
+    Lacking(usize),
+    /// Both hold the same records, and it has all their bytes.
+    InSync,
+}
+
+/// Why a path is not in sync.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Cause {
+    /// It is being fetched.
+    Fetching,
+    /// Nobody who is connected has its bytes.
+    NoSource,
+    /// The disk is full.
+    NoSpace,
+    /// Versions contradict each other, and are not settled yet.
+    Conflict,
+    /// A reader's own change, which nobody else gets.
+    LocalDifference,
+    /// It has changed here and is not published yet.
+    Unpublished,
+    /// It changes all the time.
+    InFlux,
+    /// After an unclean stop it is empty, zeros, or an older version; it is not published.
+    Suspicious,
+    /// It is not taken into the share: a device, a pipe, another file system, a name that no share can have.
+    Skipped(String),
+    /// This user may not read it, or the system fails.
+    Unreadable(String),
+    /// It cannot be put onto this disk.
+    Blocked(String),
+    /// Something above it is in the way.
+    NoWay(String),
+    /// The folder that is to go has something in it that is not of the share.
+    NotEmpty,
+    /// It waits for something above or below it.
+    Waiting,
+}
+
+impl Cause {
+    /// Whether it stays like this and nothing is owed to anybody: it is only listed.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        matches!(self, Self::Skipped(_) | Self::NotEmpty)
+    }
+}

@@ -1,0 +1,76 @@
+//! What is done to a world from outside: what users do, what breaks, and when.
+//!
+//! Promise: all of it is drawn from the seed before anything happens, as data; so a world that fails can be lived through
+//! again with parts of it left out.
+
+use core::time::Duration;
+
+use shoal_engine::time::Time;
+
+use crate::draw::Draw;
+use crate::faults::Fault;
+use crate::options::Options;
+use crate::users::Step;
+
+/// Something that is done to a world.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Act {
+    /// What belongs together has one number: a crash and the start after it, the steps of a save.
+    pub group: usize,
+    /// When.
+    pub at: Time,
+    /// What.
+    pub deed: Deed,
+}
+
+/// What is done.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Deed {
+    /// The user of a device does this.
+    User {
+        /// Which device.
+        device: usize,
+        /// What.
+        step: Step,
+    },
+    /// This breaks, or is mended.
+    Fault(Fault),
+}
+
+/// Draws all acts of a world, in the order of time.
+#[must_use]
+pub fn draw(seed: u64, options: &Options) -> Vec<Act> {
+    let mut draw = Draw::new(seed ^ 0x0a_c7_5e_ed);
+    let mut acts: Vec<Act> = Vec::new();
+    let mut at = Time::ZERO.after(Duration::from_secs(draw.below(30) as u64));
+    let faults = crate::faults::Sorts::draw(&mut draw, options);
+    // Some worlds are about faults, some about users.
+    let of_eight = 1 + draw.below(4);
+    for group in 0..options.acts {
+        at = at.after(pause(&mut draw));
+        let is_fault = draw.below(8) < of_eight && !faults.is_empty();
+        let deeds = if is_fault {
+            faults.draw_one(&mut draw, options)
+        } else {
+            let device = draw.below(options.devices);
+            let steps = crate::users::draw_steps(&mut draw, group);
+            let user = |(wait, step)| (wait, Deed::User { device, step });
+            steps.into_iter().map(user).collect()
+        };
+        acts.extend(deeds.into_iter().map(|(wait, deed)| Act { group, at: at.after(wait), deed }));
+    }
+    acts.sort_by_key(|act| act.at);
+    acts
+}
+
+/// Mostly some seconds; now and then at once, or minutes.
+fn pause(draw: &mut Draw) -> Duration {
+    let millis = match draw.below(8) {
+        0 => draw.below(20),
+        1 | 2 => draw.below(1_000),
+        3..=5 => draw.below(10_000),
+        6 => draw.below(60_000),
+        _ => draw.below(600_000),
+    };
+    Duration::from_millis(millis as u64)
+}

@@ -1,0 +1,54 @@
+//! I3: every version that a user finished writing is current somewhere, or was replaced by who saw it, or stands in a
+//! conflict copy or in a history.
+//!
+//! Promise: bytes are looked for, wherever they are; where nothing has them they are lost.
+
+use crate::check::{Broken, contents};
+use crate::world::World;
+
+/// Checks all that is owed.
+///
+/// # Errors
+/// The first version that is nowhere.
+pub fn check(world: &World) -> Result<(), Broken> {
+    let held = contents(world);
+    match world.ledger.owed().find(|(content, _)| !held.contains(*content)) {
+        None => Ok(()),
+        Some((content, owed)) => {
+            let hash = blake3::Hash::from_bytes(*content).to_hex();
+            let what = format!(
+                "what the user of {} wrote to {} ({}) is nowhere",
+                world.devices[owed.device].name,
+                String::from_utf8_lossy(&owed.path),
+                &hash[..8]
+            );
+            Err(Broken::new("I3", what))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::tests::world;
+    use crate::users::{Bytes, Step, full};
+
+    #[test]
+    fn what_is_nowhere_is_lost() {
+        let mut world = world(&[&[], &[]]);
+        let bytes = Bytes { number: 3, size: 20, edit: 0 };
+        world.user_acts(0, &Step::Write("a".to_owned(), bytes));
+        assert_eq!(super::check(&world), Ok(()));
+        world.devices[0].disk.user().remove(&full("a")).unwrap();
+        assert_eq!(super::check(&world).unwrap_err().invariant, "I3");
+        world.devices[1].disk.user().write(&full("a (copy)"), bytes.make()).unwrap();
+        assert_eq!(super::check(&world), Ok(()), "another disk has it");
+    }
+
+    #[test]
+    fn what_its_user_deleted_is_not_lost() {
+        let mut world = world(&[&[], &[]]);
+        world.user_acts(0, &Step::Write("a".to_owned(), Bytes { number: 3, size: 20, edit: 0 }));
+        world.user_acts(0, &Step::Remove("a".to_owned()));
+        assert_eq!(super::check(&world), Ok(()));
+    }
+}

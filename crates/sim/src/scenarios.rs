@@ -1,0 +1,26 @@
+//! Stories that must come out well.
+
+mod content;
+mod copies;
+mod daily;
+mod deletions;
+mod durable;
+mod guards;
+mod joiners;
+mod large;
+mod lives;
+mod members;
+mod promises;
+mod quarrels;
+mod stops;
+mod versions;
+
+use crate::world::World;
+
+#[test]
+fn i1_one_content_at_two_paths_comes_to_both() {
+    let mut w = World::seeded(7).peers(["ana", "ben"]).share("notes");
+    w.settle();
+    w.on("ana").write("plan.txt", "v1").write("d/y", "v1");
+    w.settle().assert_all();
+}

@@ -1,0 +1,131 @@
+//! Stories of members who lie, are silent, or may only read.
+
+use core::time::Duration;
+
+use shoal_engine::status::Cause;
+
+use crate::hostile::Tamper;
+use crate::world::World;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Ana and ben, and a third one who is not what they seem.
+fn with(seed: u64, tamper: Tamper) -> World {
+    let mut w = World::seeded(seed).peers(["ana", "ben", "mal"]).hostile([tamper]).share("notes");
+    w.pass(MINUTE);
+    w
+}
+
+/// Ana's files come to mal, who is then the only source besides her; ben, who was away, still gets all of them, true.
+fn ben_gets_true_files(seed: u64, tamper: Tamper) -> World {
+    let mut w = with(seed, tamper);
+    w.on("ben").crash();
+    w.on("ana").write("plan.txt", "v1").write_bytes("big.bin", seed, 600_000);
+    w.pass(MINUTE);
+    for number in 0..30 {
+        w.on("ana").write_bytes(&format!("d/{number}"), number + seed * 100, 3_000);
+    }
+    w.look().look();
+    w.on("ben").restart();
+    w.settle().assert_all();
+    let (ana, ben) = (w.on("ana").paths(), w.on("ben").paths());
+    assert_eq!((ana, ben.len()), (ben, 33));
+    w.on("ben").assert_reads("plan.txt", "v1");
+    assert_eq!(w.on("ben").reads("big.bin").unwrap().len(), 600_000);
+    w
+}
+
+#[test]
+fn i25_false_bytes_are_found_and_fetched_elsewhere() {
+    ben_gets_true_files(301, Tamper::FalseBytes);
+}
+
+#[test]
+fn i25_false_lists_are_found_and_fetched_elsewhere() {
+    ben_gets_true_files(302, Tamper::FalseLists);
+}
+
+#[test]
+fn i25_who_claims_to_have_all_and_gives_nothing_holds_nobody_up() {
+    ben_gets_true_files(303, Tamper::ClaimsAll);
+}
+
+#[test]
+fn i25_who_never_answers_holds_nobody_up() {
+    ben_gets_true_files(304, Tamper::Silent);
+}
+
+#[test]
+fn i9_false_bytes_alone_put_nothing_on_a_disk() {
+    let mut w = with(305, Tamper::FalseBytes);
+    w.cut("ana", "ben");
+    w.on("ana").write("plan.txt", "v1").write_bytes("big.bin", 5, 300_000);
+    w.pass(MINUTE * 10);
+    // Ben knows of both by way of mal, from whom nothing true ever comes.
+    w.on("ben").assert_nothing_at("plan.txt").assert_nothing_at("big.bin");
+    let cause = w.on("ben").cause("plan.txt");
+    assert!(matches!(cause, Some(Cause::NoSource | Cause::Fetching)), "{cause:?}");
+    w.heal().settle().assert_all_read("plan.txt", "v1").assert_all();
+}
+
+#[test]
+fn i26_what_a_reader_publishes_nobody_takes() {
+    let mut w = with(306, Tamper::Publishes);
+    w.on("ana").write("plan.txt", "v1").write("b", "2");
+    w.settle().assert_all_show(["b", "plan.txt"]).assert_all_read("plan.txt", "v1").assert_all();
+}
+
+#[test]
+fn i26_what_a_reader_changes_stays_with_it() {
+    let mut w = World::seeded(307).peers(["ana", "ben", "rea"]).last_reads().share("notes");
+    w.settle();
+    w.on("ana").write("a", "1").write("b", "2").write("c", "3");
+    w.settle();
+    w.on("rea").write("a", "1, of the reader").write("own", "of the reader").remove("b");
+    w.look().look();
+    assert_eq!(w.on("rea").cause("a"), Some(Cause::LocalDifference));
+    assert_eq!(w.on("rea").cause("own"), Some(Cause::LocalDifference));
+    for name in ["ana", "ben"] {
+        assert_eq!(w.on(name).paths(), ["a", "b", "c"]);
+        w.on(name).assert_reads("a", "1");
+    }
+    w.on("ben").write("c", "3, edited");
+    w.settle();
+    w.on("rea").assert_reads("c", "3, edited").assert_reads("a", "1, of the reader");
+    w.assert_all();
+}
+
+#[test]
+fn i26_a_reader_gets_what_writers_write_and_says_nothing() {
+    let mut w = World::seeded(308).peers(["ana", "ben", "rea"]).last_reads().share("notes");
+    w.settle();
+    w.on("ben").write("d/a", "1").write("b", "2").link("b", "l");
+    w.settle().assert_all_show(["b", "d", "d/a", "l"]);
+    w.on("ana").remove_all("d").rename("b", "c");
+    w.settle().assert_all_show(["c", "l"]).assert_all();
+    assert_eq!(w.devices[2].index.life().counter, 0);
+}
+
+#[test]
+fn i27_what_is_said_again_in_a_wrong_place_changes_nothing() {
+    let mut w = with(309, Tamper::Replays);
+    for round in 0..6 {
+        w.on("ana").write("plan.txt", &format!("v{round}")).write(&format!("d/{round}"), &format!("{round}"));
+        w.look();
+        w.on("ben").remove(&format!("d/{round}"));
+        w.look();
+    }
+    w.settle().assert_all_read("plan.txt", "v5").assert_all();
+    let left = w.on("ana").paths();
+    assert!(left.iter().all(|path| ["d", "plan.txt"].contains(&path.as_str())), "{left:?}");
+}
+
+#[test]
+fn i30_a_writer_with_absurd_counters_and_names_stops_nobody() {
+    let mut w = with(310, Tamper::Absurd);
+    w.on("ana").write("plan.txt", "v1").write("d/b", "2");
+    w.settle();
+    w.on("ben").write("plan.txt", "v2").remove("d/b");
+    w.settle().assert_all_read("plan.txt", "v2").assert_all();
+    w.on("ana").assert_nothing_at("d/b");
+}
