@@ -16,7 +16,7 @@ mod planted;
 
 use planted::{BUGS, Bug};
 
-/// How many worlds CI lives through, and each planted bug is given to be noticed.
+/// Worlds that CI lives through, and that a planted bug has to be noticed by.
 pub(crate) const CI_SEEDS: u64 = 600;
 
 /// Runs worlds with the arguments of the simulator, or with `--planted` the planted bugs (`--only NAME` for one).
@@ -40,9 +40,15 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 
 fn run_planted(only: Option<&str>) -> Result<()> {
     let tree = copy_sources()?;
+    if only.is_none()
+        && let Some(broken) = run_worlds(&tree)?
+    {
+        bail!("something is wrong without any bug: {broken}");
+    }
     let mut unnoticed = Vec::new();
     let bugs: Vec<&Bug> = BUGS.iter().filter(|bug| only.is_none_or(|only| bug.name == only)).collect();
     ensure!(!bugs.is_empty(), "there is no planted bug of that name");
+    bugs.iter().try_for_each(|bug| place_of(&tree, bug).map(drop))?;
     for bug in &bugs {
         let began = Instant::now();
         let noticed = with_bug(&tree, bug)?;
@@ -95,6 +101,15 @@ fn write_if_other(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Plants one bug, runs the worlds, and takes it out again. By what it was noticed, if it was.
 fn with_bug(tree: &Path, bug: &Bug) -> Result<Option<String>> {
+    let (path, sound) = place_of(tree, bug)?;
+    std::fs::write(&path, sound.replacen(bug.from, bug.to, 1))?;
+    let outcome = run_worlds(tree);
+    std::fs::write(&path, sound)?;
+    outcome.with_context(|| format!("{} cannot be tried", bug.name))
+}
+
+/// The file that a bug is planted in, and what is in it without the bug.
+fn place_of(tree: &Path, bug: &Bug) -> Result<(PathBuf, String)> {
     let path = tree.join(bug.file);
     let sound = std::fs::read_to_string(&path).with_context(|| format!("no file {}", bug.file))?;
     ensure!(
@@ -103,10 +118,7 @@ fn with_bug(tree: &Path, bug: &Bug) -> Result<Option<String>> {
         bug.name,
         bug.file
     );
-    std::fs::write(&path, sound.replacen(bug.from, bug.to, 1))?;
-    let outcome = run_worlds(tree);
-    std::fs::write(&path, sound)?;
-    outcome.with_context(|| format!("{} does not even build", bug.name))
+    Ok((path, sound))
 }
 
 /// As many worlds as CI runs; what the simulator says of the first that fails.
@@ -117,20 +129,24 @@ fn run_worlds(tree: &Path) -> Result<Option<String>> {
             .args(args)
             .current_dir(tree)
             .env("CARGO_TARGET_DIR", tree.with_file_name("build"))
+            // One place changes at a time.
+            .env("CARGO_INCREMENTAL", "1")
             .stdin(Stdio::null());
         command
     };
     let build =
         in_tree(&["build", "--quiet", "--locked", "--profile", "sim", "--package", "shoal-sim"]).output()?;
     ensure!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
-    let worlds =
-        in_tree(&["run", "--quiet", "--locked", "--profile", "sim", "--package", "shoal-sim", "--", "--ci"])
-            .output()?;
+    let seeds = CI_SEEDS.to_string();
+    let worlds = in_tree(&["run", "--quiet", "--locked", "--profile", "sim", "--package", "shoal-sim", "--"])
+        .args(["--until-failure", "--seeds", &seeds])
+        .output()?;
     if worlds.status.success() {
         return Ok(None);
     }
     let told = String::from_utf8_lossy(&worlds.stdout);
-    let told =
-        told.lines().find(|line| line.contains("fail")).unwrap_or("it ended without a word").to_owned();
-    Ok(Some(told))
+    // A simulator that cannot be started, or ends in a way of its own, has noticed nothing.
+    let broken = told.lines().find(|line| line.contains(" breaks "));
+    let broken = broken.with_context(|| String::from_utf8_lossy(&worlds.stderr).into_owned())?;
+    Ok(Some(broken.to_owned()))
 }

@@ -434,16 +434,17 @@ impl Share {
         }
     }
 
-    /// What waits for its bytes is given up where it is not wanted any more, so that its path is free.
-    pub(super) fn give_up_goals(&mut self, is_unwanted: impl Fn(StageId, &Planned) -> bool) {
+    /// What waits for its bytes is given up where it is not wanted any more, so that its path is free. Whether there was any.
+    pub(super) fn give_up_goals(&mut self, is_unwanted: impl Fn(StageId, &Planned) -> bool) -> bool {
         let unwanted = self.planner.goals.iter().filter(|(stage, planned)| is_unwanted(**stage, planned));
         let unwanted: Vec<StageId> = unwanted.map(|(stage, _)| *stage).collect();
-        for stage in unwanted {
-            if let Some(planned) = self.planner.goals.remove(&stage) {
-                self.forget_stage(stage);
+        for stage in &unwanted {
+            if let Some(planned) = self.planner.goals.remove(stage) {
+                self.forget_stage(*stage);
                 self.free(&planned);
             }
         }
+        !unwanted.is_empty()
     }
 
     /// A staged file is of no more use.

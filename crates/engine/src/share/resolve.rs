@@ -273,7 +273,9 @@ impl Share {
     /// What was put on the disk for a conflict and is no copy yet, is looked at like everything else.
     fn end_conflict(&mut self, path: &RelPath) {
         let Some(conflict) = self.resolver.conflicts.remove(path) else { return };
-        self.give_up_goals(|_, planned| planned.purpose == Purpose::Copy(path.clone()));
+        // Whoever ended it may have published these copies, and the pass that found them left their paths alone.
+        self.planner.is_dirty |=
+            self.give_up_goals(|_, planned| planned.purpose == Purpose::Copy(path.clone()));
         for (copy, _) in conflict.placed {
             self.release(&copy);
         }
