@@ -156,6 +156,7 @@ impl<F: Fs> Worker<F> {
                 self.heeding(false, |rules| self.chunks(rules, &content, &wanted))
             }
             Job::History { after } => self.history(after),
+            Job::Name(number) => Answer::Named(taking::name_of_history(self.shared(), number)),
         }
     }
 

@@ -138,6 +138,8 @@ pub enum Job {
         /// Numbers after this one.
         after: Option<u64>,
     },
+    /// Name the content of a version in history.
+    Name(u64),
 }
 
 /// A part of a tree to be looked through.
@@ -283,6 +285,9 @@ pub enum Answer {
     Chunks(Option<ChunkList>),
     /// A page of what the history holds, and whether it is the last.
     History(Vec<Kept>, bool),
+    /// The content of a version in history, and its segments, if there are several; `None`: it is no file that can be
+    /// read, or not there.
+    Named(Option<(ContentId, Option<List>)>),
     /// The root of the share is not the one that it was; nothing was done (I19). The text says what is wrong.
     NotTheRoot(String),
     /// The whole job failed: nothing is known to be done.

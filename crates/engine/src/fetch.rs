@@ -254,6 +254,12 @@ impl Fetch {
         self.remove(stage);
     }
 
+    /// A content has come to stand on this disk, or was found there: what waits for it looks for it here again.
+    pub fn appeared(&mut self, content: &ContentId) {
+        let Some(stage) = self.by_content.get(content).copied() else { return };
+        self.look_again(stage);
+    }
+
     /// How far a content has come; `None` if it is not wanted.
     pub fn progress(&self, stage: StageId, holdings: &impl Holdings) -> Option<Progress> {
         let work = self.works.get(&stage)?;

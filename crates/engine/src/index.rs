@@ -209,6 +209,13 @@ pub trait Index: Store {
     /// When the database cannot be read.
     fn triple(&self, path: &RelPath) -> Result<Option<Triple>, Self::Error>;
 
+    /// Notes, until the next placement or the next of these, that the disk will be asked to show these heads; what is
+    /// known of these paths. An observation that finds one of them takes it for that, also in a later process.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing is noted then.
+    fn intend(&mut self, paths: &[RelPath], heads: Vec<Record>) -> Result<Vec<Option<Triple>>, Self::Error>;
+
     /// The paths that ask for something, in path order: at most so many, those after `after`.
     ///
     /// # Errors
@@ -237,7 +244,13 @@ pub trait Index: Store {
         lists: Vec<(ContentId, List)>,
     ) -> Result<(Vec<Outcome>, Vec<Batch>), Self::Error>;
 
-    /// Notes what was brought onto the disk, and what it displaced.
+    /// Notes what shows a head already, though nothing was done to it.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing is noted then.
+    fn agreed(&mut self, agreed: Vec<Placed>) -> Result<Vec<PlacedOutcome>, Self::Error>;
+
+    /// Notes what was brought onto the disk as intended, and what it displaced.
     ///
     /// # Errors
     /// When the database refuses; nothing is noted then.
@@ -314,11 +327,16 @@ pub trait Index: Store {
     /// When the database refuses; the old one stays then.
     fn new_writer(&mut self, salt: WriterSalt, agreed: Option<Place>) -> Result<Vec<Batch>, Self::Error>;
 
-    /// Notes what the history on the disk holds.
+    /// Notes what the history on the disk holds, and the lists of segments of what is large among it. The numbers of
+    /// what nobody knows the content of.
     ///
     /// # Errors
-    /// When the database refuses.
-    fn add_history(&mut self, kept: Vec<Kept>) -> Result<(), Self::Error>;
+    /// When a list is not its content's, or the database refuses; nothing is noted then.
+    fn add_history(
+        &mut self,
+        kept: Vec<Kept>,
+        lists: Vec<(ContentId, List)>,
+    ) -> Result<Vec<u64>, Self::Error>;
 
     /// Lets go of lists that nothing names.
     ///
@@ -347,6 +365,13 @@ pub enum Job {
     },
     /// What is known of these paths.
     Triples(Vec<RelPath>),
+    /// Note that the disk will be asked to show these heads, and say what is known of these paths.
+    Intend {
+        /// Where the disk will be asked to change something.
+        paths: Vec<RelPath>,
+        /// What is to stand there.
+        heads: Vec<Record>,
+    },
     /// What asks for something.
     Diverging {
         /// Only after this path.
@@ -363,6 +388,8 @@ pub enum Job {
         /// If the loss of contents looks like an unmounted disk, note nothing and say so.
         is_guarded: bool,
     },
+    /// Note what shows a head already.
+    Agreed(Vec<Placed>),
     /// Note what was brought onto the disk, and what it displaced.
     Placed(Vec<Placed>, Vec<HistoryRow>),
     /// End a conflict.
@@ -394,8 +421,8 @@ pub enum Job {
     SetHalted(bool),
     /// Draw a new writer with this salt; up to this place others know what the old one has published.
     NewWriter(WriterSalt, Option<Place>),
-    /// Note what the history holds.
-    AddHistory(Vec<Kept>),
+    /// Note what the history holds, and lists of segments of it.
+    AddHistory(Vec<Kept>, Vec<(ContentId, List)>),
     /// Let go of lists that nothing names.
     ForgetUnnamedLists,
 }
@@ -429,6 +456,8 @@ pub enum Answer {
     Serve(Vec<Serving>),
     /// What is lacking, and the root of all records.
     Lacking(BTreeSet<RecordHash>, Sum),
+    /// The history is noted; of these nobody knows the content.
+    Unnamed(Vec<u64>),
     /// Done; this was published because of it.
     Published(Vec<Batch>),
     /// Done.
@@ -452,8 +481,10 @@ fn attempt<I: Index>(job: Job, index: &mut I) -> Result<Answer, I::Error> {
         Job::Triples(paths) => {
             Answer::Triples(paths.iter().map(|path| index.triple(path)).collect::<Result<_, _>>()?)
         }
+        Job::Intend { paths, heads } => Answer::Triples(index.intend(&paths, heads)?),
         Job::Diverging { after, at_most } => Answer::Page(index.diverging(after.as_ref(), at_most)?),
         Job::Observe { observed, lists, is_guarded } => observe(observed, lists, is_guarded, index)?,
+        Job::Agreed(agreed) => Answer::Placed(index.agreed(agreed)?),
         Job::Placed(placed, history) => Answer::Placed(index.placed(placed, history)?),
         Job::Resolve { path, versions, copies } => Answer::Resolved(index.resolve(&path, &versions, copies)?),
         Job::Survey => Answer::Survey(index.survey()?),
@@ -476,7 +507,7 @@ fn attempt<I: Index>(job: Job, index: &mut I) -> Result<Answer, I::Error> {
         Job::SetFirstContact => done(index.set_first_contact()?),
         Job::SetHalted(is_halted) => done(index.set_halted(is_halted)?),
         Job::NewWriter(salt, agreed) => Answer::Published(index.new_writer(salt, agreed)?),
-        Job::AddHistory(kept) => done(index.add_history(kept)?),
+        Job::AddHistory(kept, lists) => Answer::Unnamed(index.add_history(kept, lists)?),
         Job::ForgetUnnamedLists => done(index.forget_unnamed_lists()?),
     })
 }

@@ -330,7 +330,11 @@ impl Link {
                     self.close(Closed::NoMember, actions);
                 }
             }
-            Answer::Compared(Told::RolledBack) | Answer::Merged(Merge::RolledBack) => self.part(actions),
+            Answer::Compared(Told::RolledBack) => {
+                let published = self.own.and_then(|(_, published)| published);
+                self.part(published, actions);
+            }
+            Answer::Merged(Merge::RolledBack(published)) => self.part(published, actions),
             Answer::Forked(agreed) => {
                 actions.push(Action::NewWriter(agreed));
                 self.state = State::Closed;
@@ -372,8 +376,8 @@ impl Link {
     }
 
     /// Asks for what the other end knows of the last publications that both may know.
-    fn part(&mut self, actions: &mut Vec<Action>) {
-        let Some((writer, Some(last))) = self.own else {
+    fn part(&mut self, published: Option<Place>, actions: &mut Vec<Action>) {
+        let (Some((writer, _)), Some(last)) = (self.own, published) else {
             actions.push(Action::NewWriter(None));
             self.state = State::Closed;
             return;

@@ -15,6 +15,7 @@
 //! ```
 
 mod commit;
+mod history;
 mod peers;
 mod plan;
 mod report;
@@ -26,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use shoal_proto::batch::Batch;
 use shoal_proto::frame::RequestId;
-use shoal_proto::hash::{Domain, RecordHash};
+use shoal_proto::hash::{ContentId, Domain, RecordHash};
 use shoal_proto::holding::HoldingMessage;
 use shoal_proto::id::{DeviceId, WriterSalt};
 use shoal_proto::message::{Goodbye, Message};
@@ -35,6 +36,7 @@ use shoal_proto::roster::Role;
 use shoal_proto::secret::ShareSecret;
 
 use self::commit::Planned;
+use self::history::Historian;
 use self::peers::Peer;
 use self::plan::Planner;
 use self::resolve::Resolver;
@@ -92,6 +94,9 @@ enum Waiting {
     Life,
     Link(Conn),
     History,
+    HistoryNoted(Vec<disk::Kept>, bool),
+    Name(disk::Kept),
+    Named(ContentId),
     SweepDisk(u64),
     SweepIndex(u64),
     LookDisk(u64),
@@ -142,6 +147,7 @@ pub(crate) struct Share {
     jobs_made: u64,
     /// Paths that are being changed on the disk.
     busy: BTreeSet<RelPath>,
+    historian: Historian,
     scanner: Scanner,
     planner: Planner,
     resolver: Resolver,
@@ -186,6 +192,7 @@ impl Share {
             jobs: BTreeMap::new(),
             jobs_made: 0,
             busy: BTreeSet::new(),
+            historian: Historian::default(),
             scanner: Scanner::default(),
             planner: Planner::default(),
             resolver: Resolver::default(),
@@ -317,6 +324,10 @@ impl Share {
                 self.is_told_holding(conn, message, root);
             }
             (Waiting::Statement(conns), Answer::Lacking(records, root)) => self.state(&conns, &records, root),
+            (Waiting::HistoryNoted(kept, is_end), Answer::Unnamed(unnamed)) => {
+                self.history_is_noted(kept, &unnamed, is_end);
+            }
+            (Waiting::Named(content), _) => self.is_named(&content),
             (Waiting::NewWriter, Answer::Published(_)) => self.begin_anew(),
             (Waiting::Contact, _) => {
                 self.index(Waiting::Life, index::Job::Life);
@@ -331,6 +342,7 @@ impl Share {
             (Waiting::Fetch(tag), answer) => self.fetch.disk_done(tag, answer, self.now.time),
             (Waiting::Serve(tag), answer) => self.serve.disk_done(tag, answer),
             (Waiting::History, answer) => self.is_told_history(answer),
+            (Waiting::Name(kept), answer) => self.is_told_name(kept, answer),
             (Waiting::SweepDisk(number), Answer::Swept { entries, is_end }) => {
                 self.scanner.swept(number, entries, is_end);
             }
@@ -396,29 +408,12 @@ impl Share {
             if was_halted {
                 self.stage = Stage::Halted(Halt::Before);
             } else {
-                self.disk(Waiting::History, disk::Job::History { after: None });
+                self.stage = Stage::Scanning;
+                self.rescan();
+                self.look_through_history(None);
             }
         } else if has_contact && !had_contact {
             self.planner.is_dirty = true;
-        }
-    }
-
-    /// What the history holds is noted; then the folder is looked through for the first time.
-    fn is_told_history(&mut self, answer: disk::Answer) {
-        let mut is_last = true;
-        if let disk::Answer::History(kept, last) = answer {
-            is_last = last || kept.is_empty();
-            if !is_last {
-                let after = kept.last().map(|kept| kept.number);
-                self.disk(Waiting::History, disk::Job::History { after });
-            }
-            if !kept.is_empty() {
-                self.index(Waiting::Nothing, index::Job::AddHistory(kept));
-            }
-        }
-        if is_last && self.stage == Stage::Starting {
-            self.stage = Stage::Scanning;
-            self.rescan();
         }
     }
 

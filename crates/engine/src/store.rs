@@ -104,8 +104,9 @@ pub enum Merge {
     Done(Vec<RecordHash>),
     /// A batch proves nothing: who sent it is at fault.
     False(BatchError),
-    /// The own index turned out to be older than what others know of it. Nothing was merged.
-    RolledBack,
+    /// The own index turned out to be older than what others know of it. Nothing was merged. This is the last that it
+    /// knows itself to have published.
+    RolledBack(Option<Place>),
 }
 
 /// What is to be done with the index for a link.

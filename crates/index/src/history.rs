@@ -4,13 +4,14 @@
 
 use rusqlite::params;
 use shoal_engine::disk::Kept;
-use shoal_engine::index::HistoryRow;
+use shoal_engine::index::{HistoryRow, List};
 use shoal_proto::hash::ContentId;
 use shoal_proto::id::DeviceId;
 use shoal_proto::path::RelPath;
 
 use crate::error::IndexError;
 use crate::row::{blob, thirty_two, time};
+use crate::segments;
 use crate::store::{Index, UNKNOWN_CONTENT};
 use crate::work::{Work, limit, reading, writing};
 
@@ -23,14 +24,30 @@ impl Index {
         self.job(|work| add(work, rows)).map(drop)
     }
 
-    /// Notes what the history on the disk holds: where a file was, how large it is and when it was filed. What is known
-    /// already of its content, and of whom it was displaced by, stays. A file of which nobody knows where it was is left
-    /// out.
+    /// Notes what the history on the disk holds: where a file was, how large it is and when it was filed, and the lists
+    /// of segments of what is large. What is known already of its content, and of whom it was displaced by, stays. A
+    /// file of which nobody knows where it was is left out. Returns the numbers of those whose content is not known.
     ///
     /// # Errors
-    /// When the database refuses.
-    pub fn note_history(&mut self, kept: &[Kept]) -> Result<(), IndexError> {
-        self.job(|work| kept.iter().try_for_each(|kept| note(work, kept))).map(drop)
+    /// When a list is not its content's, or the database refuses; nothing is noted then.
+    pub fn note_history(
+        &mut self,
+        kept: &[Kept],
+        lists: &[(ContentId, List)],
+    ) -> Result<Vec<u64>, IndexError> {
+        let (unnamed, _) = self.job(|work| {
+            for (content, list) in lists {
+                segments::put(work, content, list)?;
+            }
+            let mut unnamed = Vec::new();
+            for kept in kept {
+                if note(work, kept)? == Some(UNKNOWN_CONTENT) {
+                    unnamed.push(kept.number);
+                }
+            }
+            Ok(unnamed)
+        })?;
+        Ok(unnamed)
     }
 
     /// What the history holds of a path, or of all: at most so many, by number, those after `after`.
@@ -94,7 +111,7 @@ impl Index {
                 if let Some(content) = content {
                     removed += 1;
                     *work.is_dirty = true;
-                    crate::segments::forget(work.conn, work.memory, &content)?;
+                    segments::forget(work.conn, work.memory, &content)?;
                 }
             }
             Ok(removed)
@@ -128,8 +145,9 @@ pub(crate) fn add(work: &mut Work<'_>, rows: &[HistoryRow]) -> Result<(), IndexE
     Ok(())
 }
 
-fn note(work: &mut Work<'_>, kept: &Kept) -> Result<(), IndexError> {
-    let Some(path) = &kept.path else { return Ok(()) };
+/// The content, as it is known now; `None`: it was left out.
+fn note(work: &mut Work<'_>, kept: &Kept) -> Result<Option<ContentId>, IndexError> {
+    let Some(path) = &kept.path else { return Ok(None) };
     let content = kept.content.unwrap_or(UNKNOWN_CONTENT);
     // Another size is another file.
     work.conn
@@ -137,10 +155,10 @@ fn note(work: &mut Work<'_>, kept: &Kept) -> Result<(), IndexError> {
             "INSERT INTO history (number, path, content, size, seconds, nanos) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
              ON CONFLICT (number) DO UPDATE SET path = ?2, size = ?4, seconds = ?5, nanos = ?6, \
              content = CASE WHEN ?3 = ?7 AND size = ?4 THEN content ELSE ?3 END, \
-             device = CASE WHEN size = ?4 THEN device END",
+             device = CASE WHEN size = ?4 THEN device END RETURNING content",
         )
         .and_then(|mut statement| {
-            statement.execute(params![
+            let values = params![
                 kept.number.cast_signed(),
                 path.as_bytes(),
                 content.as_bytes(),
@@ -148,8 +166,9 @@ fn note(work: &mut Work<'_>, kept: &Kept) -> Result<(), IndexError> {
                 kept.when.seconds,
                 kept.when.nanos(),
                 UNKNOWN_CONTENT.as_bytes()
-            ])
+            ];
+            statement.query_row(values, |sql| sql.get(0))
         })
-        .map(drop)
+        .map(|content| Some(ContentId::from_bytes(content)))
         .map_err(writing())
 }

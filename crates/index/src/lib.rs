@@ -15,6 +15,7 @@ mod crowd;
 mod error;
 mod folders;
 mod history;
+mod intents;
 mod leaves;
 mod lives;
 mod lookup;

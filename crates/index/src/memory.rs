@@ -17,6 +17,7 @@ use crate::counted::Counted;
 use crate::crowd::Crowd;
 use crate::error::IndexError;
 use crate::folders::Folders;
+use crate::intents::{self, Intents};
 use crate::leaves::Leaves;
 use crate::row::{self, Before, HeadsIn, Held, Row, blob, leaf_of, number};
 use crate::table::{Table, prefix};
@@ -67,6 +68,8 @@ pub(crate) struct Memory {
     pub(crate) writers: BTreeMap<Writer, u64>,
     pub(crate) entries: Entries,
     pub(crate) roster: Roster,
+    /// What an earlier process intended, until it is looked at or something else is intended.
+    pub(crate) intents: Intents,
     pub(crate) last_row: u32,
     pub(crate) last_publication: u32,
 }
@@ -90,6 +93,7 @@ impl Memory {
             writers: read_writers(conn)?,
             roster: entries.roster(),
             entries,
+            intents: intents::read(conn)?,
             last_row: 0,
             last_publication: last(conn, "SELECT coalesce(max(id), 0) FROM publications")?,
         };

@@ -18,6 +18,7 @@ use crate::row::Row;
 use crate::segments;
 use crate::store::Index;
 use crate::work::Work;
+use crate::{intents, place};
 
 /// What an observation was answered with.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -59,6 +60,12 @@ fn observe(work: &mut Work<'_>, observed: Observed) -> Result<Outcome, IndexErro
     if row.here != compared {
         return Ok(Outcome::Changed);
     }
+    if let Some(head) = intents::take(work, &path, found.as_ref())
+        && place::is_placed(work, &path, found.as_ref(), &head)?
+    {
+        return Ok(Outcome::Adopted);
+    }
+    let row = work.row(&path)?;
     let is_same = match (&row.here, &found) {
         (Some(here), Some(found)) => here.version == found.version,
         (None, None) => true,

@@ -13,10 +13,10 @@ use shoal_proto::path::RelPath;
 use shoal_proto::record::{Kind, Record, Version};
 
 use crate::error::IndexError;
-use crate::history;
 use crate::row::Row;
 use crate::store::Index;
 use crate::work::Work;
+use crate::{history, intents};
 
 impl Index {
     /// Notes what was brought onto the disk and is durable there, one outcome for each, in their order; and what it
@@ -31,9 +31,19 @@ impl Index {
     ) -> Result<Vec<PlacedOutcome>, IndexError> {
         self.job(|work| {
             history::add(work, displaced)?;
+            intents::forget(work, &placed)?;
             placed.into_iter().map(|one| place(work, one)).collect()
         })
         .map(|(outcomes, _)| outcomes)
+    }
+
+    /// Notes what shows a head already, though nothing was done to it.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing is noted then.
+    pub fn agreed(&mut self, agreed: Vec<Placed>) -> Result<Vec<PlacedOutcome>, IndexError> {
+        self.job(|work| agreed.into_iter().map(|one| place(work, one)).collect())
+            .map(|(outcomes, _)| outcomes)
     }
 
     /// Ends the conflict at a path, if each version in it that holds data is among `versions`. The caller knows that
@@ -98,6 +108,22 @@ fn place(work: &mut Work<'_>, placed: Placed) -> Result<PlacedOutcome, IndexErro
     };
     row.show(now, base, standing);
     Ok(outcome)
+}
+
+/// Notes that a path shows a head that an earlier process put there, if that means anything to what is known by now.
+pub(crate) fn is_placed(
+    work: &mut Work<'_>,
+    path: &RelPath,
+    found: Option<&Here>,
+    head: &Record,
+) -> Result<bool, IndexError> {
+    let row = work.row(path)?;
+    if base_of(row, head, found).is_none() {
+        return Ok(false);
+    }
+    let (planned, now) = (row.here.clone(), found.cloned());
+    let placed = Placed { path: path.clone(), planned, now, head: Some(head.clone()), is_moved: false };
+    Ok(place(work, placed)? == PlacedOutcome::Agreed)
 }
 
 /// What a disk has agreed with that shows this record, which was a head when the work was planned.

@@ -17,6 +17,7 @@ use shoal_proto::here::{Here, Triple};
 use shoal_proto::id::{Writer, WriterSalt};
 use shoal_proto::path::RelPath;
 use shoal_proto::publication::{Place, Publication, PublicationHash};
+use shoal_proto::record::Record;
 use shoal_proto::roster::{Entries, Entry, Roster};
 use shoal_proto::secret::ShareSecret;
 
@@ -77,7 +78,7 @@ impl Store for Index {
         }
         Ok(match self.merge(verified)? {
             Merged::Done(answer) => Merge::Done(answer.new.into_iter().map(|(hash, _)| hash).collect()),
-            Merged::RolledBack => Merge::RolledBack,
+            Merged::RolledBack => Merge::RolledBack(self.life().last),
         })
     }
 
@@ -132,6 +133,10 @@ impl Port for Index {
         self.triple(path)
     }
 
+    fn intend(&mut self, paths: &[RelPath], heads: Vec<Record>) -> Result<Vec<Option<Triple>>, IndexError> {
+        self.intend(paths, heads)
+    }
+
     fn diverging(&self, after: Option<&RelPath>, at_most: usize) -> Result<Vec<Triple>, IndexError> {
         self.diverging(after, at_most)
     }
@@ -151,6 +156,10 @@ impl Port for Index {
     ) -> Result<(Vec<Outcome>, Vec<Batch>), IndexError> {
         let answer = self.observe(observed, &lists)?;
         Ok((answer.outcomes, answer.batches))
+    }
+
+    fn agreed(&mut self, agreed: Vec<Placed>) -> Result<Vec<PlacedOutcome>, IndexError> {
+        self.agreed(agreed)
     }
 
     fn placed(
@@ -208,8 +217,12 @@ impl Port for Index {
         self.new_writer(salt, agreed)
     }
 
-    fn add_history(&mut self, kept: Vec<Kept>) -> Result<(), IndexError> {
-        self.note_history(&kept)
+    fn add_history(
+        &mut self,
+        kept: Vec<Kept>,
+        lists: Vec<(ContentId, List)>,
+    ) -> Result<Vec<u64>, IndexError> {
+        self.note_history(&kept, &lists)
     }
 
     fn forget_unnamed_lists(&mut self) -> Result<(), IndexError> {

@@ -2,6 +2,7 @@
 
 mod damage;
 mod given;
+mod intending;
 mod losing;
 mod resolving;
 mod serving;

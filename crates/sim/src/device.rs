@@ -351,7 +351,8 @@ fn stages(job: &disk::Job) -> BTreeSet<StageId> {
         | disk::Job::Look(_)
         | disk::Job::Take(_)
         | disk::Job::Compare(_)
-        | disk::Job::History { .. } => BTreeSet::new(),
+        | disk::Job::History { .. }
+        | disk::Job::Name(_) => BTreeSet::new(),
     }
 }
 

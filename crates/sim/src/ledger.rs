@@ -25,6 +25,8 @@ pub struct Owed {
     pub device: usize,
     /// Where.
     pub path: Vec<u8>,
+    /// Where users have put it, and nobody who saw it has replaced it.
+    places: BTreeSet<Vec<u8>>,
     /// The devices on which it was made durable and named: there a power cut takes nothing from it.
     pub durable_on: BTreeSet<usize>,
 }
@@ -38,6 +40,8 @@ pub struct Deletion {
     pub path: Vec<u8>,
     /// What.
     pub content: Digest,
+    /// A user has put something else there since.
+    is_replaced: bool,
 }
 
 /// What users did.
@@ -49,6 +53,8 @@ pub struct Ledger {
     /// How often each content was put at each path.
     puts: BTreeMap<(Vec<u8>, Digest), u32>,
     deletions: Vec<Deletion>,
+    /// What devices showed when their indexes were lost.
+    stale: BTreeSet<(Vec<u8>, Digest)>,
 }
 
 impl Ledger {
@@ -65,27 +71,37 @@ impl Ledger {
             if now.get(path) == Some(content) {
                 continue;
             }
-            if !left.contains(content) {
-                // Its user saw it and replaced or deleted it.
-                self.owed.remove(content);
+            // Its user saw it and replaced or deleted it: here, and, if it stands nowhere else on this disk, altogether.
+            if let Some(owed) = self.owed.get_mut(content) {
+                owed.places.remove(*path);
+                if owed.places.is_empty() || !left.contains(content) {
+                    self.owed.remove(content);
+                }
             }
             if counts && !after.contains_key(*path) {
                 let (path, content) = (path.to_vec(), *content);
-                self.deletions.push(Deletion { device, path, content });
+                self.deletions.push(Deletion { device, path, content, is_replaced: false });
             }
         }
     }
 
     fn put(&mut self, device: usize, path: &[u8], content: Digest) {
         *self.puts.entry((path.to_vec(), content)).or_default() += 1;
+        self.deletions.iter_mut().filter(|deletion| deletion.path == path).for_each(|deletion| {
+            deletion.is_replaced = true;
+        });
         if content == digest(b"") {
             self.known.insert(content);
             return;
         }
         // What somebody has replaced stays replaced, though another one makes the same bytes.
         if self.known.insert(content) {
-            let owed = Owed { device, path: path.to_vec(), durable_on: BTreeSet::new() };
+            let owed =
+                Owed { device, path: path.to_vec(), places: BTreeSet::new(), durable_on: BTreeSet::new() };
             self.owed.insert(content, owed);
+        }
+        if let Some(owed) = self.owed.get_mut(&content) {
+            owed.places.insert(path.to_vec());
         }
     }
 
@@ -111,26 +127,31 @@ impl Ledger {
     pub fn put_back(&mut self, shows: &Tree, elsewhere: &BTreeSet<Digest>, is_edit: bool) {
         self.owed.retain(|content, _| elsewhere.contains(content));
         if is_edit {
-            for (path, content) in files(shows) {
-                *self.puts.entry((path.to_vec(), content)).or_default() += 1;
-            }
+            files(shows).into_iter().for_each(|(path, content)| self.put_again(path, content));
         }
     }
 
-    /// The index of a device is gone, or an earlier one is back: what its user deleted, and some disk still shows, it may
-    /// never have told anybody.
-    pub fn forgot(&mut self, device: usize, shown: &[Tree]) {
-        let shown: Vec<_> = shown.iter().map(files).collect();
-        self.deletions.retain(|deletion| {
-            let is_shown =
-                |files: &BTreeMap<&[u8], Digest>| files.get(&*deletion.path) == Some(&deletion.content);
-            deletion.device != device || !shown.iter().any(is_shown)
-        });
+    /// A device was copied, or its index put back, by its user. `untold`: what the disk shows and the index knows nothing
+    /// of: it is published as an edit, whoever has published it before.
+    pub fn is_untold(&mut self, untold: &Tree) {
+        files(untold).into_iter().for_each(|(path, content)| self.put_again(path, content));
     }
 
-    /// Deletions on a device that did not run, of what its index knew nothing of, are nobody's to know.
-    pub fn forget_unnoted(&mut self, device: usize, is_noted: impl Fn(&[u8]) -> bool) {
-        self.deletions.retain(|deletion| deletion.device != device || is_noted(&deletion.path));
+    /// A user has brought to a path what was there before: conflict copies too, which nobody had put there.
+    fn put_again(&mut self, path: &[u8], content: Digest) {
+        let puts = self.puts.entry((path.to_vec(), content)).or_default();
+        *puts = (*puts).max(1) + 1;
+    }
+
+    /// Deletions of a device's user that nobody can know of: it did not run, or its index is gone before it told anybody.
+    pub fn forget_deletions(&mut self, device: usize, is_known: impl Fn(&[u8]) -> bool) {
+        self.deletions.retain(|deletion| deletion.device != device || is_known(&deletion.path));
+    }
+
+    /// The index of a device is gone that shows this: where a user has put something else, the two are in conflict, and
+    /// either may win (I6 asks for no more).
+    pub fn is_stale(&mut self, shows: &Tree) {
+        self.stale.extend(files(shows).into_iter().map(|(path, content)| (path.to_vec(), content)));
     }
 
     /// A content that came to be without a user: what a power cut left of a user's own file.
@@ -152,8 +173,9 @@ impl Ledger {
     /// Deletions of what was put at its path once only, so that nobody can have meant to bring it back.
     pub fn deletions(&self) -> impl Iterator<Item = &Deletion> {
         self.deletions.iter().filter(|deletion| {
-            deletion.content != digest(b"")
-                && self.puts.get(&(deletion.path.clone(), deletion.content)) == Some(&1)
+            let put = (deletion.path.clone(), deletion.content);
+            let is_in_conflict = deletion.is_replaced && self.stale.contains(&put);
+            deletion.content != digest(b"") && self.puts.get(&put) == Some(&1) && !is_in_conflict
         })
     }
 }
@@ -195,6 +217,12 @@ mod tests {
         assert_eq!(owed(&ledger), [digest(b"2"), digest(b"3")].into(), "a rename loses nothing");
         ledger.acted(1, &tree(&[]), &tree(&[("z", "1")]), true);
         assert!(!owed(&ledger).contains(&digest(b"1")), "it stays replaced");
+        let both = tree(&[("c", "2"), ("d", "2")]);
+        ledger.acted(0, &tree(&[("c", "2")]), &both, true);
+        ledger.acted(1, &both, &tree(&[("c", "2")]), true);
+        assert!(owed(&ledger).contains(&digest(b"2")), "one place is left");
+        ledger.acted(2, &both, &tree(&[("d", "2")]), true);
+        assert!(!owed(&ledger).contains(&digest(b"2")), "two users have each replaced it in one place");
     }
 
     #[test]
@@ -204,11 +232,19 @@ mod tests {
         ledger.acted(1, &tree(&[("a", "1")]), &tree(&[]), true);
         assert_eq!(ledger.deletions().count(), 1);
         let mut forgetful = ledger.clone();
-        forgetful.forgot(0, &[tree(&[("a", "1")])]);
-        forgetful.forgot(1, &[tree(&[("b", "1")])]);
-        assert_eq!(forgetful.deletions().count(), 1, "another's, and one that nobody can have missed");
-        forgetful.forgot(1, &[tree(&[]), tree(&[("a", "1")])]);
+        forgetful.forget_deletions(0, |_| false);
+        forgetful.forget_deletions(1, |path| path == b"a");
+        assert_eq!(forgetful.deletions().count(), 1, "another's, and one that somebody knows of");
+        forgetful.forget_deletions(1, |path| path == b"b");
         assert_eq!(forgetful.deletions().count(), 0);
+        let mut stale = ledger.clone();
+        stale.is_stale(&tree(&[("a", "1")]));
+        assert_eq!(stale.deletions().count(), 1, "nobody has put anything else there");
+        stale.acted(1, &tree(&[]), &tree(&[("a", "2")]), true);
+        assert_eq!(stale.deletions().count(), 0);
+        let mut copied = ledger.clone();
+        copied.is_untold(&tree(&[("a", "1")]));
+        assert_eq!(copied.deletions().count(), 0, "the copy can say it again");
         ledger.acted(2, &tree(&[]), &tree(&[("a", "1")]), true);
         assert_eq!(ledger.deletions().count(), 0);
     }

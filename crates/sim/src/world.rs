@@ -14,8 +14,10 @@ use std::collections::BTreeSet;
 
 use shoal_engine::io::{Action, Conn, Hint, Input, JobId, Opened};
 use shoal_engine::time::Time;
+use shoal_proto::here::Here;
 use shoal_proto::id::ShareId;
 use shoal_proto::path::RelPath;
+use shoal_proto::record::Kind;
 use shoal_proto::roster::Role;
 use shoal_proto::secret::ShareSecret;
 
@@ -79,6 +81,8 @@ pub struct World {
     pub forsaken: BTreeSet<RelPath>,
     /// How many indexes were lost.
     pub lost_indexes: u32,
+    /// How often a disk was put back.
+    pub puts_back: u32,
     make: Make,
 }
 
@@ -186,6 +190,7 @@ impl World {
             is_healed: false,
             forsaken,
             lost_indexes: 0,
+            puts_back: 0,
             make,
         };
         for device in 0..world.devices.len() {
@@ -435,11 +440,18 @@ impl World {
         if one.running.is_none() && one.life > 0 {
             // A process that ended between putting a file in place and noting it knows nothing of what is deleted then.
             let is_noted = |path: &[u8]| {
-                let path = RelPath::parse(path).ok();
-                let row = path.and_then(|path| one.index.triple(&path).ok().flatten());
-                row.is_some_and(|row| row.here.is_some())
+                let Some(seen) = before.get(path) else { return true };
+                let row = RelPath::parse(path).ok().and_then(|path| one.index.triple(&path).ok().flatten());
+                let size = u64::try_from(seen.bytes.len()).unwrap_or(u64::MAX);
+                let is_it = |here: Here| {
+                    let version = here.version;
+                    matches!(version.kind, Kind::File { size: known, .. } if known == size)
+                        && (version.mtime.seconds, version.mtime.nanos())
+                            == (seen.mtime.secs, seen.mtime.nanos)
+                };
+                row.and_then(|row| row.here).is_some_and(is_it)
             };
-            self.ledger.forget_unnoted(device, is_noted);
+            self.ledger.forget_deletions(device, is_noted);
         }
         let changed = after.iter().filter(|(path, seen)| before.get(*path) != Some(seen));
         let inodes: Vec<u64> = changed.filter_map(|(path, _)| one.inode(path)).collect();

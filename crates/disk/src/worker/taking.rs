@@ -123,16 +123,28 @@ impl<F: Fs> Taking<'_, F> {
                 return kept.mtime == mtime;
             }
             left -= kept.size;
-            let opened = history
-                .open(kept.number)
-                .ok()
-                .and_then(|file| Opened::<F>::of_history(file, path.clone()).ok());
-            let read = opened.and_then(|opened| read(&opened).ok().flatten());
+            let read = read_history(&history, kept.number);
             read.is_some_and(|read| read.listed.content == now.content)
         });
         self.kept = Some(kept);
         Ok(was_here)
     }
+}
+
+/// The content of a version in history, and its segments, if there are several; `None`: it is no file that can be read.
+pub(super) fn name_of_history<F: Fs>(
+    folder: &Arc<Shared<F>>,
+    number: u64,
+) -> Option<(ContentId, Option<List>)> {
+    let Read { listed, segments } = read_history(&History::new(Arc::clone(folder)), number)?;
+    let content = listed.content;
+    Some((content, list(listed, segments).ok()?))
+}
+
+fn read_history<F: Fs>(history: &History<F>, number: u64) -> Option<Read> {
+    let file = history.open(number).ok()?;
+    let opened = Opened::<F>::of_history(file, TreePath::of_number("version", number)).ok()?;
+    read(&opened).ok().flatten()
 }
 
 fn cannot_read(error: &ContentError) -> Unknown {

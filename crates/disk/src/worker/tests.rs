@@ -437,7 +437,11 @@ fn the_history_comes_in_pages_and_can_be_read() {
         let place = BytesAt::History { number: kept.number, offset: 8 };
         let answer = share.worker.perform(Job::Read(vec![Wanted { places: vec![place], length: 1 }]));
         assert_eq!(answer, Answer::Read(vec![Some(number.to_string().into_bytes())]));
+        let bytes = format!("version {number}");
+        let named = share.worker.perform(Job::Name(kept.number));
+        assert_eq!(named, Answer::Named(Some((content(bytes.as_bytes()), None))));
     }
+    assert_eq!(share.worker.perform(Job::Name(999)), Answer::Named(None), "nothing is there");
 }
 
 /// The same over this machine's files, in short.

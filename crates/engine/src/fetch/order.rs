@@ -28,6 +28,17 @@ impl Fetch {
         }
     }
 
+    /// What is being asked of others is looked for on this disk.
+    pub(super) fn look_again(&mut self, stage: StageId) {
+        let Some(work) = self.works.get_mut(&stage) else { return };
+        if matches!(work.state, State::Small | State::Page(_)) || work.is_parked {
+            work.is_here = None;
+            work.is_parked = false;
+            self.put_away(stage);
+            self.enqueue(stage);
+        }
+    }
+
     pub(super) fn wants_more(&mut self, stage: StageId, goal: Goal) {
         self.note_records(stage, &goal.records);
         if let Some(work) = self.works.get_mut(&stage) {

@@ -120,7 +120,10 @@ impl Share {
         let batch: Vec<Planned> = ready.waiting.drain(..count).collect();
         ready.is_committing = true;
         let paths = batch.iter().map(|planned| planned.target().clone()).collect();
-        self.index(Waiting::Recheck(batch), index::Job::Triples(paths));
+        let shown = batch.iter().filter(|planned| planned.purpose == Purpose::Shown);
+        let heads = shown.filter_map(|planned| planned.head.clone());
+        let heads = heads.filter(|head| !head.version.kind.is_gone()).collect();
+        self.index(Waiting::Recheck(batch), index::Job::Intend { paths, heads });
     }
 
     pub(super) fn rechecked(&mut self, batch: Vec<Planned>, rows: Vec<Option<Triple>>) {
@@ -182,7 +185,7 @@ impl Share {
             Committed::Done { .. } => {}
             Committed::ChangedHere { kept } => {
                 if let Some(kept) = kept {
-                    self.index(Waiting::Nothing, index::Job::AddHistory(vec![kept]));
+                    self.index(Waiting::Nothing, index::Job::AddHistory(vec![kept], Vec::new()));
                 }
                 self.scanner.look(planned.target().clone(), at, false);
                 self.scanner.look(path, at, false);
@@ -199,7 +202,13 @@ impl Share {
                 self.blocked(planned.target().clone(), Cause::Waiting);
             }
             Committed::Barred(why) => {
+                // What bars it may stand, or be lacking, anywhere on the way there.
                 self.scanner.look(planned.target().clone(), at, false);
+                let mut folder = planned.target().parent();
+                while let Some(path) = folder {
+                    folder = path.parent();
+                    self.scanner.look(path, at, false);
+                }
                 self.blocked(planned.target().clone(), Cause::NoWay(why));
             }
             Committed::NoName(why) => self.blocked(planned.target().clone(), Cause::Blocked(why)),

@@ -188,7 +188,7 @@ impl Share {
             if removes { self.plan_removal(&row, rights) } else { self.plan(row, rights, &mut agreed) }
         }
         if !agreed.is_empty() {
-            self.index(Waiting::Agreed, index::Job::Placed(agreed, Vec::new()));
+            self.index(Waiting::Agreed, index::Job::Agreed(agreed));
         }
         let Some(pass) = &mut self.planner.pass else { return };
         if !pass.placing.is_empty() {
@@ -497,9 +497,9 @@ impl Share {
     /// Something has changed at a path: what could not be done there, above it or below it may be possible now.
     pub(super) fn has_moved(&mut self, path: &RelPath) {
         let is_touched = |other: &RelPath| other == path || other.is_below(path) || path.is_below(other);
-        if !self.planner.deferred.is_empty() {
-            self.planner.deferred.retain(|other, _| !is_touched(other));
-        }
+        let before = self.planner.deferred.len();
+        self.planner.deferred.retain(|other, _| !is_touched(other));
+        self.planner.is_dirty |= self.planner.deferred.len() < before;
     }
 }
 

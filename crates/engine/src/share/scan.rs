@@ -453,10 +453,14 @@ impl Share {
 
     pub(super) fn observed(&mut self, observed: Vec<Observed>, outcomes: &[Outcome], batches: &[Batch]) {
         self.scanner.taking = self.scanner.taking.saturating_sub(1);
-        for (Observed { path, .. }, outcome) in observed.into_iter().zip(outcomes) {
+        for (Observed { path, found, .. }, outcome) in observed.into_iter().zip(outcomes) {
+            if let (false, Some(found)) = (matches!(outcome, Outcome::Changed), found) {
+                self.fetch.appeared(&found.version.kind.content());
+            }
             match outcome {
                 Outcome::Changed => self.scanner.look(path, self.now.time, false),
-                Outcome::Unchanged => {}
+                // It is not quite as it was, or it would not have been taken: another folder of the same name.
+                Outcome::Unchanged => self.has_moved(&path),
                 Outcome::Published
                 | Outcome::Adopted
                 | Outcome::AdoptedDeletion

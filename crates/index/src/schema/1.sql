@@ -92,6 +92,12 @@ CREATE TABLE list_pages (
 ) STRICT;
 CREATE UNIQUE INDEX pages_of_a_list ON list_pages (list, page);
 
+-- What the disk was last asked to bring into the folder; empty once that is noted. What a process that ended had put in
+-- place is told from its user's edits by it.
+CREATE TABLE intents (
+    record BLOB NOT NULL                       -- as proto encodes it
+) STRICT;
+
 -- What the history on this disk holds.
 CREATE TABLE history (
     number  INTEGER PRIMARY KEY,               -- the name of the file in the history's folder

@@ -20,7 +20,9 @@ pub fn check(world: &World) -> Result<(), Broken> {
     for device in world.devices.iter().filter(|device| device.is_honest() && !device.is_retired) {
         let tree = tree(&device.disk);
         let shown = files(&tree);
-        for deletion in world.ledger.deletions() {
+        // Where an edit won whose bytes are nowhere, what it replaced stays.
+        let is_forsaken = |path: &[u8]| world.forsaken.iter().any(|lost| lost.as_bytes() == path);
+        for deletion in world.ledger.deletions().filter(|deletion| !is_forsaken(&deletion.path)) {
             if shown.get(&*deletion.path) == Some(&deletion.content) {
                 let what = format!(
                     "{}, which the user of {} deleted, is back at {}",

@@ -1,9 +1,17 @@
 //! I3: every version that a user finished writing is current somewhere, or was replaced by who saw it, or stands in a
 //! conflict copy or in a history.
 //!
-//! Promise: bytes are looked for, wherever they are; where nothing has them they are lost.
+//! Promise: bytes are looked for, wherever they are; where nothing has them they are lost. A history is no place for what
+//! nobody has replaced having seen it: a user would have to know that it is missing. Only where a folder was put back to
+//! what it had been, by a user who replaced more than anybody can tell, may it stand there alone.
+
+use std::collections::BTreeSet;
+
+use shoal_proto::roster::Role;
 
 use crate::check::{Broken, contents};
+use crate::ledger::{Digest, Owed, files};
+use crate::users::tree;
 use crate::world::World;
 
 /// Checks all that is owed.
@@ -11,13 +19,19 @@ use crate::world::World;
 /// # Errors
 /// The first version that is nowhere.
 pub fn check(world: &World) -> Result<(), Broken> {
-    let held = contents(world);
-    match world.ledger.owed().find(|(content, _)| !held.contains(*content)) {
+    let (held, shown) = (contents(world), shown(world));
+    let is_owed_to_folders =
+        |owed: &Owed| world.puts_back == 0 && world.devices[owed.device].role != Role::Reader;
+    let is_missing = |content: &Digest, owed: &Owed| {
+        !held.contains(content) || is_owed_to_folders(owed) && !shown.contains(content)
+    };
+    match world.ledger.owed().find(|(content, owed)| is_missing(content, owed)) {
         None => Ok(()),
         Some((content, owed)) => {
+            let whereabouts = if held.contains(content) { "in no folder" } else { "nowhere" };
             let hash = blake3::Hash::from_bytes(*content).to_hex();
             let what = format!(
-                "what the user of {} wrote to {} ({}) is nowhere",
+                "what the user of {} wrote to {} ({}) is {whereabouts}",
                 world.devices[owed.device].name,
                 String::from_utf8_lossy(&owed.path),
                 &hash[..8]
@@ -25,6 +39,12 @@ pub fn check(world: &World) -> Result<(), Broken> {
             Err(Broken::new("I3", what))
         }
     }
+}
+
+/// The contents of all files that users see, on all honest disks.
+fn shown(world: &World) -> BTreeSet<Digest> {
+    let trees = world.devices.iter().filter(|device| device.is_honest()).map(|device| tree(&device.disk));
+    trees.flat_map(|tree| files(&tree).into_values().collect::<Vec<_>>()).collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 use core::time::Duration;
 
 use shoal_engine::disk;
-use shoal_engine::io::{Command, Input};
+use shoal_engine::io::Command;
+use shoal_proto::path::RelPath;
 use shoal_proto::publication::{Place, Publication};
 use shoal_proto::roster::{Entry, Kept, Role, Statement};
 
@@ -56,11 +57,7 @@ impl World {
 
     /// All who run look through their folders, so that nobody's watcher can have missed anything.
     pub fn all_rescan(&mut self) -> &mut Self {
-        let share = self.share();
-        for device in 0..self.devices.len() {
-            self.must(|world| world.hear(device, Input::Command(share, Command::Rescan)));
-        }
-        self
+        self.must(Self::rescan_all)
     }
 
     /// Time passes until this is so, to the event.
@@ -93,10 +90,14 @@ impl World {
         })
     }
 
-    /// The connections between two devices hand over nothing for this time.
-    pub fn hold_back(&mut self, one: &str, other: &str, time: Duration) -> &mut Self {
-        let fault = Fault::Stall(self.named(one), self.named(other), time);
-        self.must(|world| world.fault(&fault))
+    /// Time passes until a device knows of several versions of a path.
+    pub fn until_conflict(&mut self, name: &str, path: &str) -> &mut Self {
+        let device = self.named(name);
+        let path = RelPath::parse(path.as_bytes()).ok();
+        self.until("versions contradict each other", |world| {
+            let row = path.as_ref().and_then(|path| world.devices[device].index.triple(path).ok().flatten());
+            row.is_some_and(|row| row.heads.iter().len() > 1)
+        })
     }
 
     /// A device removes another one from the share, with what that one had published so far as the first knows; neither

@@ -183,7 +183,7 @@ fn i2_f15_a_source_that_stalls_is_passed_over() {
     w.linger().part(&[&["ana", "ben", "cleo"]]);
     let is_ask = |line: &String| line.contains("cleo → ") && line.contains(": Want");
     w.until("cleo asks for it", |world| world.trace.lines().iter().any(is_ask));
-    w.hold_back("ana", "cleo", Duration::from_secs(40)).pass(Duration::from_secs(150));
+    w.hold_up("ana", "cleo", Duration::from_secs(40)).pass(Duration::from_secs(150));
     assert_eq!(w.on("cleo").reads("p").map(|bytes| bytes.len()), Some(400_000));
     w.heal().settle().assert_all();
 }

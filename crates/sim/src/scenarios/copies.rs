@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use shoal_engine::status::Cause;
 
+use crate::faults::During;
 use crate::world::World;
 
 /// A world of these devices with right clocks, in which all have met.
@@ -49,6 +50,32 @@ fn i5_f5b_two_losers_of_one_minute_have_two_copies() {
     w.on("ben").write_at("p", "b2", 60_040);
     w.linger().heal().settle();
     w.assert_all_read("p", "a2").assert_copies("p", &["b1", "b2"]).assert_all();
+}
+
+/// What lost stands in the history alone, and who filed it ended before the index heard of it: it is named after the start.
+#[test]
+fn i5_what_lost_and_was_filed_by_a_process_that_ended_then_becomes_a_copy() {
+    for calls in [6, 9, 12, 15, 18, 40] {
+        let mut w = met(6, ["ana", "ben"]);
+        w.part(&[]);
+        w.on("ana").write_at("p", "from ana", 1000);
+        w.on("ben").write_at("p", "from ben", 2000);
+        w.linger().on("ana").crash_during(During::Commit, calls);
+        w.connect("ana", "ben").until("the process ends", |world| world.devices[0].running.is_none());
+        w.on("ana").restart();
+        w.heal().settle().assert_all_read("p", "from ben").assert_copies("p", &["from ana"]).assert_all();
+    }
+}
+
+/// What lost stands in the history alone, and the index that knew it by name is lost.
+#[test]
+fn i5_what_lost_becomes_a_copy_though_the_index_of_who_had_it_is_lost() {
+    let mut w = met(7, ["ana", "ben"]);
+    w.part(&[]);
+    w.on("ana").write_at("p", "from ana", 1000);
+    w.on("ben").write_at("p", "from ben", 2000);
+    w.linger().heal().until_reads("ana", "p", "from ben").on("ana").lose_index();
+    w.settle().assert_all_read("p", "from ben").assert_copies("p", &["from ana"]).assert_all();
 }
 
 /// F5 c: a copy that somebody deleted does not return because somebody else had made it too.

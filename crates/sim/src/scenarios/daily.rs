@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use shoal_disk::Kind;
 
+use crate::users::Step;
 use crate::world::World;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -138,6 +139,24 @@ fn folder_link_folder(seed: u64) {
 #[test]
 fn a_folder_becomes_a_link_and_a_folder_again() {
     folder_link_folder(408);
+}
+
+/// What bars a file may go without that anything differs from what was known: it is tried again all the same.
+#[test]
+fn i2_a_file_comes_into_a_folder_that_was_away_for_a_moment() {
+    for returns in [false, true] {
+        let mut w = world(126);
+        w.on("ana").write("d/e/z", "1").write("x", "2").write("y", "3");
+        w.settle();
+        w.on("ben").unwatched(&Step::RemoveAll("d".to_owned()));
+        w.on("ana").write("d/new", "4");
+        w.until("it is barred", |world| world.trace.lines().iter().any(|line| line.contains("Barred(")));
+        if returns {
+            w.on("ben").unwatched(&Step::MakeFolder("d".to_owned()));
+        }
+        w.pass(Duration::from_secs(20)).on("ben").assert_reads("d/new", "4");
+        w.settle().assert_all_read("d/new", "4").assert_all_lack("d/e/z").assert_all();
+    }
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Stories of devices that lose their index, are put back to an earlier day, or are copied.
 
+use core::time::Duration;
+
 use crate::faults::Part;
+use crate::users::{Bytes, Step};
 use crate::world::World;
 
 /// A world of these devices with right clocks, in which all have met.
@@ -95,6 +98,22 @@ fn i3_f4_a_copied_device_loses_nothing() {
             .assert_all_read("new", "by ben")
             .assert_all_read("q", "by cleo");
         w.assert_copies("p", &[]).assert_all();
+    }
+}
+
+/// F4: who turns out to have a copy of itself asks how far both went together, also of a peer that it met before it had
+/// ever published: what it says again would bring back what others delete meanwhile.
+#[test]
+fn i6_f4_a_copied_device_says_nothing_again_that_both_of_it_have_said() {
+    for seed in 40..44 {
+        let mut w = met(seed, ["ana", "ben", "cleo"]);
+        let bytes = Bytes { number: 1, size: 40, edit: 0 };
+        w.on("ana").write("gone", "v1");
+        w.settle().cut("ana", "cleo").hold_up("ben", "cleo", Duration::from_secs(30));
+        w.on("cleo").remove("gone");
+        w.on("ana").unwatched(&Step::Write("p".to_owned(), bytes)).copy_device();
+        w.pass(Duration::from_secs(20)).on("ana").stop_copy();
+        w.heal().settle().assert_all_lack("gone").assert_all_show(["p"]).assert_all();
     }
 }
 

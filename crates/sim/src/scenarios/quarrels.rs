@@ -89,6 +89,27 @@ fn i3_an_edit_of_what_won_ends_the_conflict_and_keeps_what_lost() {
 }
 
 #[test]
+fn i1_an_edit_that_ends_a_conflict_whose_copies_were_on_their_way_leaves_none_of_them_out() {
+    for step in 1..=12 {
+        let mut w = World::seeded(640 + step).peers(["ana", "ben"]).share("notes");
+        w.right_clocks().settle();
+        w.on("ana").write("plan.txt", "v1");
+        w.settle().cut("ana", "ben");
+        w.on("ana").write_bytes("plan.txt", 1, 300_000);
+        w.look();
+        w.on("ben").write("plan.txt", "from ben");
+        w.look()
+            .connect("ana", "ben")
+            .until_conflict("ben", "plan.txt")
+            .pass(Duration::from_millis(5 * step));
+        w.hold_up("ana", "ben", Duration::from_secs(2));
+        w.on("ben").write("plan.txt", "more from ben");
+        w.settle().assert_all();
+        assert_eq!(w.on("ana").copy_paths("plan.txt").len(), 1, "after {step}");
+    }
+}
+
+#[test]
 fn i7_an_edit_survives_the_deletions_of_two_others() {
     let mut w = world(605);
     part(&mut w);

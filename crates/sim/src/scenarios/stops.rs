@@ -53,7 +53,6 @@ fn i17_a_process_that_ends_while_it_changes_the_tree_still_later_damages_nothing
 
 /// Ben dies when a version stands at its path and his index does not know it yet; before he looks, a newer one is known.
 #[test]
-#[ignore = "what a commit placed before a crash is taken for an edit once a newer version is known"]
 fn i4_a_version_that_was_put_in_place_and_not_noted_is_no_edit() {
     stops_in(During::Commit, 5701, 1);
 }

@@ -10,11 +10,17 @@ use core::time::Duration;
 use shoal_disk::Space;
 use shoal_disk::mem::Trouble;
 use shoal_engine::time::Time;
+use shoal_proto::heads::Heads;
+use shoal_proto::path::RelPath;
+use shoal_proto::record::Record;
 
+use super::rest::content;
 use super::{Event, NAMES, World};
 use crate::act::Deed;
 use crate::check::{self, Broken};
+use crate::device::Device;
 use crate::faults::{Fault, Part};
+use crate::users::Tree;
 
 /// What a disk has that is not full, in bytes.
 const ROOM: Space = Space { free: 1 << 40, total: 1 << 40 };
@@ -147,7 +153,7 @@ impl World {
             let own = shows
                 .keys()
                 .filter(|path| one.inode(path).is_some_and(|inode| one.user_inodes.contains(&inode)));
-            let own = own.filter_map(|path| shoal_proto::path::RelPath::parse(path).ok());
+            let own = own.filter_map(|path| RelPath::parse(path).ok());
             self.forsaken.extend(own);
         }
     }
@@ -198,6 +204,7 @@ impl World {
         if part != Part::Index {
             disk.crash();
             one.disk = disk;
+            self.puts_back += 1;
             let shows = crate::users::tree(&one.disk);
             // What only this disk had may have been told of: nobody will ever have it.
             let before: Vec<Vec<u8>> = self.ledger.owed().map(|(_, owed)| owed.path.clone()).collect();
@@ -207,13 +214,24 @@ impl World {
             let gone: Vec<_> = gone.filter_map(|path| shoal_proto::path::RelPath::parse(path).ok()).collect();
             self.forsaken.extend(gone);
         }
+        if part == Part::Index {
+            self.ledger.is_untold(&untold(&self.devices[device]));
+        }
         self.forget_untold(device);
         self.fault(&Fault::Start(device))
     }
 
+    /// The index of a device is gone, or an earlier one is back: of what its user deleted, the others know what they know.
     fn forget_untold(&mut self, device: usize) {
-        let shown: Vec<_> = self.devices.iter().map(|one| crate::users::tree(&one.disk)).collect();
-        self.ledger.forgot(device, &shown);
+        let others = self.devices.iter().enumerate();
+        let others = others.filter(|(at, one)| *at != device && one.is_honest() && !one.is_retired);
+        let others: Vec<_> = others.map(|(_, one)| one).collect();
+        let is_gone = |record: &Record| record.version.kind.is_gone();
+        let is_told = |path: &[u8]| {
+            others.iter().any(|other| heads(other, path).is_some_and(|heads| heads.iter().any(is_gone)))
+        };
+        self.ledger.forget_deletions(device, is_told);
+        self.ledger.is_stale(&crate::users::tree(&self.devices[device].disk));
     }
 
     fn copy(&mut self, device: usize) -> Result<(), Broken> {
@@ -223,6 +241,7 @@ impl World {
             return Ok(());
         }
         let copy = one.copied(device).map_err(Broken::of_world)?;
+        self.ledger.is_untold(&untold(one));
         let number = self.devices.len();
         self.trace
             .say(self.queue.now(), || format!("{} is a copy of {}", NAMES[number % 16], NAMES[device % 16]));
@@ -242,4 +261,21 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// What a device's disk shows and its index knows nothing of.
+fn untold(device: &Device) -> Tree {
+    let mut tree = crate::users::tree(&device.disk);
+    tree.retain(|path, seen| {
+        let content = content(&seen.bytes);
+        let is_it = |record: &Record| record.version.kind.content() == content;
+        !heads(device, path).is_some_and(|heads| heads.iter().any(is_it))
+    });
+    tree
+}
+
+/// The versions of a path that a device knows of.
+fn heads(device: &Device, path: &[u8]) -> Option<Heads> {
+    let row = device.index.triple(&RelPath::parse(path).ok()?).ok().flatten()?;
+    Some(row.heads)
 }

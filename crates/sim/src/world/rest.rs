@@ -6,7 +6,7 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
-use shoal_engine::io::Input;
+use shoal_engine::io::{Command, Input};
 use shoal_engine::status::{Cause, Halt, PeerStatus, Phase, Status};
 use shoal_proto::cut;
 use shoal_proto::hash::{ContentId, SegmentId};
@@ -77,6 +77,16 @@ impl World {
         Err(Broken::new("I2", format!("not at rest after {hours} hours: {}", self.unrest())))
     }
 
+    /// All who run look through their folders, so that nobody's watcher can have missed anything.
+    ///
+    /// # Errors
+    /// When a promise is broken.
+    pub fn rescan_all(&mut self) -> Result<(), Broken> {
+        let share = self.share();
+        (0..self.devices.len())
+            .try_for_each(|device| self.hear(device, Input::Command(share, Command::Rescan)))
+    }
+
     /// A version that its own author replaced before anybody had it is nowhere: it may be asked for until the end of days.
     /// That it was not Shoal that lost it, the ledger knows.
     fn forsake_what_is_nowhere(&mut self) {
@@ -133,6 +143,7 @@ impl World {
     }
 
     fn is_in_sync(&self, at: usize, status: &Status) -> bool {
+        let device = &self.devices[at];
         let is_alone = self.devices.iter().filter(|device| !device.is_retired).count() == 1;
         let is_excused = |path: &RelPath, cause: &Cause| match cause {
             Cause::LocalDifference | Cause::NotEmpty => self.devices[at].role == Role::Reader,
@@ -145,7 +156,13 @@ impl World {
             _ => false,
         };
         let is_hostile = |id| self.devices.iter().any(|device| device.id() == id && !device.is_honest());
-        let lacks_forsaken = |peer: &PeerStatus| matches!(peer, PeerStatus::Lacking(lacking) if *lacking <= self.forsaken.len());
+        // Versions that lose against one that nobody has are not fetched before it.
+        let heads = |path: &RelPath| {
+            device.index.triple(path).ok().flatten().map_or(1, |row| row.heads.iter().len().max(1))
+        };
+        let excused: usize = self.forsaken.iter().map(heads).sum();
+        let lacks_forsaken =
+            |peer: &PeerStatus| matches!(peer, PeerStatus::Lacking(lacking) if *lacking <= excused);
         let mut peers =
             status.peers.iter().filter(|(id, _)| !is_hostile(**id) && !self.is_reader_with_own(**id));
         status.phase == Phase::Live
@@ -219,7 +236,7 @@ fn is_overlaid(status: &Status, path: &RelPath) -> bool {
 }
 
 /// The name of content.
-fn content(bytes: &[u8]) -> ContentId {
+pub(super) fn content(bytes: &[u8]) -> ContentId {
     let mut list = ListHasher::new();
     for range in cut::segments(bytes) {
         let bytes = bytes.get(range).unwrap_or_default();

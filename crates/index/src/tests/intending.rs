@@ -1,0 +1,72 @@
+//! What the disk was asked for, and what is found of it when the process that asked is gone.
+
+use super::*;
+
+/// Ben knows of ana's first version at "a", has asked his disk for it, and starts anew once he knows of her second.
+fn ben_started_anew() -> Index {
+    let (mut ana, mut ben) = (index(1), index(2));
+    tell(&mut ben, &see(&mut ana, "a", Some(file(1, 10))).1);
+    let first = ben.triple(&path("a")).unwrap().unwrap().heads.winner().cloned().unwrap();
+    let known = ben.intend(&[path("a"), path("b")], vec![first]).unwrap();
+    assert_eq!(known, [ben.triple(&path("a")).unwrap(), None]);
+    let second = see(&mut ana, "a", Some(file(2, 20))).1;
+    tell(&mut ben, &second);
+    let ben = ben.fork().unwrap();
+    check(&ben);
+    ben
+}
+
+fn heads(index: &Index) -> usize {
+    index.triple(&path("a")).unwrap().unwrap().heads.iter().len()
+}
+
+/// I4, I6: a version that came to stand there before the process ended is no edit of its user's.
+#[test]
+fn i4_what_was_intended_and_is_found_is_taken_for_placed() {
+    let mut ben = ben_started_anew();
+    let (outcome, batches) = see(&mut ben, "a", Some(file(1, 10)));
+    assert_eq!((outcome, batches.len(), heads(&ben)), (Outcome::Adopted, 0, 1));
+    assert!(ben.triple(&path("a")).unwrap().unwrap().is_diverging(), "the second is still to come");
+    assert_eq!(show(&mut ben, "a"), PlacedOutcome::Agreed);
+    check(&ben);
+}
+
+#[test]
+fn what_its_user_wrote_over_it_is_an_edit() {
+    let mut ben = ben_started_anew();
+    let (outcome, batches) = see(&mut ben, "a", Some(file(3, 10)));
+    assert_eq!((outcome, batches.len(), heads(&ben)), (Outcome::Published, 1, 2));
+    let mut ben = ben_started_anew();
+    let mut touched = file(1, 10);
+    touched.version.mtime = Timestamp::new(10, 6).unwrap();
+    assert_eq!((see(&mut ben, "a", Some(touched)).0, heads(&ben)), (Outcome::Published, 2));
+    let mut ben = ben_started_anew();
+    let mut opened = file(1, 10);
+    opened.version.mode = Mode::from_bits(0o666);
+    assert_eq!((see(&mut ben, "a", Some(opened)).0, heads(&ben)), (Outcome::Published, 2));
+}
+
+#[test]
+fn a_time_that_the_disk_has_rounded_is_the_intended_one() {
+    let mut ben = ben_started_anew();
+    let mut rounded = file(1, 10);
+    rounded.version.mtime = Timestamp::new(8, 0).unwrap();
+    assert_eq!((see(&mut ben, "a", Some(rounded)).0, heads(&ben)), (Outcome::Adopted, 1));
+}
+
+#[test]
+fn an_intent_is_used_once() {
+    let mut ben = ben_started_anew();
+    assert_eq!(see(&mut ben, "a", None).0, Outcome::Unchanged);
+    assert_eq!(see(&mut ben, "a", Some(file(1, 10))).0, Outcome::Published, "its user brought it back");
+}
+
+#[test]
+fn what_is_noted_as_placed_is_intended_no_more() {
+    let mut ben = ben_started_anew();
+    let row = ben.triple(&path("a")).unwrap().unwrap();
+    ben.intend(&[path("a")], row.heads.iter().cloned().collect()).unwrap();
+    assert_eq!(show(&mut ben, "a"), PlacedOutcome::Agreed);
+    let ben = ben.fork().unwrap();
+    assert_eq!(ben.memory.intents, intents::Intents::new());
+}
