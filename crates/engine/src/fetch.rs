@@ -200,7 +200,7 @@ impl Fetch {
     /// Wants a content. One that is wanted already gets the same staged file, and the wish is counted; who wants it for
     /// two paths must want it anew for the second once the first has [`taken`](Self::taken) the staged file.
     /// `None`: there is no room, or the content has no bytes.
-    pub fn want(&mut self, goal: Goal) -> Option<StageId> {
+    pub fn want(&mut self, mut goal: Goal) -> Option<StageId> {
         if let Some(stage) = self.by_content.get(&goal.content).copied() {
             self.wants_more(stage, goal);
             return Some(stage);
@@ -214,6 +214,7 @@ impl Fetch {
         let rank = u64::from(goal.rank) << 32 | stage.0 & u64::from(u32::MAX);
         self.by_content.insert(goal.content, stage);
         self.note_records(stage, &goal.records);
+        let places = goal.places.take();
         self.works.insert(
             stage,
             Work {
@@ -232,7 +233,10 @@ impl Fetch {
                 useful_deltas: 0,
             },
         );
-        self.enqueue(stage);
+        match places {
+            Some(places) => self.places_known(stage, places),
+            None => self.enqueue(stage),
+        }
         Some(stage)
     }
 

@@ -53,6 +53,17 @@ pub enum Outcome {
     Changed,
 }
 
+/// What the disk will be asked for at a path.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Intent {
+    /// To show this head.
+    Head(Record),
+    /// To have a folder there for what lies below it, which nobody publishes.
+    ImpliedFolder,
+    /// To have nothing there, or a conflict copy: what is found needs no explanation.
+    Other,
+}
+
 /// The disk durably shows something else at a path: a head, or a folder for what lies below, or nothing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Placed {
@@ -209,12 +220,12 @@ pub trait Index: Store {
     /// When the database cannot be read.
     fn triple(&self, path: &RelPath) -> Result<Option<Triple>, Self::Error>;
 
-    /// Notes, until the next placement or the next of these, that the disk will be asked to show these heads; what is
-    /// known of these paths. An observation that finds one of them takes it for that, also in a later process.
+    /// Notes, until the next placement or the next of these, what the disk will be asked for; what is known of these
+    /// paths. An observation that finds it takes it for that, also in a later process.
     ///
     /// # Errors
     /// When the database refuses; nothing is noted then.
-    fn intend(&mut self, paths: &[RelPath], heads: Vec<Record>) -> Result<Vec<Option<Triple>>, Self::Error>;
+    fn intend(&mut self, intents: Vec<(RelPath, Intent)>) -> Result<Vec<Option<Triple>>, Self::Error>;
 
     /// The paths that ask for something, in path order: at most so many, those after `after`.
     ///
@@ -365,13 +376,8 @@ pub enum Job {
     },
     /// What is known of these paths.
     Triples(Vec<RelPath>),
-    /// Note that the disk will be asked to show these heads, and say what is known of these paths.
-    Intend {
-        /// Where the disk will be asked to change something.
-        paths: Vec<RelPath>,
-        /// What is to stand there.
-        heads: Vec<Record>,
-    },
+    /// Note what the disk will be asked for, and say what is known of these paths.
+    Intend(Vec<(RelPath, Intent)>),
     /// What asks for something.
     Diverging {
         /// Only after this path.
@@ -481,7 +487,7 @@ fn attempt<I: Index>(job: Job, index: &mut I) -> Result<Answer, I::Error> {
         Job::Triples(paths) => {
             Answer::Triples(paths.iter().map(|path| index.triple(path)).collect::<Result<_, _>>()?)
         }
-        Job::Intend { paths, heads } => Answer::Triples(index.intend(&paths, heads)?),
+        Job::Intend(intents) => Answer::Triples(index.intend(intents)?),
         Job::Diverging { after, at_most } => Answer::Page(index.diverging(after.as_ref(), at_most)?),
         Job::Observe { observed, lists, is_guarded } => observe(observed, lists, is_guarded, index)?,
         Job::Agreed(agreed) => Answer::Placed(index.agreed(agreed)?),

@@ -50,7 +50,8 @@ pub enum Input {
     },
     /// The other end said something.
     Received(Conn, RequestId, Message),
-    /// What was sent on a connection is mostly on its way: there is room for more.
+    /// What was sent on a connection is mostly on its way: there is room for more. To be told whenever nothing of it is
+    /// left to be sent, and whenever that has come below [`DRAINED_BYTES`](crate::limits::DRAINED_BYTES) again.
     Drained(Conn),
     /// A connection is over.
     Disconnected(Conn),

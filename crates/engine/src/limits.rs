@@ -111,13 +111,22 @@ pub const SERVE_LOOK_MAX: usize = 256;
 /// Most bytes that are read at once for one connection, and that wait to be sent on it before more are read.
 pub const SERVE_READ_BYTES_MAX: u32 = 1 << 20;
 
+/// A connection with fewer bytes left to be sent is drained ([`Input::Drained`](crate::io::Input::Drained)).
+pub const DRAINED_BYTES: usize = 256 << 10;
+
 /// Most bytes that are on their way to one connection.
 pub const SERVE_SENT_BYTES_MAX: u64 = 1 << 20;
 
 // ── agreeing ──
 
-/// Most outputs of one step of reconciling; a full connection takes no more at a time.
+/// Most outputs of one step of reconciling, and how many records are enough for one.
 pub const STEP_OUTPUTS_MAX: usize = 16;
+
+/// See [`STEP_OUTPUTS_MAX`].
+pub const STEP_RECORDS_MAX: usize = 4096;
+
+/// Most bytes of one share that are on their way to one connection before another step; each is a page or so.
+pub const LINK_SENT_BYTES_MAX: u64 = 1 << 20;
 
 /// Records in one page of everything.
 pub const STREAM_RECORDS_MAX: usize = 4096;

@@ -1,8 +1,10 @@
 //! One share on one connection: from the first word to where both ends hold the same records, and on.
 //!
 //! Promise: nothing of a share is told to who is no member of it, but the entries of its roster, to who knows its secret.
-//! Nothing is sent that rests on a job not yet answered; what comes meanwhile waits, within a bound. A device that turns
-//! out to have been rolled back says nothing more under its old writer.
+//! Nothing is sent that rests on a job not yet answered; what comes meanwhile waits, within a bound. While the connection
+//! is full no records are sent on it, and none are kept for it: a round finds them later. What comes is heard all the same,
+//! so that two ends never wait for each other. A device that turns out to have been rolled back says nothing more under its
+//! old writer.
 //!
 //! ```text
 //! Opened          →  ←  Opened            who each is, and with which roster
@@ -24,8 +26,8 @@ use shoal_proto::reconcile::{Nonce, Reconcile, ReconcileError, Role as Turn};
 use shoal_proto::roster::Role;
 use shoal_proto::secret::Side;
 
-use crate::limits::{INBOX_MAX, OFFER_RECORDS_MAX};
-use crate::parcel::{records, roster};
+use crate::limits::{INBOX_MAX, LINK_SENT_BYTES_MAX, OFFER_RECORDS_MAX};
+use crate::parcel::{records, roster, weight};
 use crate::store::{Answer, Job, Merge, Say, Step};
 
 /// What a link asks for.
@@ -94,8 +96,16 @@ pub struct Link {
     saying: VecDeque<Say>,
     /// Whether the conversation has more to say.
     is_more: bool,
+    /// Where to go on with everything, which the other end is to have.
+    everything: Option<Option<u32>>,
     /// What is to be said once the other end is known to be a member.
     unsaid: Vec<Message>,
+    /// Bytes that were given to the connection since it was drained last.
+    sent: u64,
+    /// So many, and the connection is full.
+    room: u64,
+    /// Whether the other end was told publications; one answer tells all that it needs.
+    has_told_publications: bool,
     /// The own writer, and its last publication; known once the index has said so.
     own: Option<(Writer, Option<Place>)>,
     /// Whether a round is to begin when there is nothing else to do.
@@ -136,11 +146,22 @@ impl Link {
             inbox: VecDeque::new(),
             saying: VecDeque::new(),
             is_more: false,
+            everything: None,
             unsaid: Vec::new(),
+            sent: 0,
+            room: LINK_SENT_BYTES_MAX,
+            has_told_publications: false,
             own: None,
             begins: false,
             is_in_sync: false,
         }
+    }
+
+    /// The same with room for so many bytes on the connection, instead of [`LINK_SENT_BYTES_MAX`].
+    #[must_use]
+    pub fn with_room(mut self, bytes: u64) -> Self {
+        self.room = bytes;
+        self
     }
 
     /// Begins.
@@ -167,6 +188,23 @@ impl Link {
         self.is_in_sync
     }
 
+    /// Whether more may be said on the connection before it is drained.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.sent < self.room
+    }
+
+    /// This was given to the connection beside what the link says.
+    pub fn has_sent(&mut self, message: &Message) {
+        self.sent = self.sent.saturating_add(weight(message));
+    }
+
+    /// What was given to the connection is mostly on its way.
+    pub fn drained(&mut self, now: u64) -> Vec<Action> {
+        self.sent = 0;
+        self.go_on(Vec::new(), now)
+    }
+
     /// Takes a message of the other end. `now` is in seconds since 1970, here and below: by it a member judges whether
     /// an invite has expired.
     pub fn handle(&mut self, message: Message, now: u64) -> Vec<Action> {
@@ -176,19 +214,22 @@ impl Link {
 
     /// This device has published something.
     pub fn published(&mut self, batches: &[Batch], now: u64) -> Vec<Action> {
-        self.tell(records(self.channel, batches.to_vec()), now)
+        self.tell_records(!batches.is_empty(), |channel| records(channel, batches.to_vec()), now)
     }
 
     /// Records that came from elsewhere.
     pub fn offer(&mut self, records: &[RecordHash], now: u64) -> Vec<Action> {
-        let channel = self.channel;
-        let parts = records.chunks(OFFER_RECORDS_MAX).map(<[RecordHash]>::to_vec);
-        self.tell(parts.map(|records| Message::Offer { channel, records }).collect(), now)
+        let parts = || records.chunks(OFFER_RECORDS_MAX).map(<[RecordHash]>::to_vec);
+        let offer = |channel| parts().map(|records| Message::Offer { channel, records }).collect();
+        self.tell_records(!records.is_empty(), offer, now)
     }
 
     /// Entries of the roster that came from elsewhere, or were made here.
     pub fn entries(&mut self, entries: &[Vec<u8>], now: u64) -> Vec<Action> {
-        self.tell(roster(self.channel, entries.to_vec()), now)
+        let messages = roster(self.channel, entries.to_vec());
+        let is_news = !messages.is_empty();
+        messages.into_iter().for_each(|message| self.tell(message));
+        self.go_on_after(is_news, now)
     }
 
     /// Begins a round once there is nothing else to do: what both ends hold is compared.
@@ -197,9 +238,25 @@ impl Link {
         self.go_on(Vec::new(), now)
     }
 
-    fn tell(&mut self, messages: Vec<Message>, now: u64) -> Vec<Action> {
-        let is_news = !messages.is_empty();
-        self.unsaid.extend(messages);
+    /// Tells of records, unless the first round or one after this is to find them anyway.
+    fn tell_records(
+        &mut self,
+        is_news: bool,
+        messages: impl FnOnce(Channel) -> Vec<Message>,
+        now: u64,
+    ) -> Vec<Action> {
+        if self.state == State::Live && self.has_room() {
+            messages(self.channel).into_iter().for_each(|message| self.tell(message));
+        }
+        self.go_on_after(is_news, now)
+    }
+
+    fn tell(&mut self, message: Message) {
+        self.has_sent(&message);
+        self.unsaid.push(message);
+    }
+
+    fn go_on_after(&mut self, is_news: bool, now: u64) -> Vec<Action> {
         let mut actions = Vec::new();
         if is_news && self.state == State::Live {
             self.has_changed(&mut actions);
@@ -221,9 +278,13 @@ impl Link {
     /// here, what the other end has said, a round.
     fn go_on(&mut self, mut actions: Vec<Action>, now: u64) -> Vec<Action> {
         while !self.is_busy && !matches!(self.state, State::New | State::Closed) {
-            if let Some(say) = self.saying.pop_front() {
+            let (has_room, is_giving) = (self.has_room(), self.everything.is_some());
+            if has_room && let Some(next) = self.everything.take() {
+                self.perform(Job::Everything(next), &mut actions);
+            } else if !is_giving && let Some(say) = self.saying.pop_front() {
                 self.say(say, &mut actions);
-            } else if self.is_more
+            } else if has_room
+                && self.is_more
                 && let Some(conversation) = self.conversation.take()
             {
                 self.perform(Job::Step(conversation, Step::GoOn), &mut actions);
@@ -231,7 +292,8 @@ impl Link {
                 actions.extend(core::mem::take(&mut self.unsaid).into_iter().map(Action::Send));
             } else if let Some(message) = self.inbox.pop_front() {
                 self.hear(message, now, &mut actions);
-            } else if self.state == State::Live
+            } else if has_room
+                && self.state == State::Live
                 && core::mem::take(&mut self.begins)
                 && let Some(conversation) = self.conversation.take()
             {
@@ -246,9 +308,9 @@ impl Link {
     fn say(&mut self, say: Say, actions: &mut Vec<Action>) {
         let channel = self.channel;
         match say {
-            Say::Message(message) => actions.push(Action::Send(Message::Reconcile { channel, message })),
-            Say::Records(batches) => actions.extend(records(channel, batches).into_iter().map(Action::Send)),
-            Say::Everything => self.perform(Job::Everything(None), actions),
+            Say::Message(message) => self.send(Message::Reconcile { channel, message }, actions),
+            Say::Records(batches) => self.send_records(batches, actions),
+            Say::Everything => self.everything = Some(None),
             Say::InSync => {
                 self.is_in_sync = true;
                 actions.push(Action::InSync);
@@ -272,11 +334,13 @@ impl Link {
             }
             (State::Live, Message::Reconcile { message, .. }) => {
                 if let Some(conversation) = self.conversation.take() {
-                    self.perform(Job::Step(conversation, Step::Said(message)), actions);
+                    let may_say = self.has_room() && self.everything.is_none();
+                    let step = if may_say { Step::Said(message) } else { Step::Noted(message) };
+                    self.perform(Job::Step(conversation, step), actions);
                 }
             }
             (State::Meeting | State::Live, Message::WantPublications { writer, from, to, .. })
-                if self.role.is_some() =>
+                if self.role.is_some() && !core::mem::replace(&mut self.has_told_publications, true) =>
             {
                 self.perform(Job::Publications(writer, from, to), actions);
             }
@@ -287,9 +351,10 @@ impl Link {
             (State::Parting, _) => {}
             (State::Live, Message::Records { batches, .. }) => self.perform(Job::Merge(batches), actions),
             (State::Live, Message::Offer { records, .. }) => self.perform(Job::Lacking(records), actions),
-            (State::Live, Message::WantRecords { records, .. }) => {
+            (State::Live, Message::WantRecords { records, .. }) if self.has_room() => {
                 self.perform(Job::Records(records), actions);
             }
+            (State::Live, Message::WantRecords { .. }) => self.has_changed(actions),
             _ => self.close(Closed::OutOfTurn, actions),
         }
     }
@@ -301,21 +366,14 @@ impl Link {
                 let nonce = Nonce::part(&self.exporter, channel, self.side);
                 self.own = Some((me.writer, me.published));
                 let (salt, published) = (me.salt, me.published);
-                actions.push(Action::Send(Message::Opened {
-                    channel,
-                    salt,
-                    published,
-                    nonce,
-                    records,
-                    roster,
-                }));
+                self.send(Message::Opened { channel, salt, published, nonce, records, roster }, actions);
                 self.state = State::Opened;
             }
             Answer::Met { known, entries, role } => {
                 self.role = role;
                 // The roster first: once `Known` is there, the other end knows who is a member.
-                actions.extend(roster(channel, entries).into_iter().map(Action::Send));
-                actions.push(Action::Send(Message::Known { channel, published: known.map(Box::new) }));
+                roster(channel, entries).into_iter().for_each(|message| self.send(message, actions));
+                self.send(Message::Known { channel, published: known.map(Box::new) }, actions);
                 self.state = State::Meeting;
             }
             Answer::Entered { role, fresh, published } => {
@@ -340,7 +398,7 @@ impl Link {
                 self.state = State::Closed;
             }
             Answer::Publications(publications) => {
-                actions.push(Action::Send(Message::Publications { channel, publications }));
+                self.send(Message::Publications { channel, publications }, actions);
             }
             Answer::Compared(_) if self.role.is_none() => self.close(Closed::NoMember, actions),
             Answer::Compared(_) => {
@@ -359,15 +417,16 @@ impl Link {
                 }
             }
             Answer::Lacking(records) => {
-                if !records.is_empty() {
-                    actions.push(Action::Send(Message::WantRecords { channel, records }));
+                if records.is_empty() {
+                } else if self.has_room() {
+                    self.send(Message::WantRecords { channel, records }, actions);
+                } else {
+                    self.has_changed(actions);
                 }
             }
             Answer::Found(batches, next) => {
-                actions.extend(records(channel, batches).into_iter().map(Action::Send));
-                if next.is_some() {
-                    self.perform(Job::Everything(next), actions);
-                }
+                self.send_records(batches, actions);
+                self.everything = next.map(Some).or(self.everything);
             }
             Answer::Merged(Merge::False(error)) => self.close(Closed::FalseRecords(error), actions),
             Answer::Broken(error) => self.close(Closed::Reconcile(error), actions),
@@ -384,8 +443,17 @@ impl Link {
         };
         let (channel, to) = (self.channel, last.sequence);
         let from = to.saturating_sub(MESSAGE_PUBLICATIONS_MAX as u64 - 1);
-        actions.push(Action::Send(Message::WantPublications { channel, writer, from, to }));
+        self.send(Message::WantPublications { channel, writer, from, to }, actions);
         self.state = State::Parting;
+    }
+
+    fn send_records(&mut self, batches: Vec<Batch>, actions: &mut Vec<Action>) {
+        records(self.channel, batches).into_iter().for_each(|message| self.send(message, actions));
+    }
+
+    fn send(&mut self, message: Message, actions: &mut Vec<Action>) {
+        self.has_sent(&message);
+        actions.push(Action::Send(message));
     }
 
     fn has_changed(&mut self, actions: &mut Vec<Action>) {

@@ -5,9 +5,12 @@
 //! record with its proof.
 
 use shoal_proto::batch::{Batch, Part};
-use shoal_proto::limits::{RUN_BYTES_MAX, RUN_RECORDS_MAX};
+use shoal_proto::hash::{ContentId, RecordHash};
+use shoal_proto::holding::HoldingMessage;
+use shoal_proto::limits::{PUBLICATION_BYTES_MAX, RUN_BYTES_MAX, RUN_RECORDS_MAX};
 use shoal_proto::merkle;
 use shoal_proto::message::{Channel, Message};
+use shoal_proto::reconcile::ReconcileMessage;
 use shoal_proto::record::{Kind, Record};
 
 /// Entries in one message come to at most so many bytes, if they are more than one.
@@ -15,6 +18,9 @@ const ENTRIES_BYTES_MAX: usize = 256 << 10;
 
 /// Most entries in one message.
 const ENTRIES_MAX: usize = 256;
+
+/// A frame around a message, and what is short in it.
+const FRAME_BYTES: usize = 64;
 
 /// Messages of these records.
 pub(crate) fn records(channel: Channel, batches: Vec<Batch>) -> Vec<Message> {
@@ -52,6 +58,53 @@ pub(crate) fn roster(channel: Channel, entries: Vec<Vec<u8>>) -> Vec<Message> {
         bytes += length;
     }
     messages.into_iter().map(|entries| Message::Roster { channel, entries }).collect()
+}
+
+/// At most so many bytes on the wire, or a little more.
+pub(crate) fn weight(message: &Message) -> u64 {
+    let bytes = match message {
+        Message::Records { batches, .. } => batches.iter().map(weight_of_batch).sum(),
+        Message::Roster { entries, .. } => entries.iter().map(Vec::len).sum(),
+        Message::Publications { publications, .. } => publications.len() * PUBLICATION_BYTES_MAX,
+        Message::Offer { records, .. } | Message::WantRecords { records, .. } => {
+            records.len() * size_of::<RecordHash>()
+        }
+        Message::Holding { message, .. } => weight_of_holding(message),
+        Message::Reconcile { message, .. } => weight_of_comparing(message),
+        _ => 0,
+    };
+    (FRAME_BYTES + bytes) as u64
+}
+
+fn weight_of_batch(batch: &Batch) -> usize {
+    let proofs = match &batch.part {
+        Part::Some(proofs) => proofs.iter().map(|proof| size_of_val(proof.path.as_slice())).sum(),
+        Part::Whole => 0,
+    };
+    PUBLICATION_BYTES_MAX + proofs + Size::of(&batch.records).bytes
+}
+
+fn weight_of_holding(message: &HoldingMessage) -> usize {
+    match message {
+        HoldingMessage::Lacking { records, .. } | HoldingMessage::Have(records) => {
+            records.len() * size_of::<RecordHash>()
+        }
+        HoldingMessage::Segments(part) => size_of::<ContentId>() + part.bits.len(),
+        HoldingMessage::LackingMany => 0,
+    }
+}
+
+fn weight_of_comparing(message: &ReconcileMessage) -> usize {
+    match message {
+        ReconcileMessage::Children { masks, digests } => {
+            size_of_val(masks.as_slice()) + size_of_val(digests.as_slice())
+        }
+        ReconcileMessage::Page(page) => {
+            size_of_val(page.leaves.as_slice()) + size_of_val(page.fingerprints.as_slice())
+        }
+        ReconcileMessage::Wanted(bits) => bits.len(),
+        ReconcileMessage::Root { .. } | ReconcileMessage::Proof(_) | ReconcileMessage::Wait => 0,
+    }
 }
 
 /// How much of a message records take.

@@ -88,7 +88,10 @@ fn is_as_shown(at: &Triple) -> bool {
     match (at.heads.shown(at.below), &at.here) {
         (Shown::Nothing, here) => here.is_none(),
         (Shown::Version(head), Some(here)) => here.version == head.version,
-        (Shown::ImpliedDirectory, Some(here)) => here.version.kind == Kind::Directory,
+        (Shown::ImpliedDirectory, Some(here)) => {
+            here.version.kind == Kind::Directory
+                && !has_own_mode(at.here.as_ref(), at.base.as_ref(), &at.heads)
+        }
         (_, None) => false,
     }
 }
@@ -98,7 +101,8 @@ fn is_as_shown(at: &Triple) -> bool {
 fn is_deleted_elsewhere(at: &Triple) -> bool {
     let adopted =
         at.here.as_ref().filter(|_| at.base.is_none()).and_then(|here| at.heads.adopt(&here.version.kind));
-    adopted.is_some_and(|base| base.version.kind.is_gone()) && at.heads.shown(at.below) == Shown::Nothing
+    let is_shown = matches!(at.heads.shown(at.below), Shown::Version(_));
+    adopted.is_some_and(|base| base.version.kind.is_gone()) && !is_shown
 }
 
 /// Whether a newer version came than the one that a reader's difference was made on. What has no base at all was found
@@ -126,9 +130,7 @@ fn change(at: &Triple, has_base: bool) -> Deed<'_> {
         }
         Shown::Version(head) if head.version.kind == Kind::Directory => Deed::MakeFolder(Some(head)),
         Shown::Version(head) => Deed::Place(head),
-        Shown::ImpliedDirectory
-            if is_as_shown(at) && !(has_base && has_own_mode(at.here.as_ref(), at.base.as_ref())) =>
-        {
+        Shown::ImpliedDirectory if is_as_shown(at) => {
             at.heads.winner().map_or(Deed::Nothing, |winner| note(at, winner))
         }
         Shown::ImpliedDirectory => Deed::MakeFolder(None),
@@ -251,7 +253,7 @@ mod tests {
             let is_change = at.standing == Standing::Differs && (at.here.is_some() || at.base.is_some());
             if is_change {
                 let deed = deed(&at, Rights::Writer);
-                let is_adopted = is_deleted_elsewhere(&at) && matches!(deed, Deed::Remove(_));
+                let is_adopted = is_deleted_elsewhere(&at) && matches!(deed, Deed::Remove(_) | Deed::MakeFolder(None));
                 let is_kept = matches!(deed, Deed::Publish | Deed::Agree(_) | Deed::Nothing);
                 prop_assert!(is_kept || is_adopted, "{:?}", deed);
             }

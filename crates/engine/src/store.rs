@@ -13,7 +13,7 @@ use shoal_proto::publication::{Place, Publication, PublicationHash};
 use shoal_proto::reconcile::{Output, Reconcile, ReconcileError, ReconcileMessage, Records};
 use shoal_proto::roster::{Entries, Entry, Role, Roster};
 
-use crate::limits::{STEP_OUTPUTS_MAX, STREAM_RECORDS_MAX};
+use crate::limits::{STEP_OUTPUTS_MAX, STEP_RECORDS_MAX, STREAM_RECORDS_MAX};
 
 /// The index of one share, in the engine's words.
 pub trait Store: Records {
@@ -157,6 +157,8 @@ pub enum Step {
     Begin,
     /// The other end said this.
     Said(ReconcileMessage),
+    /// The other end said this; what is to be said to it waits for [`Step::GoOn`].
+    Noted(ReconcileMessage),
     /// Go on with what is to be sent.
     GoOn,
 }
@@ -330,16 +332,25 @@ fn take_step<S: Store>(mut conversation: Box<Reconcile>, step: Step, store: &S) 
                 return Ok(Answer::Broken(error));
             }
         }
+        Step::Noted(message) => {
+            return Ok(match conversation.handle(message, store) {
+                Ok(()) => Answer::Stepped { conversation, outputs: Vec::new(), is_more: true },
+                Err(error) => Answer::Broken(error),
+            });
+        }
         Step::GoOn => {}
     }
-    let mut outputs = Vec::new();
-    while outputs.len() < STEP_OUTPUTS_MAX {
+    let (mut outputs, mut records_left) = (Vec::new(), STEP_RECORDS_MAX);
+    while outputs.len() < STEP_OUTPUTS_MAX && records_left > 0 {
         let Some(output) = conversation.poll(store) else {
             return Ok(Answer::Stepped { conversation, outputs, is_more: false });
         };
         outputs.push(match output {
             Output::Send(message) => Say::Message(message),
-            Output::Push(records) => Say::Records(store.batches(&records)?),
+            Output::Push(records) => {
+                records_left = records_left.saturating_sub(records.len());
+                Say::Records(store.batches(&records)?)
+            }
             Output::StreamAll => Say::Everything,
             Output::InSync => Say::InSync,
             Output::Wait => Say::Wait,

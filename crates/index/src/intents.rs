@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::Connection;
-use shoal_engine::index::Placed;
+use rusqlite::{Connection, params};
+use shoal_engine::index::{Intent, Placed};
 use shoal_proto::here::{Here, Triple};
 use shoal_proto::path::RelPath;
-use shoal_proto::record::{Kind, Record};
+use shoal_proto::record::{Kind, Mode, Record, Version};
 
 use crate::error::IndexError;
 use crate::row::blob;
@@ -19,28 +19,36 @@ use crate::work::{Work, reading, writing};
 /// So far a disk that keeps no parts of a second may round a time, in seconds: FAT keeps every other one.
 const ROUNDING: u64 = 2;
 
-/// What was intended and is not known to be done, by path.
-pub(crate) type Intents = BTreeMap<RelPath, Record>;
+/// What was intended and is not known to be done, by path: a head, or a folder for what lies below.
+pub(crate) type Intents = BTreeMap<RelPath, Option<Record>>;
 
 impl Index {
-    /// Notes that the disk will be asked to show these heads, in place of what it was asked for before, and gives what is
-    /// known of these paths.
+    /// Notes what the disk will be asked for, in place of what it was asked for before, and gives what is known of these
+    /// paths.
     ///
     /// # Errors
     /// When the database refuses; nothing is noted then.
-    pub fn intend(
-        &mut self,
-        paths: &[RelPath],
-        heads: Vec<Record>,
-    ) -> Result<Vec<Option<Triple>>, IndexError> {
+    pub fn intend(&mut self, intents: Vec<(RelPath, Intent)>) -> Result<Vec<Option<Triple>>, IndexError> {
+        let triples = intents.iter().map(|(path, _)| self.triple(path)).collect::<Result<_, _>>()?;
+        let noted = |(path, intent)| match intent {
+            Intent::Head(head) => Some((path, Some(head))),
+            Intent::ImpliedFolder => Some((path, None)),
+            Intent::Other => None,
+        };
+        let intents: Intents = intents.into_iter().filter_map(noted).collect();
         self.job(|work| {
             empty(work.conn)?;
-            let mut statement =
-                work.conn.prepare_cached("INSERT INTO intents (record) VALUES (?1)").map_err(writing())?;
-            heads.iter().try_for_each(|head| statement.execute([head.encode()]).map(drop).map_err(writing()))
+            let mut statement = work
+                .conn
+                .prepare_cached("INSERT INTO intents (path, record) VALUES (?1, ?2)")
+                .map_err(writing())?;
+            intents.iter().try_for_each(|(path, head)| {
+                let record = head.as_ref().map(Record::encode);
+                statement.execute(params![path.as_bytes(), record]).map(drop).map_err(writing())
+            })
         })?;
-        self.memory.intents = heads.into_iter().map(|head| (head.path.clone(), head)).collect();
-        paths.iter().map(|path| self.triple(path)).collect()
+        self.memory.intents = intents;
+        Ok(triples)
     }
 }
 
@@ -58,23 +66,43 @@ fn empty(conn: &Connection) -> Result<(), IndexError> {
 }
 
 pub(crate) fn read(conn: &Connection) -> Result<Intents, IndexError> {
-    let mut statement = conn.prepare("SELECT record FROM intents").map_err(reading())?;
+    let mut statement = conn.prepare("SELECT path, record FROM intents").map_err(reading())?;
     let mut rows = statement.query([]).map_err(reading())?;
     let mut intents = Intents::new();
     while let Some(sql) = rows.next().map_err(reading())? {
-        let head = Record::decode(blob(sql, 0)?).map_err(IndexError::damaged)?;
-        intents.insert(head.path.clone(), head);
+        let path = RelPath::parse(blob(sql, 0)?).map_err(IndexError::damaged)?;
+        let record: Option<Vec<u8>> = sql.get(1).map_err(reading())?;
+        let head = record.map(|record| Record::decode(&record).map_err(IndexError::damaged)).transpose()?;
+        intents.insert(path, head);
     }
     Ok(intents)
 }
 
-/// The head that was put where this is found and not noted, if it is that.
-pub(crate) fn take(work: &mut Work<'_>, path: &RelPath, found: Option<&Here>) -> Option<Record> {
-    let head = work.memory.intents.remove(path)?;
-    let (found, intended) = (&found?.version, &head.version);
+/// What the disk had done of what it was asked for, as far as nobody noted it.
+pub(crate) enum Done {
+    /// This head stands there, or a folder for what lies below.
+    All(Option<Record>),
+    /// A folder was to take the place of a file: the file is in history, and no folder is there yet.
+    RoomForFolder,
+}
+
+/// Whether what is found where something was intended comes of that.
+pub(crate) fn take(work: &mut Work<'_>, path: &RelPath, found: Option<&Here>) -> Option<Done> {
+    let intended = work.memory.intents.remove(path)?;
+    let is_folder = intended.as_ref().is_none_or(|head| head.version.kind == Kind::Directory);
+    let is_it = match (&intended, found) {
+        (_, None) => return is_folder.then_some(Done::RoomForFolder),
+        (Some(head), Some(found)) => is_shown(&found.version, &head.version),
+        (None, Some(Here { version, .. })) => {
+            version.kind == Kind::Directory && version.mode == Mode::IMPLIED_DIRECTORY
+        }
+    };
+    is_it.then_some(Done::All(intended))
+}
+
+fn is_shown(found: &Version, intended: &Version) -> bool {
     let is_rounded =
         found.mtime.nanos() == 0 && found.mtime.seconds.abs_diff(intended.mtime.seconds) <= ROUNDING;
     let is_its_time = found.kind == Kind::Directory || found.mtime == intended.mtime || is_rounded;
-    let is_it = found.kind == intended.kind && found.mode == intended.mode && is_its_time;
-    is_it.then_some(head)
+    found.kind == intended.kind && found.mode == intended.mode && is_its_time
 }

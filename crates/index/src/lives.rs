@@ -267,7 +267,10 @@ fn say_again(
         }
         let row = work.row(&path)?;
         if let Some(record) = minted {
-            let (here, standing, base) = (row.here.clone(), row.standing, row.heads().base_of(&record));
+            // What is said is not what the disk shows, where two touched the same bytes.
+            let shown = base.map_or(record.version.clone(), |base| base.version);
+            let base = Base { version: shown, ..row.heads().base_of(&record) };
+            let (here, standing) = (row.here.clone(), row.standing);
             row.show(here, Some(base), standing);
         } else if let (Why::RolledBack(last), Some(base)) = (why, base) {
             let (here, base) = (row.here.clone(), base.up_to(last));

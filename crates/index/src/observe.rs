@@ -14,11 +14,12 @@ use shoal_proto::path::RelPath;
 use shoal_proto::record::{Kind, Mode, Record, Version};
 
 use crate::error::IndexError;
+use crate::intents::{self, Done};
+use crate::place;
 use crate::row::Row;
 use crate::segments;
 use crate::store::Index;
 use crate::work::Work;
-use crate::{intents, place};
 
 /// What an observation was answered with.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -60,10 +61,20 @@ fn observe(work: &mut Work<'_>, observed: Observed) -> Result<Outcome, IndexErro
     if row.here != compared {
         return Ok(Outcome::Changed);
     }
-    if let Some(head) = intents::take(work, &path, found.as_ref())
-        && place::is_placed(work, &path, found.as_ref(), &head)?
-    {
-        return Ok(Outcome::Adopted);
+    match intents::take(work, &path, found.as_ref()) {
+        Some(Done::All(intended))
+            if place::is_placed(work, &path, found.as_ref(), intended.as_ref(), below)? =>
+        {
+            return Ok(Outcome::Adopted);
+        }
+        // As its user's deletion it would be the end of the file: nobody would make a conflict copy of it (I3).
+        Some(Done::RoomForFolder) if compared.is_some() => {
+            let row = work.row(&path)?;
+            let base = row.base.clone();
+            row.show(None, base, Standing::Agrees);
+            return Ok(Outcome::Adopted);
+        }
+        _ => {}
     }
     let row = work.row(&path)?;
     let is_same = match (&row.here, &found) {

@@ -115,14 +115,19 @@ pub(crate) fn is_placed(
     work: &mut Work<'_>,
     path: &RelPath,
     found: Option<&Here>,
-    head: &Record,
+    head: Option<&Record>,
+    below: Below,
 ) -> Result<bool, IndexError> {
     let row = work.row(path)?;
-    if base_of(row, head, found).is_none() {
+    let is_wanted = match head {
+        Some(head) => base_of(row, head, found).is_some(),
+        None => row.heads().shown(below) == Shown::ImpliedDirectory,
+    };
+    if !is_wanted {
         return Ok(false);
     }
     let (planned, now) = (row.here.clone(), found.cloned());
-    let placed = Placed { path: path.clone(), planned, now, head: Some(head.clone()), is_moved: false };
+    let placed = Placed { path: path.clone(), planned, now, head: head.cloned(), is_moved: false };
     Ok(place(work, placed)? == PlacedOutcome::Agreed)
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use shoal_engine::disk::{BytesAt, Kept};
 use shoal_engine::index::{
-    Asked, HistoryRow, Index as Port, Life, List, ListPart, Observed, Outcome, Placed, PlacedOutcome,
+    Asked, HistoryRow, Index as Port, Intent, Life, List, ListPart, Observed, Outcome, Placed, PlacedOutcome,
     Resolved, Serving, Survey,
 };
 use shoal_engine::store::{Me, Merge, Store};
@@ -17,7 +17,6 @@ use shoal_proto::here::{Here, Triple};
 use shoal_proto::id::{Writer, WriterSalt};
 use shoal_proto::path::RelPath;
 use shoal_proto::publication::{Place, Publication, PublicationHash};
-use shoal_proto::record::Record;
 use shoal_proto::roster::{Entries, Entry, Roster};
 use shoal_proto::secret::ShareSecret;
 
@@ -133,8 +132,8 @@ impl Port for Index {
         self.triple(path)
     }
 
-    fn intend(&mut self, paths: &[RelPath], heads: Vec<Record>) -> Result<Vec<Option<Triple>>, IndexError> {
-        self.intend(paths, heads)
+    fn intend(&mut self, intents: Vec<(RelPath, Intent)>) -> Result<Vec<Option<Triple>>, IndexError> {
+        self.intend(intents)
     }
 
     fn diverging(&self, after: Option<&RelPath>, at_most: usize) -> Result<Vec<Triple>, IndexError> {

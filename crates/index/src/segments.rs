@@ -17,7 +17,7 @@ use crate::memory::{Memory, ids_in};
 use crate::row::{blob, file_content};
 use crate::store::Index;
 use crate::table::prefix;
-use crate::work::{Work, limit, read_row, reading, writing};
+use crate::work::{Work, read_row, reading, writing};
 
 /// How many places of one content are told: one is enough, others are for when it changed meanwhile.
 pub(crate) const PLACES_MAX: usize = 8;
@@ -140,16 +140,13 @@ impl Index {
                 places.push(BytesAt::Folder { path: row.path, seen: Seen::from(&here), offset });
             }
         }
-        let mut statement = self
-            .conn
-            .prepare_cached("SELECT number FROM history WHERE content = ?1 LIMIT ?2")
-            .map_err(reading())?;
-        let numbers = statement
-            .query_map(params![content.as_bytes(), limit(PLACES_MAX.saturating_sub(places.len()))], |row| {
-                row.get::<_, i64>(0)
-            })
-            .map_err(reading())?;
-        for number in numbers {
+        let mut statement =
+            self.conn.prepare_cached("SELECT number FROM history WHERE content = ?1").map_err(reading())?;
+        let left = PLACES_MAX.saturating_sub(places.len());
+        // A limit that is bound would have SQLite prepare the statement anew each time.
+        let numbers =
+            statement.query_map([content.as_bytes()], |row| row.get::<_, i64>(0)).map_err(reading())?;
+        for number in numbers.take(left) {
             places.push(BytesAt::History { number: number.map_err(reading())?.cast_unsigned(), offset });
         }
         Ok(())

@@ -580,6 +580,23 @@ fn i18_a_rolled_back_index_merges_nothing_and_says_its_own_anew() {
     check(&restored);
 }
 
+/// Found by a simulated world (I1): two touched the same bytes, and the disk shows what the other one said. What this one
+/// says anew is not what it shows.
+#[test]
+fn i1_what_a_new_writer_says_anew_is_not_taken_for_what_is_shown() {
+    let (mut ana, mut ben) = (index(1), index(2));
+    see(&mut ana, "a", Some(file(1, 10)));
+    tell(&mut ana, &see(&mut ben, "a", Some(file(1, 30))).1);
+    show(&mut ana, "a");
+    let version = |index: &Index| index.triple(&path("a")).unwrap().unwrap().base.unwrap().version;
+    assert_eq!(version(&ana), file(1, 30).version);
+    let again = ana.new_writer(WriterSalt([77; 16]), None).unwrap();
+    assert_eq!((again.len(), version(&ana)), (1, file(1, 30).version));
+    tell(&mut ben, &again);
+    assert_eq!(ben.memory.digests, ana.memory.digests);
+    check(&ana);
+}
+
 /// A record that has seen more of this writer than there is: the record it saw would be overwritten by its number.
 #[test]
 fn i18_a_record_that_has_seen_the_future_is_a_sign_of_a_roll_back() {

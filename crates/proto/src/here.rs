@@ -76,16 +76,19 @@ pub fn is_diverging(
             let is_folder = here.is_some_and(|here| here.version.kind == Kind::Directory);
             let is_gone = |winner: &Record| winner.version.kind.is_gone();
             let is_known = !heads.winner().is_some_and(is_gone) || base == heads.base().as_ref();
-            is_folder && is_known && !(standing == Standing::Agrees && has_own_mode(here, base))
+            is_folder && is_known && !has_own_mode(here, base, heads)
         }
     };
     !is_settled || !heads.conflict(below).is_empty()
 }
 
-/// Whether a folder still has the mode that it had as long as somebody had published it. One that is only implied has the
-/// same everywhere ([`Mode::IMPLIED_DIRECTORY`]).
+/// Whether a folder still has the mode that it had as long as somebody had published it, or, where no base is known, may
+/// have it still. One that is only implied has the same everywhere ([`Mode::IMPLIED_DIRECTORY`]).
 #[must_use]
-pub fn has_own_mode(here: Option<&Here>, base: Option<&Base>) -> bool {
-    let was_published = base.is_some_and(|base| base.version.kind == Kind::Directory);
+pub fn has_own_mode(here: Option<&Here>, base: Option<&Base>, heads: &Heads) -> bool {
+    let was_published = match base {
+        Some(base) => base.version.kind == Kind::Directory,
+        None => heads.winner().is_some_and(|winner| winner.version.kind.is_gone()),
+    };
     was_published && here.is_some_and(|here| here.version.mode != Mode::IMPLIED_DIRECTORY)
 }

@@ -126,7 +126,11 @@ impl Members {
         self.founding.share()
     }
 
-    fn joined(&self, number: u8, role: Role, name: &str) -> Result<Entry, String> {
+    /// What lets this device in.
+    ///
+    /// # Errors
+    /// When it cannot be signed; the text says why.
+    pub fn joined(&self, number: u8, role: Role, name: &str) -> Result<Entry, String> {
         let (share, key) = (self.share(), key(number));
         let mut seed = [0x50; 32];
         seed[0] = number;

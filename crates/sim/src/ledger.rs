@@ -73,7 +73,10 @@ impl Ledger {
             }
             // Its user saw it and replaced or deleted it: here, and, if it stands nowhere else on this disk, altogether.
             if let Some(owed) = self.owed.get_mut(content) {
-                owed.places.remove(*path);
+                if !owed.places.remove(*path) {
+                    // A copy, which stood for wherever the content has lost its place.
+                    owed.places.retain(|place| then.get(&**place) == Some(content));
+                }
                 if owed.places.is_empty() || !left.contains(content) {
                     self.owed.remove(content);
                 }
@@ -146,6 +149,25 @@ impl Ledger {
     /// Deletions of a device's user that nobody can know of: it did not run, or its index is gone before it told anybody.
     pub fn forget_deletions(&mut self, device: usize, is_known: impl Fn(&[u8]) -> bool) {
         self.deletions.retain(|deletion| deletion.device != device || is_known(&deletion.path));
+    }
+
+    /// What a user has put where nobody can tell it from what was known to stand there.
+    pub fn forget_puts(&mut self, before: &Tree, after: &Tree, is_same: impl Fn(&[u8]) -> bool) {
+        let then = files(before);
+        for (path, content) in files(after) {
+            if then.get(path) != Some(&content) && is_same(path) {
+                self.no_more_at(path, &content);
+            }
+        }
+    }
+
+    fn no_more_at(&mut self, path: &[u8], content: &Digest) {
+        if let Some(owed) = self.owed.get_mut(content) {
+            owed.places.remove(path);
+            if owed.places.is_empty() {
+                self.owed.remove(content);
+            }
+        }
     }
 
     /// The index of a device is gone that shows this: where a user has put something else, the two are in conflict, and
@@ -221,6 +243,14 @@ mod tests {
         ledger.acted(0, &tree(&[("c", "2")]), &both, true);
         ledger.acted(1, &both, &tree(&[("c", "2")]), true);
         assert!(owed(&ledger).contains(&digest(b"2")), "one place is left");
+        let mut copied = ledger.clone();
+        copied.acted(
+            2,
+            &tree(&[("d", "4"), ("d copy", "2"), ("e", "2")]),
+            &tree(&[("d", "4"), ("e", "2")]),
+            true,
+        );
+        assert!(!owed(&copied).contains(&digest(b"2")), "what was deleted is the copy of what has lost");
         ledger.acted(2, &both, &tree(&[("d", "2")]), true);
         assert!(!owed(&ledger).contains(&digest(b"2")), "two users have each replaced it in one place");
     }

@@ -8,14 +8,12 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use shoal_engine::io::Conn;
+use shoal_engine::limits::DRAINED_BYTES;
 use shoal_engine::time::Time;
 use shoal_proto::frame::FrameReader;
 use shoal_proto::secret::Side;
 
 use crate::draw::Draw;
-
-/// A send queue that falls below this has room again, in bytes.
-pub const DRAINED_BYTES: usize = 256 << 10;
 
 /// Bytes that arrived and that the program has not read; then the system takes no more.
 const UNREAD_BYTES_MAX: usize = 256 << 10;
@@ -268,7 +266,7 @@ impl Wire {
         let portion = if draw.one_in(4) { 1 + draw.below(100) } else { PORTION_BYTES_MAX };
         let portion = portion.min(near.queued.len());
         let bytes: Vec<u8> = near.queued.drain(..portion).collect();
-        let is_drained = near.is_above && near.queued.len() < DRAINED_BYTES;
+        let is_drained = near.queued.is_empty() || near.is_above && near.queued.len() < DRAINED_BYTES;
         near.is_above &= !is_drained;
         let more = now.after(Duration::from_nanos(portion as u64 * 1_000_000_000 / rate));
         let far = &mut self.ends[1 - end];
@@ -320,7 +318,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!((came == sent, drained), (true, 1));
+        assert_eq!((came == sent, drained), (true, 2), "below the mark, and then empty");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use shoal_engine::limits::{DRAINED_BYTES, LINK_SENT_BYTES_MAX};
 use shoal_engine::link::{Action, Closed, Link};
 use shoal_engine::planner::{Deed, Rights, decide};
 use shoal_engine::store::{Job, perform};
@@ -48,6 +49,8 @@ pub struct World {
     connections: u64,
     trace: blake3::Hasher,
     contents: u64,
+    /// How many bytes may be on their way to an end before nothing more is sent to it.
+    room: u64,
     /// What happened.
     pub tally: Tally,
 }
@@ -67,6 +70,8 @@ pub struct Tally {
     pub resolutions: u64,
     /// Bytes of messages.
     pub bytes: u64,
+    /// The most bytes that were on their way to an end at once.
+    pub queued_max: usize,
 }
 
 /// Why a world is broken.
@@ -111,6 +116,8 @@ impl World {
         keys: &[Arc<DeviceKey>],
         joins: &[Entry],
     ) -> Result<Self, Broken> {
+        let mut draw = Draw::new(seed);
+        let room = if draw.one_in(2) { LINK_SENT_BYTES_MAX } else { 1 + draw.below(4000) as u64 };
         let mut devices = Vec::new();
         for (at, key) in (0_u8..).zip(keys) {
             let mut index = Index::create(At::Memory, founding, Arc::clone(key), salt(at, 0))?;
@@ -119,11 +126,12 @@ impl World {
             devices.push(Device { index, ends: BTreeMap::new(), writers: 0 });
         }
         Ok(Self {
-            draw: Draw::new(seed),
+            draw,
             devices,
             connections: 0,
             trace: blake3::Hasher::new(),
             contents: 0,
+            room,
             tally: Tally::default(),
         })
     }
@@ -297,9 +305,10 @@ impl World {
         let number = self.connections;
         let exporter = *blake3::hash(&number.to_be_bytes()).as_bytes();
         for (device, peer, side) in [(one, other, Side::Dialler), (other, one, Side::Listener)] {
+            let link = Link::new(CHANNEL, side, self.devices[peer].index.life().device, exporter);
             let mut end = End {
                 number,
-                link: Link::new(CHANNEL, side, self.devices[peer].index.life().device, exporter),
+                link: link.with_room(self.room),
                 reader: FrameReader::default(),
                 inbound: VecDeque::new(),
                 job: None,
@@ -352,7 +361,9 @@ impl World {
         let portion = 1 + self.draw.below(PORTION_MAX);
         let Some(end) = self.devices[device].ends.get_mut(&peer) else { return Ok(()) };
         let portion = portion.min(end.inbound.len());
+        let was_full = end.inbound.len() >= DRAINED_BYTES;
         let bytes: Vec<u8> = end.inbound.drain(..portion).collect();
+        let is_drained = end.inbound.is_empty() || was_full && end.inbound.len() < DRAINED_BYTES;
         end.reader.push(&bytes);
         let (number, mut messages) = (end.number, Vec::new());
         while let Some(frame) = end.reader.next_frame().map_err(|error| Broken(error.to_string()))? {
@@ -362,6 +373,10 @@ impl World {
             let Some(end) = self.end(device, peer, number) else { break };
             let actions = end.link.handle(message, NOW);
             self.act(device, peer, number, actions);
+        }
+        if is_drained && let Some(end) = self.end(peer, device, number) {
+            let actions = end.link.drained(NOW);
+            self.act(peer, device, number, actions);
         }
         Ok(())
     }
@@ -429,6 +444,8 @@ impl World {
             && let Some(end) = self.end(peer, device, number)
         {
             end.inbound.extend(&bytes);
+            let queued = end.inbound.len();
+            self.tally.queued_max = self.tally.queued_max.max(queued);
         }
         self.tally.bytes += bytes.len() as u64;
         self.tally.steps += 1;

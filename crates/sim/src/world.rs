@@ -12,12 +12,13 @@ mod wires;
 use core::time::Duration;
 use std::collections::BTreeSet;
 
+use shoal_disk::mem::Seen;
 use shoal_engine::io::{Action, Conn, Hint, Input, JobId, Opened};
 use shoal_engine::time::Time;
 use shoal_proto::here::Here;
 use shoal_proto::id::ShareId;
 use shoal_proto::path::RelPath;
-use shoal_proto::record::Kind;
+use shoal_proto::record::{Kind, Version};
 use shoal_proto::roster::Role;
 use shoal_proto::secret::ShareSecret;
 
@@ -439,19 +440,15 @@ impl World {
         self.ledger.acted(device, &before, &after, counts);
         if one.running.is_none() && one.life > 0 {
             // A process that ended between putting a file in place and noting it knows nothing of what is deleted then.
-            let is_noted = |path: &[u8]| {
-                let Some(seen) = before.get(path) else { return true };
+            let is_known = |path: &[u8], seen: &Seen| {
                 let row = RelPath::parse(path).ok().and_then(|path| one.index.triple(&path).ok().flatten());
-                let size = u64::try_from(seen.bytes.len()).unwrap_or(u64::MAX);
-                let is_it = |here: Here| {
-                    let version = here.version;
-                    matches!(version.kind, Kind::File { size: known, .. } if known == size)
-                        && (version.mtime.seconds, version.mtime.nanos())
-                            == (seen.mtime.secs, seen.mtime.nanos)
-                };
-                row.and_then(|row| row.here).is_some_and(is_it)
+                row.and_then(|row| row.here).is_some_and(|here| looks_like(&here, seen))
             };
+            let is_noted = |path: &[u8]| before.get(path).is_none_or(|seen| is_known(path, seen));
             self.ledger.forget_deletions(device, is_noted);
+            // What is put back to just what was known before nobody can tell from what was never touched.
+            let is_same = |path: &[u8]| after.get(path).is_some_and(|seen| is_known(path, seen));
+            self.ledger.forget_puts(&before, &after, is_same);
         }
         let changed = after.iter().filter(|(path, seen)| before.get(*path) != Some(seen));
         let inodes: Vec<u64> = changed.filter_map(|(path, _)| one.inode(path)).collect();
@@ -474,3 +471,11 @@ fn merged(path: &RelPath) -> Hint {
 
 #[cfg(test)]
 mod tests;
+
+/// Whether a file shows what an index has noted, by size and time.
+fn looks_like(here: &Here, seen: &Seen) -> bool {
+    let Version { kind, mtime, .. } = &here.version;
+    let size = u64::try_from(seen.bytes.len()).unwrap_or(u64::MAX);
+    matches!(kind, Kind::File { size: known, .. } if *known == size)
+        && (mtime.seconds, mtime.nanos()) == (seen.mtime.secs, seen.mtime.nanos)
+}

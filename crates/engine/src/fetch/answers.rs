@@ -68,11 +68,15 @@ impl Fetch {
         }
     }
 
-    fn places_found(&mut self, stage: StageId, mut places: Vec<BytesAt>) {
-        let Some(work) = self.works.get_mut(&stage).filter(|work| matches!(work.state, State::Looking))
-        else {
-            return;
-        };
+    fn places_found(&mut self, stage: StageId, places: Vec<BytesAt>) {
+        if self.works.get(&stage).is_some_and(|work| matches!(work.state, State::Looking)) {
+            self.places_known(stage, places);
+        }
+    }
+
+    /// Goes on with a content of which it is known where it is on this disk.
+    pub(super) fn places_known(&mut self, stage: StageId, mut places: Vec<BytesAt>) {
+        let Some(work) = self.works.get_mut(&stage) else { return };
         work.is_here = Some(!places.is_empty());
         if !work.is_small() {
             work.state = State::Queued;

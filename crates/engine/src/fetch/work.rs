@@ -9,7 +9,7 @@ use shoal_proto::path::RelPath;
 use shoal_proto::segment::{PageIndex, Segment, SegmentList};
 
 use super::near::{Near, Placed};
-use crate::disk::Seen;
+use crate::disk::{BytesAt, Seen};
 use crate::limits::USELESS_DELTAS_MAX;
 
 /// A content that is wanted.
@@ -25,6 +25,8 @@ pub struct Goal {
     pub records: BTreeSet<RecordHash>,
     /// The file here that it is to replace: most of its bytes may be in that.
     pub older: Option<Older>,
+    /// Where it is on this disk, if that was asked already.
+    pub places: Option<Vec<BytesAt>>,
 }
 
 /// A file here that is like a wanted one.

@@ -13,7 +13,7 @@ use shoal_proto::record::{Record, Timestamp};
 
 use super::{Share, Waiting};
 use crate::disk::{self, Change, ChangeDeed, Committed, Kept, StageId};
-use crate::index::{self, HistoryRow, Placed, PlacedOutcome};
+use crate::index::{self, HistoryRow, Intent, Placed, PlacedOutcome};
 use crate::limits::BATCH_CHANGES_MAX;
 use crate::planner::{Deed, Rights, decide};
 use crate::status::Cause;
@@ -54,6 +54,16 @@ impl Planned {
         match &self.change.deed {
             ChangeDeed::Move { to, .. } => to,
             _ => &self.change.path,
+        }
+    }
+
+    /// What is to be noted of it before the disk is asked.
+    fn intent(&self) -> Intent {
+        match (&self.purpose, &self.head, &self.change.deed) {
+            (Purpose::Copy(_), ..) => Intent::Other,
+            (Purpose::Shown, Some(head), _) if !head.version.kind.is_gone() => Intent::Head(head.clone()),
+            (Purpose::Shown, _, ChangeDeed::MakeFolder { .. }) => Intent::ImpliedFolder,
+            (Purpose::Shown, ..) => Intent::Other,
         }
     }
 
@@ -119,11 +129,8 @@ impl Share {
         let count = ready.waiting.len().min(BATCH_CHANGES_MAX);
         let batch: Vec<Planned> = ready.waiting.drain(..count).collect();
         ready.is_committing = true;
-        let paths = batch.iter().map(|planned| planned.target().clone()).collect();
-        let shown = batch.iter().filter(|planned| planned.purpose == Purpose::Shown);
-        let heads = shown.filter_map(|planned| planned.head.clone());
-        let heads = heads.filter(|head| !head.version.kind.is_gone()).collect();
-        self.index(Waiting::Recheck(batch), index::Job::Intend { paths, heads });
+        let intents = batch.iter().map(|planned| (planned.target().clone(), planned.intent())).collect();
+        self.index(Waiting::Recheck(batch), index::Job::Intend(intents));
     }
 
     pub(super) fn rechecked(&mut self, batch: Vec<Planned>, rows: Vec<Option<Triple>>) {

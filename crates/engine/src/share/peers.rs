@@ -38,6 +38,8 @@ pub(super) struct Peer {
     pub(super) holding: Holding,
     /// Both have held the same records once.
     has_agreed: bool,
+    /// What the other end was not told of what is here, since the connection was full.
+    is_left_out: bool,
     /// It can be asked for content.
     is_source: bool,
 }
@@ -82,6 +84,7 @@ impl Share {
             salt: None,
             holding: Holding::default(),
             has_agreed: false,
+            is_left_out: false,
             is_source: false,
         };
         self.peers.insert(conn, peer);
@@ -115,6 +118,11 @@ impl Share {
     pub(crate) fn drained(&mut self, conn: Conn, now: Now) {
         self.now = now;
         self.serve.drained(source(conn));
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            let actions = peer.link.drained(now.wall);
+            self.act(conn, actions);
+            self.tell_what_was_left_out(conn);
+        }
         self.go_on();
     }
 
@@ -344,15 +352,30 @@ impl Share {
     /// Says what is lacking here.
     pub(super) fn state(&mut self, conns: &[Conn], records: &BTreeSet<RecordHash>, root: Sum) {
         for conn in conns {
-            if let Some(channel) = self.peers.get(conn).map(|peer| peer.channel) {
-                for message in HoldingMessage::statement(records, root) {
-                    self.out.push_back(Out::Send(
-                        *conn,
-                        RequestId::NONE,
-                        Message::Holding { channel, message },
-                    ));
-                }
-            }
+            self.tell_holding(*conn, HoldingMessage::statement(records, root));
+        }
+    }
+
+    /// Says what of a share's bytes is here, unless the connection is full: then it is said anew once there is room.
+    fn tell_holding(&mut self, conn: Conn, messages: impl IntoIterator<Item = HoldingMessage>) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if !peer.link.has_room() {
+            peer.is_left_out = true;
+            return;
+        }
+        let channel = peer.channel;
+        for message in messages {
+            let message = Message::Holding { channel, message };
+            peer.link.has_sent(&message);
+            self.out.push_back(Out::Send(conn, RequestId::NONE, message));
+        }
+    }
+
+    fn tell_what_was_left_out(&mut self, conn: Conn) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if peer.link.has_room() && core::mem::take(&mut peer.is_left_out) {
+            self.tell_parts(conn);
+            self.index(Waiting::Statement(vec![conn]), index::Job::Lacking(LACKING_RECORDS_MAX));
         }
     }
 
@@ -365,32 +388,28 @@ impl Share {
     pub(super) fn tell_had(&mut self) {
         let had: Vec<RecordHash> = core::mem::take(&mut self.had).into_iter().collect();
         let parts = self.fetch.fresh_parts();
-        for (conn, peer) in self.peers.iter().filter(|(_, peer)| peer.has_agreed) {
-            let channel = peer.channel;
+        for conn in self.who_has_agreed() {
             let records =
                 had.chunks(HOLDING_PAGE_RECORDS_MAX).map(|page| HoldingMessage::Have(page.to_vec()));
             let segments = parts.iter().cloned().map(HoldingMessage::Segments);
-            for message in records.chain(segments) {
-                self.out.push_back(Out::Send(*conn, RequestId::NONE, Message::Holding { channel, message }));
-            }
+            self.tell_holding(conn, records.chain(segments));
         }
+    }
+
+    fn who_has_agreed(&self) -> Vec<Conn> {
+        self.peers.iter().filter(|(_, peer)| peer.has_agreed).map(|(conn, _)| *conn).collect()
     }
 
     /// Who connects while contents are on their way is told what of them is here.
     fn tell_parts(&mut self, conn: Conn) {
-        let Some(channel) = self.peers.get(&conn).map(|peer| peer.channel) else { return };
-        for part in self.fetch.told_parts() {
-            let message = Message::Holding { channel, message: HoldingMessage::Segments(part) };
-            self.out.push_back(Out::Send(conn, RequestId::NONE, message));
-        }
+        self.tell_holding(conn, self.fetch.told_parts().into_iter().map(HoldingMessage::Segments));
     }
 
     /// Once there is nothing left to do, everybody is told what is lacking here.
     pub(super) fn tell_on(&mut self) {
         if self.is_untold && !self.is_busy() {
             self.is_untold = false;
-            let conns: Vec<Conn> =
-                self.peers.iter().filter(|(_, peer)| peer.has_agreed).map(|(conn, _)| *conn).collect();
+            let conns = self.who_has_agreed();
             if !conns.is_empty() {
                 self.index(Waiting::Statement(conns), index::Job::Lacking(LACKING_RECORDS_MAX));
             }

@@ -36,6 +36,8 @@ pub(super) struct Planner {
     pass: Option<Pass>,
     /// What waits for its bytes, by the staged file.
     goals: BTreeMap<StageId, Planned>,
+    /// Their staged files by the paths that they are for.
+    goals_at: BTreeMap<RelPath, StageId>,
     goals_made: u32,
     /// The staged files of goals, and of changes on their way to the disk.
     pub(super) staged: BTreeSet<StageId>,
@@ -86,6 +88,8 @@ struct Pass {
 struct Placing {
     row: Triple,
     head: Record,
+    /// Where its bytes are on this disk.
+    places: Vec<BytesAt>,
 }
 
 impl Pass {
@@ -108,6 +112,17 @@ impl Planner {
     /// Whether anything is being planned or on its way to the disk.
     pub(super) fn is_busy(&self) -> bool {
         self.is_dirty || self.pass.is_some() || self.ready.is_committing || !self.ready.waiting.is_empty()
+    }
+
+    fn add_goal(&mut self, stage: StageId, planned: Planned) {
+        self.goals_at.insert(planned.target().clone(), stage);
+        self.goals.insert(stage, planned);
+    }
+
+    fn take_goal(&mut self, stage: StageId) -> Option<Planned> {
+        let planned = self.goals.remove(&stage)?;
+        self.goals_at.remove(planned.target());
+        Some(planned)
     }
 
     /// Stages that are being filled.
@@ -216,7 +231,7 @@ impl Share {
             let head = head.clone();
             let Some(pass) = &mut self.planner.pass else { return };
             pass.problem(row.path.clone(), Cause::Fetching);
-            pass.placing.push(Placing { row, head });
+            pass.placing.push(Placing { row, head, places: Vec::new() });
             return;
         }
         let path = row.path.clone();
@@ -256,10 +271,8 @@ impl Share {
 
     /// Whether something else is being done at a path. What waits for bytes that nobody asks for any more is given up.
     fn is_on_its_way(&mut self, row: &Triple, rights: Rights) -> bool {
-        let goals = self.planner.goals.iter();
-        let goal = goals
-            .map(|(stage, planned)| (*stage, planned))
-            .find(|(_, planned)| *planned.target() == row.path);
+        let stage = self.planner.goals_at.get(&row.path).copied();
+        let goal = stage.and_then(|stage| Some((stage, self.planner.goals.get(&stage)?)));
         let Some((stage, planned)) = goal else {
             self.list_problem(row.path.clone(), Cause::Waiting);
             return true;
@@ -319,12 +332,14 @@ impl Share {
     /// Where the contents that are to come are on this disk: a file that is to go may only have to be moved.
     pub(super) fn planned_places(&mut self, places: Vec<Vec<BytesAt>>) {
         let Some(pass) = &mut self.planner.pass else { return };
-        let in_folder = |at: BytesAt| match at {
-            BytesAt::Folder { path, seen, offset: 0 } => Some((path, seen)),
+        let in_folder = |at: &BytesAt| match at {
+            BytesAt::Folder { path, seen, offset: 0 } => Some((path.clone(), seen.clone())),
             _ => None,
         };
-        pass.movers =
-            places.into_iter().map(|places| places.into_iter().filter_map(in_folder).collect()).collect();
+        pass.movers = places.iter().map(|places| places.iter().filter_map(in_folder).collect()).collect();
+        for (placing, places) in pass.placing.iter_mut().zip(places) {
+            placing.places = places;
+        }
         let paths: Vec<RelPath> = pass.movers.iter().flatten().map(|(path, _)| path.clone()).collect();
         self.index(Waiting::Movers, index::Job::Triples(paths));
     }
@@ -357,7 +372,7 @@ impl Share {
     }
 
     /// The bytes of a file are to come into a staged file first.
-    fn start_fetch(&mut self, Placing { row, head }: Placing) {
+    fn start_fetch(&mut self, Placing { row, head, places }: Placing) {
         let Kind::File { size, content } = head.version.kind else { return };
         if self.busy.contains(&row.path) {
             return;
@@ -372,11 +387,11 @@ impl Share {
         let names = |head: &&Record| head.version.kind.content() == content;
         let records = row.heads.iter().filter(names).map(Record::hash).collect();
         // If the same bytes are on their way to another path, they are copied from there later.
-        let Some(stage) = self.want(content, size, records, older) else { return };
+        let Some(stage) = self.want(content, size, records, older, Some(places)) else { return };
         let deed = ChangeDeed::Place { version: head.version.clone(), stage: Some(stage), over };
         let planned = Planned::new(row.path.clone(), deed, row.here, Some(head));
         self.busy.insert(row.path);
-        self.planner.goals.insert(stage, planned);
+        self.planner.add_goal(stage, planned);
         if let Some(pass) = &mut self.planner.pass {
             pass.wanted.insert(stage);
         }
@@ -388,6 +403,7 @@ impl Share {
         size: u64,
         records: Vec<RecordHash>,
         older: Option<Older>,
+        places: Option<Vec<BytesAt>>,
     ) -> Option<StageId> {
         self.planner.goals_made = self.planner.goals_made.wrapping_add(1);
         let stage = self.fetch.want(Goal {
@@ -396,6 +412,7 @@ impl Share {
             rank: self.planner.goals_made,
             records: records.into_iter().collect(),
             older,
+            places,
         })?;
         // One staged file serves one path.
         if !self.planner.staged.insert(stage) {
@@ -408,23 +425,23 @@ impl Share {
     /// A staged file that is to stand at a path as a conflict copy is wanted. `false`: not now, its bytes are on their way to another path.
     pub(super) fn want_copy(&mut self, copy: &Record, losers: Vec<RecordHash>, conflict: &RelPath) -> bool {
         let Kind::File { size, content } = copy.version.kind else { return false };
-        let Some(stage) = self.want(content, size, losers, None) else { return false };
+        let Some(stage) = self.want(content, size, losers, None, None) else { return false };
         let deed = ChangeDeed::Place { version: copy.version.clone(), stage: Some(stage), over: None };
         let mut planned = Planned::new(copy.path.clone(), deed, None, Some(copy.clone()));
         planned.purpose = Purpose::Copy(conflict.clone());
         self.busy.insert(copy.path.clone());
-        self.planner.goals.insert(stage, planned);
+        self.planner.add_goal(stage, planned);
         true
     }
 
     pub(super) fn fetched(&mut self, stage: StageId) {
-        if let Some(planned) = self.planner.goals.remove(&stage) {
+        if let Some(planned) = self.planner.take_goal(stage) {
             self.ready(planned);
         }
     }
 
     pub(super) fn fetch_failed(&mut self, stage: StageId, why: String) {
-        if let Some(planned) = self.planner.goals.remove(&stage) {
+        if let Some(planned) = self.planner.take_goal(stage) {
             self.forget_stage(stage);
             self.blocked(planned.change.path.clone(), Cause::Blocked(why));
             if let Purpose::Copy(conflict) = &planned.purpose {
@@ -439,7 +456,7 @@ impl Share {
         let unwanted = self.planner.goals.iter().filter(|(stage, planned)| is_unwanted(**stage, planned));
         let unwanted: Vec<StageId> = unwanted.map(|(stage, _)| *stage).collect();
         for stage in &unwanted {
-            if let Some(planned) = self.planner.goals.remove(stage) {
+            if let Some(planned) = self.planner.take_goal(*stage) {
                 self.forget_stage(*stage);
                 self.free(&planned);
             }

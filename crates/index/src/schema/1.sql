@@ -95,7 +95,8 @@ CREATE UNIQUE INDEX pages_of_a_list ON list_pages (list, page);
 -- What the disk was last asked to bring into the folder; empty once that is noted. What a process that ended had put in
 -- place is told from its user's edits by it.
 CREATE TABLE intents (
-    record BLOB NOT NULL                       -- as proto encodes it
+    path   BLOB NOT NULL,
+    record BLOB                                -- as proto encodes it; NULL: a folder for what lies below
 ) STRICT;
 
 -- What the history on this disk holds.

@@ -1,5 +1,7 @@
 //! What the disk was asked for, and what is found of it when the process that asked is gone.
 
+use shoal_engine::index::Intent;
+
 use super::*;
 
 /// Ben knows of ana's first version at "a", has asked his disk for it, and starts anew once he knows of her second.
@@ -7,7 +9,7 @@ fn ben_started_anew() -> Index {
     let (mut ana, mut ben) = (index(1), index(2));
     tell(&mut ben, &see(&mut ana, "a", Some(file(1, 10))).1);
     let first = ben.triple(&path("a")).unwrap().unwrap().heads.winner().cloned().unwrap();
-    let known = ben.intend(&[path("a"), path("b")], vec![first]).unwrap();
+    let known = ben.intend(vec![(path("a"), Intent::Head(first)), (path("b"), Intent::Other)]).unwrap();
     assert_eq!(known, [ben.triple(&path("a")).unwrap(), None]);
     let second = see(&mut ana, "a", Some(file(2, 20))).1;
     tell(&mut ben, &second);
@@ -65,8 +67,38 @@ fn an_intent_is_used_once() {
 fn what_is_noted_as_placed_is_intended_no_more() {
     let mut ben = ben_started_anew();
     let row = ben.triple(&path("a")).unwrap().unwrap();
-    ben.intend(&[path("a")], row.heads.iter().cloned().collect()).unwrap();
+    ben.intend(vec![(path("a"), Intent::Head(row.heads.winner().cloned().unwrap()))]).unwrap();
     assert_eq!(show(&mut ben, "a"), PlacedOutcome::Agreed);
     let ben = ben.fork().unwrap();
     assert_eq!(ben.memory.intents, intents::Intents::new());
+}
+
+/// Found by a simulated world (I3): a folder that took a file's place for what others have put below it is not its user's.
+#[test]
+fn i3_a_folder_that_was_made_for_what_lies_below_is_no_edit() {
+    let (mut ana, mut ben) = (index(1), index(2));
+    tell(&mut ben, &see(&mut ana, "a/b", Some(file(1, 10))).1);
+    see(&mut ben, "a", Some(file(2, 20)));
+    ben.intend(vec![(path("a"), Intent::ImpliedFolder)]).unwrap();
+    let mut ben = ben.fork().unwrap();
+    let (outcome, batches) = see(&mut ben, "a", Some(folder()));
+    assert_eq!((outcome, batches.len(), heads(&ben)), (Outcome::Adopted, 0, 1));
+    assert_eq!(ben.triple(&path("a")).unwrap().unwrap().heads.conflict(Below::Live).len(), 1);
+    check(&ben);
+    assert_eq!(see(&mut ben, "a", None).0, Outcome::Published, "its user deleted it");
+}
+
+/// Found by a scenario (I3): the file had gone to history for the folder, and the folder was not there yet. That is not its
+/// user's deletion.
+#[test]
+fn i3_a_file_that_made_room_for_a_folder_was_not_deleted() {
+    let (mut ana, mut ben) = (index(1), index(2));
+    tell(&mut ben, &see(&mut ana, "a/b", Some(file(1, 10))).1);
+    see(&mut ben, "a", Some(file(2, 20)));
+    ben.intend(vec![(path("a"), Intent::ImpliedFolder)]).unwrap();
+    let mut ben = ben.fork().unwrap();
+    let (outcome, batches) = see(&mut ben, "a", None);
+    assert_eq!((outcome, batches.len(), heads(&ben)), (Outcome::Adopted, 0, 1));
+    check(&ben);
+    assert!(ben.triple(&path("a")).unwrap().unwrap().is_diverging(), "the folder is still to come");
 }

@@ -8,8 +8,8 @@ use crate::world::World;
 /// Most jobs of an index, or of a disk, that are under way at a device.
 pub const JOBS_MAX: usize = 1024;
 
-/// Most bytes in a send queue: what may be owed to the fastest source's asker, and a page of everything.
-pub const QUEUED_BYTES_MAX: usize = 32 << 20;
+/// Most bytes in a send queue: what is served, what a link says before the queue is full, and a step or statement more.
+pub const QUEUED_BYTES_MAX: usize = 16 << 20;
 
 /// Checks one device.
 ///

@@ -26,6 +26,42 @@ fn joined(founding: &Founding, device: u8) -> Entry {
     Entry::sign(&key_of, &share, None, Statement::Joined(Box::new(joined))).unwrap()
 }
 
+impl World {
+    /// Lets two devices talk until nothing is on its way.
+    fn exchange(&mut self) {
+        while self.is_waiting(0) || self.is_waiting(1) {
+            for device in 0..2 {
+                self.deliver(device).unwrap();
+                self.answer(device).unwrap();
+            }
+        }
+    }
+
+    /// Both know so many records, and never were more than so many bytes of them on their way.
+    fn check_known_by_both(&self, records: u64, queued: usize) {
+        assert_eq!(self.index_of(1).digests().records(), records);
+        assert!(self.tally.queued_max < queued, "{:?}", self.tally);
+        assert!(self.tally.bytes > 2 * queued as u64, "{:?}", self.tally);
+    }
+
+    /// A user puts so many new files into a folder of their own.
+    fn publish_many(&mut self, device: usize, files: u64) {
+        let made = self.contents;
+        self.contents += files;
+        let mut observed = (made..made + files).map(|number| {
+            let content = ContentId::from_bytes(*blake3::hash(&number.to_be_bytes()).as_bytes());
+            let path = path(&format!("many/{number:08}")).unwrap();
+            let found = Some(self.here(Kind::File { size: 1, content }));
+            Observed { path, compared: None, found }
+        });
+        let observed: Vec<_> = observed.by_ref().collect();
+        for part in observed.chunks(1000) {
+            let answer = self.devices[device].index.observe(part.to_vec(), &[]).unwrap();
+            self.publish(device, &answer.batches);
+        }
+    }
+}
+
 /// Lives through a world and lets it settle.
 fn live(seed: u64, devices: u8, steps: usize) -> Result<World, Broken> {
     let mut world = world(seed, devices);
@@ -61,6 +97,34 @@ fn a_seed_is_a_world() {
     assert_ne!(one.trace(), live(8, 4, 600).unwrap().trace());
 }
 
+/// Two devices; the first has so many records before they meet, and more when they have met.
+fn many(records: [u64; 2]) -> World {
+    let mut world = world(1, 2);
+    world.room = LINK_SENT_BYTES_MAX;
+    world.publish_many(0, records[0]);
+    world.connect(0, 1);
+    world.exchange();
+    world.publish_many(0, records[1]);
+    world
+}
+
+/// I30: who is slow to take everything has little of it queued.
+#[test]
+fn i30_of_everything_little_is_on_its_way_at_once() {
+    let world = many([60_000, 0]);
+    world.check_known_by_both(60_000, 1 << 20);
+}
+
+/// I30: who takes nothing of what is new has little of it queued, and is told of it later.
+#[test]
+fn i30_of_what_is_new_little_is_on_its_way_at_once() {
+    let mut world = many([10, 60_000]);
+    while world.is_waiting(0) || world.begin_rounds() {
+        world.exchange();
+    }
+    world.check_known_by_both(60_010, 4 << 20);
+}
+
 /// I26: whom no entry lets in is told nothing but that.
 #[test]
 fn i26_a_stranger_who_knows_the_secret_is_told_no_records() {
@@ -70,12 +134,7 @@ fn i26_a_stranger_who_knows_the_secret_is_told_no_records() {
         world.edit(0).unwrap();
     }
     world.connect(1, 0);
-    while world.is_waiting(0) || world.is_waiting(1) {
-        for device in 0..2 {
-            world.deliver(device).unwrap();
-            world.answer(device).unwrap();
-        }
-    }
+    world.exchange();
     assert_eq!(world.devices[0].ends[&1].closed, Some(Closed::NoMember));
     assert_eq!(world.index_of(1).digests().records(), 0);
 }

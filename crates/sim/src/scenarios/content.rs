@@ -187,3 +187,16 @@ fn i2_f15_a_source_that_stalls_is_passed_over() {
     assert_eq!(w.on("cleo").reads("p").map(|bytes| bytes.len()), Some(400_000));
     w.heal().settle().assert_all();
 }
+
+/// I30: a connection that has taken more than may be on its way at once, a little at a time, still takes more.
+#[test]
+fn i30_what_is_given_little_by_little_never_runs_out_of_room() {
+    const SIZE: usize = 60_000;
+    let mut w = met(40, ["ana", "ben"]);
+    for number in 0..2 * shoal_engine::limits::SERVE_SENT_BYTES_MAX / SIZE as u64 {
+        w.on("ana").write_bytes("p", 1 + number, SIZE);
+        w.settle();
+    }
+    w.assert_all();
+    assert!(!w.trace.lines().iter().any(|line| line.contains("hangs up")), "an answer did not come");
+}

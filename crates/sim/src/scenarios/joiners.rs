@@ -169,6 +169,31 @@ fn i26_f22_a_readers_change_is_its_own_until_a_newer_version_comes() {
     w.on("cleo").assert_kept("a reader's").assert_cause("p", None);
 }
 
+/// Found by a simulated world: a mode that a reader gave to a folder goes with the folder, though others keep it for what
+/// one of them has put there.
+#[test]
+fn i1_a_readers_mode_of_a_folder_that_is_only_implied_gives_way() {
+    let mut w = with_reader(31, ["ana", "ben", "cleo"]);
+    w.on("ana").make_folder("d").write("d/x", "v1");
+    w.settle().on("cleo").set_mode("d", 0o700);
+    w.linger().on("cleo").assert_cause("d", Some(Cause::LocalDifference));
+    w.part(&[&["ben", "cleo"]]).on("ben").write("d/y", "v1");
+    w.on("ana").remove_all("d");
+    w.linger().heal().settle().assert_all();
+    w.on("cleo").assert_cause("d", None).assert_reads("d/y", "v1");
+}
+
+/// Found by a simulated world: an index that was lost does not know whose the mode of a folder was that others deleted.
+#[test]
+fn i1_a_lost_index_leaves_no_mode_to_a_folder_that_is_only_implied() {
+    let mut w = World::seeded(32).peers(["ana", "ben", "cleo"]).share("notes");
+    w.right_clocks().on("ana").make_folder("d").set_mode("d", 0o700).write("d/x", "v1");
+    w.settle().part(&[&["ben", "cleo"]]).on("ben").write("d/y", "v1");
+    w.on("ana").remove_all("d");
+    w.linger().part(&[&["ana", "ben"]]).linger().on("cleo").lose_index();
+    w.linger().heal().settle().assert_all();
+}
+
 /// F22: a reader's new files, deletions and renames stay with it.
 #[test]
 fn i26_f22_a_readers_files_and_deletions_stay_with_it() {

@@ -258,3 +258,21 @@ fn i18_two_copies_of_one_device_lose_nothing_of_what_either_user_wrote() {
     w.assert_all_read("plan.txt", "v2").assert_all_read("b", "2, edited").assert_all_read("new", "3");
     w.assert_all();
 }
+
+/// Found by a simulated world: a process that ended just after a folder took a file's place, for what another one had put
+/// below it, does not take the folder for its user's. The file is a conflict copy everywhere, and not in history alone.
+#[test]
+fn i3_a_process_that_ends_when_a_folder_has_taken_a_files_place_keeps_the_file() {
+    let mut crashes = 0;
+    for calls in 1..40 {
+        let mut w = World::seeded(740 + calls).peers(["ana", "ben"]).share("notes");
+        w.right_clocks().settle().part(&[]).on("ana").write("d", "of ana");
+        w.on("ben").write("d/x", "of ben");
+        w.linger().on("ana").crash_during(During::Commit, calls);
+        w.connect("ana", "ben").linger().on("ana").restart();
+        crashes += w.tally.crashes;
+        w.heal().settle().assert_all_read("d/x", "of ben").assert_all();
+        assert_eq!(w.on("ben").copies("d"), ["of ana"], "after {calls} calls");
+    }
+    assert!(crashes > 10, "{crashes} crashes");
+}

@@ -96,14 +96,19 @@ impl World {
         for device in self.devices.iter().filter(|device| device.is_honest() && !device.is_retired) {
             let Some(status) = device.status(&share) else { continue };
             let sought = status.problems.iter().filter(|(_, cause)| **cause == Cause::NoSource);
+            let has_none = |record: &Record| match record.version.kind {
+                Kind::File { content, .. } => !held.contains(&content),
+                _ => false,
+            };
+            let rows = device.index.diverging(None, usize::MAX).unwrap_or_default();
+            let lost = rows.into_iter().filter(|row| row.heads.iter().any(has_none));
+            let lost: BTreeSet<RelPath> = lost.map(|row| row.path).collect();
             for (path, _) in sought {
-                let heads = device.index.triple(path).ok().flatten().map(|row| row.heads);
-                let has_none = |record: &Record| match record.version.kind {
-                    Kind::File { content, .. } => !held.contains(&content),
-                    _ => false,
-                };
-                if heads.is_some_and(|heads| heads.iter().any(has_none)) {
+                // A path of which nobody knows a version is to have the copy of one that is nowhere.
+                let is_copy = device.index.triple(path).ok().flatten().is_none() && !lost.is_empty();
+                if is_copy || lost.contains(path) {
                     nowhere.push(path.clone());
+                    nowhere.extend(lost.iter().filter(|_| is_copy).cloned());
                 }
             }
         }

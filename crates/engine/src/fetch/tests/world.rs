@@ -84,7 +84,8 @@ pub(super) fn record(content: &ContentId) -> RecordHash {
 }
 
 pub(super) fn goal(content: ContentId, size: usize) -> Goal {
-    Goal { content, size: size as u64, rank: 0, records: BTreeSet::from([record(&content)]), older: None }
+    let records = BTreeSet::from([record(&content)]);
+    Goal { content, size: size as u64, rank: 0, records, older: None, places: None }
 }
 
 fn source(peer: usize) -> SourceId {
