@@ -38,7 +38,7 @@ use self::changing::Changing;
 use self::guard::Guard;
 use self::looking::{Looker, Sweeps};
 use self::reading::{Reader, local_chunks};
-use self::rules::Rules;
+use self::rules::{Of, Rules};
 use self::stages::Stages;
 use self::taking::Taking;
 use crate::folder::{Folder, RootError, Shared};
@@ -130,6 +130,14 @@ impl<F: Fs> Worker<F> {
                 worker.heeding(false, |rules| {
                     let mut looker = worker.looker(rules);
                     Answer::Looked(paths.iter().map(|path| looker.look(path)).collect())
+                })
+            }),
+            Job::Ignores(paths) => self.at_root(|worker| {
+                worker.heeding(false, |rules| {
+                    let is_ignored = |(path, is_folder): &(_, bool)| {
+                        rules.ignore(path, if *is_folder { Of::Folder } else { Of::Other })
+                    };
+                    Answer::Ignores(paths.iter().map(is_ignored).collect())
                 })
             }),
             Job::Take(paths) => self.at_root(|worker| {

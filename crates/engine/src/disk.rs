@@ -114,6 +114,8 @@ pub enum Job {
     Sweep(Sweep),
     /// Look at these paths.
     Look(Vec<RelPath>),
+    /// Say of these paths whether the user keeps them out of the share; with each, whether a folder is to stand there.
+    Ignores(Vec<(RelPath, bool)>),
     /// Name the content of what was seen, and make durable what stands at these paths, or that nothing does.
     Take(Vec<(RelPath, Option<Seen>)>),
     /// Put bytes into staged files.
@@ -269,6 +271,8 @@ pub enum Answer {
     },
     /// What is at the paths, in their order.
     Looked(Vec<Look>),
+    /// Whether each path is kept out of the share.
+    Ignores(Vec<bool>),
     /// What became of each.
     Taken(Vec<Taken>),
     /// What became of each.

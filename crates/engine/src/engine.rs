@@ -44,6 +44,8 @@ struct Connection {
     requests: BTreeMap<RequestId, (ShareId, AskId)>,
     requests_made: u32,
     heard: Time,
+    /// Whether a ping was answered since the connection was drained last.
+    has_answered_ping: bool,
 }
 
 #[derive(Debug)]
@@ -78,12 +80,12 @@ impl Engine {
     pub fn handle(&mut self, input: Input, now: Now) {
         match input {
             Input::Opened(opened) => self.open(opened, now),
-            Input::Closed(share) => self.close(share),
+            Input::Closed(share) => self.close(share, now),
             Input::Connected { conn, device, side, exporter } => {
                 self.connected(conn, device, side, exporter, now);
             }
             Input::Received(conn, request, message) => self.received(conn, request, message, now),
-            Input::Drained(conn) => self.each_share_of(conn, |share| share.drained(conn, now)),
+            Input::Drained(conn) => self.drained(conn, now),
             Input::Disconnected(conn) => self.disconnected(conn, now),
             Input::Indexed(share, job, answer) => self.share(share, |share| share.indexed(job, answer, now)),
             Input::DiskDone(share, job, answer) => {
@@ -131,21 +133,24 @@ impl Engine {
         self.shares_opened += 1;
         let seed =
             Domain::SALT.hash(&[&self.seed, opened.share.as_bytes(), &self.shares_opened.to_be_bytes()]);
-        let share = Share::new(self.device, opened.secrets, seed, now);
+        let jobs_from = self.shares_opened << 32;
+        let share = Share::new(self.device, opened.secrets, seed, jobs_from, now);
         self.shares.insert(opened.share, share);
         // Who is connected already may have it too: that shows in a new greeting.
         let conns: Vec<Conn> = self.conns.keys().copied().collect();
         conns.into_iter().for_each(|conn| self.hang_up(conn, None, now));
     }
 
-    fn close(&mut self, share: ShareId) {
+    fn close(&mut self, share: ShareId, now: Now) {
         self.shares.remove(&share);
-        for connection in self.conns.values_mut() {
-            if let State::Agreed(channels) = &mut connection.state {
-                channels.retain(|_, other| *other != share);
-            }
-            connection.requests.retain(|_, (other, _)| *other != share);
-        }
+        let has_it = |connection: &Connection| match &connection.state {
+            State::Agreed(channels) => channels.values().any(|other| *other == share),
+            State::Greeting(_) => true,
+        };
+        // What else the two ends share shows in a new greeting.
+        let conns: Vec<Conn> =
+            self.conns.iter().filter(|(_, connection)| has_it(connection)).map(|(conn, _)| *conn).collect();
+        conns.into_iter().for_each(|conn| self.hang_up(conn, None, now));
     }
 
     fn share(&mut self, share: ShareId, tell: impl FnOnce(&mut Share)) {
@@ -178,17 +183,38 @@ impl Engine {
         let requests = BTreeMap::new();
         self.conns.insert(
             conn,
-            Connection { device, side, exporter, state, requests, requests_made: 0, heard: now.time },
+            Connection {
+                device,
+                side,
+                exporter,
+                state,
+                requests,
+                requests_made: 0,
+                heard: now.time,
+                has_answered_ping: false,
+            },
         );
         self.timers.set(Wake::Silence(conn), now.time.after(GREETING_MAX));
         self.actions.extend(messages.into_iter().map(|message| Action::Send(conn, RequestId::NONE, message)));
+    }
+
+    fn drained(&mut self, conn: Conn, now: Now) {
+        if let Some(connection) = self.conns.get_mut(&conn) {
+            connection.has_answered_ping = false;
+        }
+        self.each_share_of(conn, |share| share.drained(conn, now));
     }
 
     fn received(&mut self, conn: Conn, request: RequestId, message: Message, now: Now) {
         let Some(connection) = self.conns.get_mut(&conn) else { return };
         connection.heard = now.time;
         match message {
-            Message::Ping => self.actions.push_back(Action::Send(conn, request, Message::Pong)),
+            // One answer at a time: who asks and does not read gets no more of them.
+            Message::Ping if connection.has_answered_ping => {}
+            Message::Ping => {
+                connection.has_answered_ping = true;
+                self.actions.push_back(Action::Send(conn, request, Message::Pong));
+            }
             Message::Pong => {}
             message => match &mut connection.state {
                 State::Greeting(greeting) => match greeting.handle(message) {

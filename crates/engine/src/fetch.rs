@@ -20,6 +20,7 @@
 
 mod answers;
 mod arrival;
+mod equal;
 mod large;
 mod near;
 mod order;
@@ -97,7 +98,12 @@ pub struct Fetch {
     transfer: Transfer,
     channels: BTreeMap<SourceId, Channel>,
     works: BTreeMap<StageId, Work>,
+    /// Of those that want one content the one that others are asked for.
     by_content: BTreeMap<ContentId, StageId>,
+    /// Those that wait for what comes of it.
+    followers: BTreeMap<ContentId, BTreeSet<StageId>>,
+    /// How many wishes have ended.
+    ended: u64,
     by_record: BTreeMap<RecordHash, BTreeSet<StageId>>,
     next_stage: u64,
     tags: u64,
@@ -172,6 +178,8 @@ impl Fetch {
             channels: BTreeMap::new(),
             works: BTreeMap::new(),
             by_content: BTreeMap::new(),
+            followers: BTreeMap::new(),
+            ended: 0,
             by_record: BTreeMap::new(),
             next_stage: first_stage,
             tags: 0,
@@ -191,28 +199,29 @@ impl Fetch {
 
     // ── what is wanted ──
 
-    /// Whether more can be wanted.
+    /// Whether so many more can be wanted.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.works.len() < GOALS_MAX
+    pub fn has_room_for(&self, count: usize) -> bool {
+        self.works.len() + count <= GOALS_MAX
     }
 
-    /// Wants a content. One that is wanted already gets the same staged file, and the wish is counted; who wants it for
-    /// two paths must want it anew for the second once the first has [`taken`](Self::taken) the staged file.
-    /// `None`: there is no room, or the content has no bytes.
+    /// How many wishes have ended: as long as this grows, there is room for others soon.
+    #[must_use]
+    pub const fn ended(&self) -> u64 {
+        self.ended
+    }
+
+    /// Wants a content, in a staged file of its own. Of equal contents one is asked for, and the others copied from where
+    /// that one has been put. `None`: there is no room, or the content has no bytes.
     pub fn want(&mut self, mut goal: Goal) -> Option<StageId> {
-        if let Some(stage) = self.by_content.get(&goal.content).copied() {
-            self.wants_more(stage, goal);
-            return Some(stage);
-        }
-        if !self.has_room() || goal.size == 0 {
+        if !self.has_room_for(1) || goal.size == 0 {
             return None;
         }
         let stage = StageId(self.next_stage);
         self.next_stage += 1;
         // The number keeps equal ranks apart; four thousand million contents are not wanted at once.
         let rank = u64::from(goal.rank) << 32 | stage.0 & u64::from(u32::MAX);
-        self.by_content.insert(goal.content, stage);
+        let is_led = *self.by_content.entry(goal.content).or_insert(stage) != stage;
         self.note_records(stage, &goal.records);
         let places = goal.places.take();
         self.works.insert(
@@ -220,7 +229,6 @@ impl Fetch {
             Work {
                 goal,
                 rank,
-                wanted: 1,
                 state: State::Queued,
                 is_begun: false,
                 is_here: None,
@@ -234,34 +242,37 @@ impl Fetch {
             },
         );
         match places {
-            Some(places) => self.places_known(stage, places),
-            None => self.enqueue(stage),
+            Some(places) if !places.is_empty() || !is_led => self.places_known(stage, places),
+            None if !is_led => self.enqueue(stage),
+            Some(_) | None => self.follow(stage),
         }
         Some(stage)
     }
 
-    /// Wants a content no more, once for each time that it was wanted; the last time the staged file is dropped.
+    /// Wants a content no more: the staged file is dropped, and who waited for it goes on without.
     pub fn forget(&mut self, stage: StageId) {
-        let Some(work) = self.works.get_mut(&stage) else { return };
-        work.wanted = work.wanted.saturating_sub(1);
-        if work.wanted > 0 {
-            return;
-        }
+        let Some(work) = self.works.get(&stage) else { return };
+        let content = work.goal.content;
         if work.is_begun {
             self.drops.push(stage);
         }
         self.remove(stage);
+        self.next_leads(&content);
     }
 
-    /// The staged file was committed, and is none any more: whoever else wanted it wants it anew.
+    /// The staged file was committed, and the index knows of it: who waited for it copies it from there.
     pub fn taken(&mut self, stage: StageId) {
+        let Some(work) = self.works.get(&stage) else { return };
+        let content = work.goal.content;
         self.remove(stage);
+        self.followers_look(&content);
     }
 
     /// A content has come to stand on this disk, or was found there: what waits for it looks for it here again.
     pub fn appeared(&mut self, content: &ContentId) {
         let Some(stage) = self.by_content.get(content).copied() else { return };
         self.look_again(stage);
+        self.followers_look(content);
     }
 
     /// How far a content has come; `None` if it is not wanted.
@@ -273,7 +284,8 @@ impl Fetch {
             State::Done => Progress::Done,
             State::Paused => Progress::NoSpace,
             State::Failed(why) => Progress::Failed(why.clone()),
-            _ if self.transfer.is_without_source(content, has) => Progress::NoSource,
+            State::Following => self.progress_of_leader(content, holdings),
+            _ if self.is_leader(stage) && self.transfer.is_without_source(content, has) => Progress::NoSource,
             State::Queued if work.is_parked => Progress::NoSource,
             State::Queued | State::Looking => Progress::Looking,
             State::Small | State::Page(_) => Progress::Fetching,
@@ -354,8 +366,10 @@ impl Fetch {
     /// The segments that came to stand here since this was called last, to be told to all: now and then, not each.
     pub fn fresh_parts(&mut self) -> Vec<SegmentPart> {
         let mut parts = Vec::new();
-        for work in self.works.values_mut() {
-            if let Some(map) = &mut work.map {
+        for stage in self.by_content.values() {
+            if let Some(work) = self.works.get_mut(stage)
+                && let Some(map) = &mut work.map
+            {
                 parts.extend(map.has.parts(work.goal.content, &map.told));
                 map.told.clone_from(&map.has);
             }
@@ -371,7 +385,8 @@ impl Fetch {
             let none = SegmentMap::new(map.count);
             Some(map.told.parts(work.goal.content, &none).collect::<Vec<_>>())
         };
-        self.works.values().filter_map(told).flatten().collect()
+        let leaders = self.by_content.values().filter_map(|stage| self.works.get(stage));
+        leaders.filter_map(told).flatten().collect()
     }
 
     /// Where in a staged file something stands that was checked, and how many bytes it has: to be served though it is

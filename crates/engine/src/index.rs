@@ -227,6 +227,12 @@ pub trait Index: Store {
     /// When the database refuses; nothing is noted then.
     fn intend(&mut self, intents: Vec<(RelPath, Intent)>) -> Result<Vec<Option<Triple>>, Self::Error>;
 
+    /// Forgets what was intended at these paths: the disk did nothing there, since its user had been faster.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    fn forget_intents(&mut self, paths: &[RelPath]) -> Result<(), Self::Error>;
+
     /// The paths that ask for something, in path order: at most so many, those after `after`.
     ///
     /// # Errors
@@ -378,6 +384,8 @@ pub enum Job {
     Triples(Vec<RelPath>),
     /// Note what the disk will be asked for, and say what is known of these paths.
     Intend(Vec<(RelPath, Intent)>),
+    /// Forget what was intended at these paths: nothing was done.
+    ForgetIntents(Vec<RelPath>),
     /// What asks for something.
     Diverging {
         /// Only after this path.
@@ -488,6 +496,10 @@ fn attempt<I: Index>(job: Job, index: &mut I) -> Result<Answer, I::Error> {
             Answer::Triples(paths.iter().map(|path| index.triple(path)).collect::<Result<_, _>>()?)
         }
         Job::Intend(intents) => Answer::Triples(index.intend(intents)?),
+        Job::ForgetIntents(paths) => {
+            index.forget_intents(&paths)?;
+            Answer::Done
+        }
         Job::Diverging { after, at_most } => Answer::Page(index.diverging(after.as_ref(), at_most)?),
         Job::Observe { observed, lists, is_guarded } => observe(observed, lists, is_guarded, index)?,
         Job::Agreed(agreed) => Answer::Placed(index.agreed(agreed)?),

@@ -48,6 +48,15 @@ pub const RAREST_OF: usize = 256;
 /// Most contents that are wanted at once.
 pub const GOALS_MAX: usize = 4096;
 
+/// Most of them that are kept when they take all room and nobody has them, so that what comes of them comes at once.
+pub const SOURCELESS_GOALS_MAX: usize = 1024;
+
+/// If nothing wanted has come for so long, and there is no more room, what nobody has makes room.
+pub const ROOM_PAUSE: Duration = Duration::from_secs(2);
+
+/// Most records by which it is known who has one content.
+pub const EQUAL_RECORDS_MAX: usize = 32;
+
 /// Most contents of several segments that are worked on at once: each takes a page of its list, some 200 KiB, and as
 /// many pieces that are asked for.
 pub const LARGE_GOALS_MAX: usize = 16;
@@ -107,6 +116,9 @@ pub const SERVE_ITEMS_MAX: usize = 16_384;
 
 /// Most of them that one question to the index, or one job of reading, is about.
 pub const SERVE_LOOK_MAX: usize = 256;
+
+/// Most lists that the index is asked for at once for one connection; each has up to 150 KB.
+pub const SERVE_LOOK_LISTS_MAX: usize = 8;
 
 /// Most bytes that are read at once for one connection, and that wait to be sent on it before more are read.
 pub const SERVE_READ_BYTES_MAX: u32 = 1 << 20;
@@ -197,8 +209,11 @@ pub const RESOLVE_WAIT_MAX: Duration = Duration::from_secs(60);
 /// What two ends hold is compared again so long after something has changed.
 pub const ROUND_DELAY: Duration = Duration::from_secs(2);
 
-/// … or after so long, if the last round did not bring both together.
+/// What another end has cost is forgotten so long after a round that did not bring both together.
 pub const ROUND_PAUSE: Duration = Duration::from_secs(60);
+
+/// Who says to be empty gets everything once in this time, however often it connects.
+pub const STREAM_PAUSE: Duration = Duration::from_secs(3600);
 
 /// What has come to be held is told so long after it has.
 pub const HAVE_DELAY: Duration = Duration::from_millis(100);

@@ -17,7 +17,10 @@ use std::collections::VecDeque;
 
 use shoal_proto::batch::{Batch, BatchError};
 use shoal_proto::chain::Told;
+use shoal_proto::digest::Sum;
+use shoal_proto::frame::RequestId;
 use shoal_proto::hash::RecordHash;
+use shoal_proto::holding::HoldingMessage;
 use shoal_proto::id::{DeviceId, Writer};
 use shoal_proto::limits::MESSAGE_PUBLICATIONS_MAX;
 use shoal_proto::message::{Channel, Message};
@@ -43,6 +46,12 @@ pub enum Action {
     SpreadEntries(Vec<Vec<u8>>),
     /// Tell all links of the share, this one too: this device has published these ([`Link::published`]).
     Published(Vec<Batch>),
+    /// The other end has said this of the bytes that it has, when the own records had this root.
+    Holding(HoldingMessage, Sum),
+    /// The other end asks for bytes.
+    Asked(RequestId, Message),
+    /// More than a page of everything goes to the other end: enough for some time.
+    Streams,
     /// Both ends hold the same records.
     InSync,
     /// Something has changed since both held the same: a round is worth while, soon ([`Link::begin_round`]).
@@ -91,7 +100,9 @@ pub struct Link {
     conversation: Option<Box<Reconcile>>,
     /// Whether a job is not yet answered.
     is_busy: bool,
-    inbox: VecDeque<Message>,
+    inbox: VecDeque<(RequestId, Message)>,
+    /// What the other end has said of its bytes, until the root is known.
+    holding: Option<HoldingMessage>,
     /// What the conversation asks to be said, while something larger goes before it.
     saying: VecDeque<Say>,
     /// Whether the conversation has more to say.
@@ -110,6 +121,10 @@ pub struct Link {
     own: Option<(Writer, Option<Place>)>,
     /// Whether a round is to begin when there is nothing else to do.
     begins: bool,
+    /// Whether that round is to forget what the other end has cost so far, and whether it may then have everything.
+    forgives: Option<bool>,
+    /// Whether an empty other end may have everything.
+    may_stream: bool,
     is_in_sync: bool,
 }
 
@@ -144,6 +159,7 @@ impl Link {
             conversation: None,
             is_busy: false,
             inbox: VecDeque::new(),
+            holding: None,
             saying: VecDeque::new(),
             is_more: false,
             everything: None,
@@ -153,6 +169,8 @@ impl Link {
             has_told_publications: false,
             own: None,
             begins: false,
+            forgives: None,
+            may_stream: true,
             is_in_sync: false,
         }
     }
@@ -161,6 +179,13 @@ impl Link {
     #[must_use]
     pub fn with_room(mut self, bytes: u64) -> Self {
         self.room = bytes;
+        self
+    }
+
+    /// The same with nothing for who is empty, before [`Self::forgive`]: everything went to it a short time ago.
+    #[must_use]
+    pub fn without_stream(mut self) -> Self {
+        self.may_stream = false;
         self
     }
 
@@ -207,8 +232,8 @@ impl Link {
 
     /// Takes a message of the other end. `now` is in seconds since 1970, here and below: by it a member judges whether
     /// an invite has expired.
-    pub fn handle(&mut self, message: Message, now: u64) -> Vec<Action> {
-        self.inbox.push_back(message);
+    pub fn handle(&mut self, request: RequestId, message: Message, now: u64) -> Vec<Action> {
+        self.inbox.push_back((request, message));
         self.go_on(Vec::new(), now)
     }
 
@@ -239,6 +264,12 @@ impl Link {
     }
 
     /// Tells of records, unless the first round or one after this is to find them anyway.
+    /// The same, and what the other end has cost so far is forgotten; whether it may have everything, if it is empty.
+    pub fn forgive(&mut self, may_stream: bool, now: u64) -> Vec<Action> {
+        self.forgives = Some(may_stream);
+        self.begin_round(now)
+    }
+
     fn tell_records(
         &mut self,
         is_news: bool,
@@ -280,6 +311,9 @@ impl Link {
         while !self.is_busy && !matches!(self.state, State::New | State::Closed) {
             let (has_room, is_giving) = (self.has_room(), self.everything.is_some());
             if has_room && let Some(next) = self.everything.take() {
+                if next.is_some() {
+                    actions.push(Action::Streams);
+                }
                 self.perform(Job::Everything(next), &mut actions);
             } else if !is_giving && let Some(say) = self.saying.pop_front() {
                 self.say(say, &mut actions);
@@ -290,14 +324,15 @@ impl Link {
                 self.perform(Job::Step(conversation, Step::GoOn), &mut actions);
             } else if self.state == State::Live && !self.unsaid.is_empty() {
                 actions.extend(core::mem::take(&mut self.unsaid).into_iter().map(Action::Send));
-            } else if let Some(message) = self.inbox.pop_front() {
-                self.hear(message, now, &mut actions);
+            } else if let Some((request, message)) = self.inbox.pop_front() {
+                self.hear(request, message, now, &mut actions);
             } else if has_room
                 && self.state == State::Live
                 && core::mem::take(&mut self.begins)
                 && let Some(conversation) = self.conversation.take()
             {
-                self.perform(Job::Step(conversation, Step::Begin), &mut actions);
+                let step = self.forgives.take().map_or(Step::Begin, Step::BeginForgiving);
+                self.perform(Job::Step(conversation, step), &mut actions);
             } else {
                 break;
             }
@@ -319,7 +354,7 @@ impl Link {
         }
     }
 
-    fn hear(&mut self, message: Message, now: u64, actions: &mut Vec<Action>) {
+    fn hear(&mut self, request: RequestId, message: Message, now: u64, actions: &mut Vec<Action>) {
         let device = self.device;
         match (self.state, message) {
             (State::Opened, Message::Opened { salt, roster, nonce, .. }) => {
@@ -339,9 +374,21 @@ impl Link {
                     self.perform(Job::Step(conversation, step), actions);
                 }
             }
-            (State::Meeting | State::Live, Message::WantPublications { writer, from, to, .. })
-                if self.role.is_some() && !core::mem::replace(&mut self.has_told_publications, true) =>
-            {
+            (State::Live, Message::Holding { message, .. }) => {
+                self.holding = Some(message);
+                self.perform(Job::Root, actions);
+            }
+            (
+                State::Live,
+                message @ (Message::WantContents { .. }
+                | Message::WantList { .. }
+                | Message::WantSegment { .. }
+                | Message::WantChunks { .. }),
+            ) => actions.push(Action::Asked(request, message)),
+            (
+                State::Meeting | State::Parting | State::Live,
+                Message::WantPublications { writer, from, to, .. },
+            ) if self.role.is_some() && !core::mem::replace(&mut self.has_told_publications, true) => {
                 self.perform(Job::Publications(writer, from, to), actions);
             }
             (State::Parting, Message::Publications { publications, .. }) => {
@@ -428,6 +475,10 @@ impl Link {
                 self.send_records(batches, actions);
                 self.everything = next.map(Some).or(self.everything);
             }
+            Answer::Root(root) => {
+                let holding = self.holding.take();
+                actions.extend(holding.map(|message| Action::Holding(message, root)));
+            }
             Answer::Merged(Merge::False(error)) => self.close(Closed::FalseRecords(error), actions),
             Answer::Broken(error) => self.close(Closed::Reconcile(error), actions),
             Answer::Failed(error) => self.close(Closed::Index(error), actions),
@@ -475,8 +526,8 @@ impl Link {
     fn conversation(&self, theirs: [u8; 16]) -> Reconcile {
         let own = Nonce::part(&self.exporter, self.channel, self.side);
         match self.side {
-            Side::Dialler => Reconcile::new(Turn::Leader, Nonce::new(own, theirs), true),
-            Side::Listener => Reconcile::new(Turn::Follower, Nonce::new(theirs, own), true),
+            Side::Dialler => Reconcile::new(Turn::Leader, Nonce::new(own, theirs), self.may_stream),
+            Side::Listener => Reconcile::new(Turn::Follower, Nonce::new(theirs, own), self.may_stream),
         }
     }
 }

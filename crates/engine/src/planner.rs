@@ -90,7 +90,7 @@ fn is_as_shown(at: &Triple) -> bool {
         (Shown::Version(head), Some(here)) => here.version == head.version,
         (Shown::ImpliedDirectory, Some(here)) => {
             here.version.kind == Kind::Directory
-                && !has_own_mode(at.here.as_ref(), at.base.as_ref(), &at.heads)
+                && !has_own_mode(at.here.as_ref(), at.base.as_ref(), at.standing, &at.heads)
         }
         (_, None) => false,
     }
@@ -159,7 +159,7 @@ mod tests {
     use shoal_proto::heads::{Below, Heads};
     use shoal_proto::here::Here;
     use shoal_proto::path::RelPath;
-    use shoal_proto::record::Timestamp;
+    use shoal_proto::record::{Mode, Timestamp};
 
     use super::*;
 
@@ -215,14 +215,33 @@ mod tests {
             Deed::Place(record) | Deed::Retouch(record) | Deed::MakeFolder(Some(record)) => {
                 here(record.version.clone())
             }
-            Deed::MakeFolder(None) => here(Version::new(
-                Kind::Directory,
-                Timestamp::ZERO,
-                shoal_proto::record::Mode::IMPLIED_DIRECTORY,
-            )),
+            Deed::MakeFolder(None) => {
+                here(Version::new(Kind::Directory, Timestamp::ZERO, Mode::IMPLIED_DIRECTORY))
+            }
             Deed::Remove(_) => None,
         };
         Triple { path, here, base, standing, heads, below }
+    }
+
+    /// Found by a simulated world (I1): a mode that a user gave to a folder which nobody had published.
+    #[test]
+    fn i1_a_mode_that_a_user_gave_to_an_implied_folder_is_published_or_listed() {
+        let folder = |mode| here(Version::new(Kind::Directory, Timestamp::ZERO, mode));
+        let at = |mode| Triple {
+            path: RelPath::parse(b"d").unwrap(),
+            here: folder(mode),
+            base: None,
+            standing: Standing::Differs,
+            heads: Heads::default(),
+            below: Below::Live,
+        };
+        let (own, implied) = (at(Mode::from_bits(0o700)), at(Mode::IMPLIED_DIRECTORY));
+        assert_eq!(deed(&own, Rights::Reader), Deed::LocalDifference);
+        assert_eq!(deed(&own, Rights::Writer), Deed::Publish);
+        assert_eq!(deed(&implied, Rights::Writer), Deed::Nothing);
+        // A disk that keeps no modes shows another one of a folder that was made for what lies below.
+        let kept = Triple { standing: Standing::Agrees, ..own };
+        assert_eq!((deed(&kept, Rights::Writer), kept.is_diverging()), (Deed::Nothing, false));
     }
 
     proptest! {

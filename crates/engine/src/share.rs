@@ -9,12 +9,13 @@
 //! Starting ─► Scanning ─► (first contact) ─► Live ◄─► Halted, Paused
 //!
 //! scan.rs     hints, sweeps ─► take ─► observe ─► publish        the disk's side
-//! plan.rs     diverging ─► decide ─► fetch ─► commit.rs ─► placed  the others' side
+//! plan.rs     diverging ─► decide ─► goals.rs ─► commit.rs ─► placed  the others' side
 //! resolve.rs  conflicts ─► copies on the disk ─► resolve
 //! peers.rs    links, who has what, what to tell
 //! ```
 
 mod commit;
+mod goals;
 mod history;
 mod peers;
 mod plan;
@@ -28,7 +29,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use shoal_proto::batch::Batch;
 use shoal_proto::frame::RequestId;
 use shoal_proto::hash::{ContentId, Domain, RecordHash};
-use shoal_proto::holding::HoldingMessage;
 use shoal_proto::id::{DeviceId, WriterSalt};
 use shoal_proto::message::{Goodbye, Message};
 use shoal_proto::path::RelPath;
@@ -36,6 +36,7 @@ use shoal_proto::roster::Role;
 use shoal_proto::secret::ShareSecret;
 
 use self::commit::Planned;
+use self::goals::Goals;
 use self::history::Historian;
 use self::peers::Peer;
 use self::plan::Planner;
@@ -104,6 +105,7 @@ enum Waiting {
     Take(Vec<Finding>),
     Observe(Vec<Observed>),
     Page,
+    Ignores(Vec<RelPath>),
     Places,
     Movers,
     Survey,
@@ -113,7 +115,6 @@ enum Waiting {
     Agreed,
     CopyRows(RelPath),
     Resolve(RelPath),
-    Holding(Conn, HoldingMessage),
     Statement(Vec<Conn>),
     NewWriter,
     Contact,
@@ -128,7 +129,10 @@ enum Wake {
     Rescan,
     Looks,
     Plan,
+    Room,
+    Source,
     Round(Conn),
+    Forgive(Conn),
     Have,
     Fetch,
 }
@@ -143,6 +147,8 @@ pub(crate) struct Share {
     stage: Stage,
     life: Option<Life>,
     peers: BTreeMap<Conn, Peer>,
+    /// When a member was given everything, as long as it is not to get that again.
+    streamed: BTreeMap<DeviceId, Time>,
     jobs: BTreeMap<JobId, Waiting>,
     jobs_made: u64,
     /// Paths that are being changed on the disk.
@@ -150,6 +156,7 @@ pub(crate) struct Share {
     historian: Historian,
     scanner: Scanner,
     planner: Planner,
+    goals: Goals,
     resolver: Resolver,
     fetch: Fetch,
     serve: Serve,
@@ -179,8 +186,15 @@ impl Salts {
 }
 
 impl Share {
-    /// A share that was opened. `seed` is random, fresh, and used for nothing else.
-    pub(crate) fn new(device: DeviceId, told: Vec<ShareSecret>, seed: [u8; 32], now: Now) -> Self {
+    /// A share that was opened. `seed` is random, fresh, and used for nothing else; `jobs_from` is
+    /// above the numbers of all jobs of an earlier opening, so that no late answer is taken for another one's.
+    pub(crate) fn new(
+        device: DeviceId,
+        told: Vec<ShareSecret>,
+        seed: [u8; 32],
+        jobs_from: u64,
+        now: Now,
+    ) -> Self {
         let [a, b, c, d, e, f, g, h, ..] = *device.as_bytes();
         let mut share = Self {
             device,
@@ -189,12 +203,14 @@ impl Share {
             stage: Stage::Starting,
             life: None,
             peers: BTreeMap::new(),
+            streamed: BTreeMap::new(),
             jobs: BTreeMap::new(),
-            jobs_made: 0,
+            jobs_made: jobs_from,
             busy: BTreeSet::new(),
             historian: Historian::default(),
             scanner: Scanner::default(),
             planner: Planner::default(),
+            goals: Goals::default(),
             resolver: Resolver::default(),
             fetch: Fetch::new(u64::from_be_bytes([a, b, c, d, e, f, g, h]), 0),
             serve: Serve::new(),
@@ -274,9 +290,11 @@ impl Share {
         while let Some(wake) = self.timers.take_due(now.time) {
             match wake {
                 Wake::Rescan => self.rescan(),
-                Wake::Looks => {}
+                Wake::Looks | Wake::Room => {}
+                Wake::Source => self.want_left_out(),
                 Wake::Plan => self.planner.is_dirty = true,
                 Wake::Round(conn) => self.begin_round(conn),
+                Wake::Forgive(conn) => self.forgive(conn),
                 Wake::Have => self.tell_had(),
                 Wake::Fetch => self.fetch.tick(now.time),
             }
@@ -320,9 +338,6 @@ impl Share {
             }
             (Waiting::CopyRows(path), Answer::Triples(rows)) => self.copies_known(&path, rows),
             (Waiting::Resolve(path), Answer::Resolved(resolved)) => self.resolved(&path, resolved),
-            (Waiting::Holding(conn, message), Answer::Lacking(_, root)) => {
-                self.is_told_holding(conn, message, root);
-            }
             (Waiting::Statement(conns), Answer::Lacking(records, root)) => self.state(&conns, &records, root),
             (Waiting::HistoryNoted(kept, is_end), Answer::Unnamed(unnamed)) => {
                 self.history_is_noted(kept, &unnamed, is_end);
@@ -349,6 +364,9 @@ impl Share {
             (Waiting::SweepDisk(number), Answer::Failed(error)) => self.sweep_failed(number, error),
             (Waiting::LookDisk(number), Answer::Looked(looks)) => self.looked(number, looks),
             (Waiting::LookDisk(number), _) => self.look_failed(number),
+            (Waiting::Ignores(paths), Answer::Ignores(answers)) => self.ignores_known(paths, &answers),
+            // Who performs the changes asks again.
+            (Waiting::Ignores(_), _) => self.ignores_known(Vec::new(), &[]),
             (Waiting::Take(findings), Answer::Taken(taken)) => self.taken(findings, taken),
             (Waiting::Take(findings), _) => self.take_failed(findings),
             (Waiting::Commit(batch), Answer::Committed(outcomes)) => self.committed(batch, outcomes),
@@ -381,7 +399,9 @@ impl Share {
             Waiting::Take(_) | Waiting::Observe(_) => {
                 self.scanner.taking = self.scanner.taking.saturating_sub(1);
             }
-            Waiting::Page | Waiting::Places | Waiting::Movers | Waiting::Survey => self.planner.stop(),
+            Waiting::Page | Waiting::Ignores(_) | Waiting::Places | Waiting::Movers | Waiting::Survey => {
+                self.planner.stop();
+            }
             Waiting::CopyRows(path) | Waiting::Resolve(path) => self.resolver.forget(&path),
             Waiting::Fetch(tag) => {
                 self.fetch.disk_done(tag, disk::Answer::Failed(String::new()), self.now.time);

@@ -125,6 +125,8 @@ pub enum Cause {
     Suspicious,
     /// It is not taken into the share: a device, a pipe, another file system, a name that no share can have.
     Skipped(String),
+    /// The user keeps it out of the share.
+    Ignored,
     /// This user may not read it, or the system fails.
     Unreadable(String),
     /// It cannot be put onto this disk.
@@ -141,6 +143,6 @@ impl Cause {
     /// Whether it stays like this and nothing is owed to anybody: it is only listed.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        matches!(self, Self::Skipped(_) | Self::NotEmpty)
+        matches!(self, Self::Skipped(_) | Self::Ignored | Self::NotEmpty)
     }
 }

@@ -6,6 +6,7 @@
 
 use shoal_proto::batch::{Batch, BatchError};
 use shoal_proto::chain::{Told, told};
+use shoal_proto::digest::Sum;
 use shoal_proto::hash::RecordHash;
 use shoal_proto::id::{DeviceId, ShareId, Writer, WriterSalt};
 use shoal_proto::limits::MESSAGE_PUBLICATIONS_MAX;
@@ -148,6 +149,8 @@ pub enum Job {
     Records(Vec<RecordHash>),
     /// Fetch all records, from this place on.
     Everything(Option<u32>),
+    /// Say what the sum over all records is.
+    Root,
 }
 
 /// A step of reconciling.
@@ -155,6 +158,8 @@ pub enum Job {
 pub enum Step {
     /// A round may begin.
     Begin,
+    /// The same, and what the other end has cost so far is forgotten; whether it may have everything, if it is empty.
+    BeginForgiving(bool),
     /// The other end said this.
     Said(ReconcileMessage),
     /// The other end said this; what is to be said to it waits for [`Step::GoOn`].
@@ -229,6 +234,8 @@ pub enum Answer {
     Merged(Merge),
     /// These are not here.
     Lacking(Vec<RecordHash>),
+    /// The sum over all records.
+    Root(Sum),
     /// Records with what proves them; and where to go on, if these are a page of everything.
     Found(Vec<Batch>, Option<u32>),
     /// The index refuses; the text says why.
@@ -275,6 +282,7 @@ fn attempt<S: Store>(job: Job, store: &mut S) -> Result<Answer, S::Error> {
             }
             Answer::Lacking(lacking)
         }
+        Job::Root => Answer::Root(store.digests().root()),
         Job::Records(records) => Answer::Found(store.batches(&records)?, None),
         Job::Everything(after) => {
             let (batches, next) = store.everything(after, STREAM_RECORDS_MAX)?;
@@ -325,6 +333,10 @@ fn take_step<S: Store>(mut conversation: Box<Reconcile>, step: Step, store: &S) 
         // What has changed were no records, but entries of the roster: that both ends hold the same is so still.
         Step::Begin if conversation.is_agreed(store.digests()) => {
             return Ok(Answer::Stepped { conversation, outputs: vec![Say::InSync], is_more: true });
+        }
+        Step::BeginForgiving(may_stream) => {
+            conversation.forgive(may_stream);
+            conversation.begin(store);
         }
         Step::Begin => conversation.begin(store),
         Step::Said(message) => {

@@ -50,6 +50,23 @@ impl Index {
         self.memory.intents = intents;
         Ok(triples)
     }
+
+    /// Forgets what was intended at these paths: nothing was done there, and what is found is its user's.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn forget_intents(&mut self, paths: &[RelPath]) -> Result<(), IndexError> {
+        self.job(|work| {
+            let mut statement =
+                work.conn.prepare_cached("DELETE FROM intents WHERE path = ?1").map_err(writing())?;
+            for path in paths {
+                work.memory.intents.remove(path);
+                statement.execute([path.as_bytes()]).map_err(writing())?;
+            }
+            Ok(())
+        })
+        .map(drop)
+    }
 }
 
 /// These are done; what else was intended is looked at before this process ends.

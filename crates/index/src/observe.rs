@@ -68,7 +68,7 @@ fn observe(work: &mut Work<'_>, observed: Observed) -> Result<Outcome, IndexErro
             return Ok(Outcome::Adopted);
         }
         // As its user's deletion it would be the end of the file: nobody would make a conflict copy of it (I3).
-        Some(Done::RoomForFolder) if compared.is_some() => {
+        Some(Done::RoomForFolder) if compared.as_ref().is_some_and(is_no_folder) => {
             let row = work.row(&path)?;
             let base = row.base.clone();
             row.show(None, base, Standing::Agrees);
@@ -77,6 +77,16 @@ fn observe(work: &mut Work<'_>, observed: Observed) -> Result<Outcome, IndexErro
         _ => {}
     }
     let row = work.row(&path)?;
+    if stands_over_data(row) && row.here != found {
+        // What its user does with that folder is not done to the file in whose place it is: nobody has seen that go (I3).
+        if found.is_none() {
+            let base = row.base.clone();
+            row.show(None, base, Standing::Agrees);
+            return Ok(Outcome::Silent);
+        }
+        let here = row.here.clone();
+        row.show(here, None, Standing::Differs);
+    }
     let is_same = match (&row.here, &found) {
         (Some(here), Some(found)) => here.version == found.version,
         (None, None) => true,
@@ -115,6 +125,16 @@ fn observe(work: &mut Work<'_>, observed: Observed) -> Result<Outcome, IndexErro
         return Ok(if is_same { Outcome::Unchanged } else { Outcome::LocalDifference });
     }
     publish(work, &path, found, version)
+}
+
+/// Whether a folder was made for what lies below, in the place of a file or link that the disk had agreed with.
+fn stands_over_data(row: &Row) -> bool {
+    let is_folder = row.here.as_ref().is_some_and(|here| here.version.kind == Kind::Directory);
+    is_folder && row.base.as_ref().is_some_and(|base| base.version.kind.holds_data())
+}
+
+fn is_no_folder(here: &Here) -> bool {
+    here.version.kind != Kind::Directory
 }
 
 /// The version that a user made; `None` if it is what base says.

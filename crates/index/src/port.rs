@@ -136,6 +136,10 @@ impl Port for Index {
         self.intend(intents)
     }
 
+    fn forget_intents(&mut self, paths: &[RelPath]) -> Result<(), IndexError> {
+        self.forget_intents(paths)
+    }
+
     fn diverging(&self, after: Option<&RelPath>, at_most: usize) -> Result<Vec<Triple>, IndexError> {
         self.diverging(after, at_most)
     }
@@ -210,8 +214,7 @@ impl Port for Index {
         self.set_halted(is_halted)
     }
 
-    /// All that the old writer said is said again. Nothing here tells which of its publications others hold: a signature
-    /// shows what one of them knows last, and the chain may have forked anywhere before that.
+    /// All that the old writer said after the agreed place is said again; without one, all that it said.
     fn new_writer(&mut self, salt: WriterSalt, agreed: Option<Place>) -> Result<Vec<Batch>, IndexError> {
         self.new_writer(salt, agreed)
     }

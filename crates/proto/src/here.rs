@@ -76,19 +76,21 @@ pub fn is_diverging(
             let is_folder = here.is_some_and(|here| here.version.kind == Kind::Directory);
             let is_gone = |winner: &Record| winner.version.kind.is_gone();
             let is_known = !heads.winner().is_some_and(is_gone) || base == heads.base().as_ref();
-            is_folder && is_known && !has_own_mode(here, base, heads)
+            is_folder && is_known && !has_own_mode(here, base, standing, heads)
         }
     };
     !is_settled || !heads.conflict(below).is_empty()
 }
 
-/// Whether a folder still has the mode that it had as long as somebody had published it, or, where no base is known, may
-/// have it still. One that is only implied has the same everywhere ([`Mode::IMPLIED_DIRECTORY`]).
+/// Whether a folder has a mode that its user gave it, or that it had as long as somebody had published it, or, where no
+/// base is known, may have of then. One that is only implied has the same everywhere ([`Mode::IMPLIED_DIRECTORY`]), as far
+/// as its disk keeps modes.
 #[must_use]
-pub fn has_own_mode(here: Option<&Here>, base: Option<&Base>, heads: &Heads) -> bool {
-    let was_published = match base {
-        Some(base) => base.version.kind == Kind::Directory,
-        None => heads.winner().is_some_and(|winner| winner.version.kind.is_gone()),
+pub fn has_own_mode(here: Option<&Here>, base: Option<&Base>, standing: Standing, heads: &Heads) -> bool {
+    let is_not_ours = match (base, heads.winner()) {
+        (Some(base), _) => base.version.kind == Kind::Directory,
+        (None, Some(winner)) => winner.version.kind.is_gone(),
+        (None, None) => standing == Standing::Differs,
     };
-    was_published && here.is_some_and(|here| here.version.mode != Mode::IMPLIED_DIRECTORY)
+    is_not_ours && here.is_some_and(|here| here.version.mode != Mode::IMPLIED_DIRECTORY)
 }

@@ -186,9 +186,9 @@ impl Reconcile {
         }
     }
 
-    /// Forgets what the other end cost so far, and allows a stream of everything once more.
-    pub fn forgive(&mut self) {
-        (self.rounds, self.walks, self.is_waiting, self.may_stream) = (0, 0, false, true);
+    /// Forgets what the other end cost so far, and says whether an empty other end may have everything now.
+    pub fn forgive(&mut self, may_stream: bool) {
+        (self.rounds, self.walks, self.is_waiting, self.may_stream) = (0, 0, false, may_stream);
     }
 
     /// Whether both ends proved to hold the records that are here now, of which these must be the sums in all

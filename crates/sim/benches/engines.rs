@@ -239,6 +239,7 @@ impl Paper {
             }
             Job::Drop(_) => Answer::Dropped,
             Job::History { .. } => Answer::History(Vec::new(), true),
+            Job::Ignores(paths) => Answer::Ignores(vec![false; paths.len()]),
             Job::Look(paths) => Answer::Looked(paths.iter().map(|_| Look::Nothing).collect()),
             other => panic!("nobody asks for {other:?}"),
         }

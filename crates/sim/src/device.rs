@@ -353,6 +353,7 @@ fn stages(job: &disk::Job) -> BTreeSet<StageId> {
         disk::Job::Chunks { wanted, .. } => at(&wanted.places).into_iter().collect(),
         disk::Job::Sweep(_)
         | disk::Job::Look(_)
+        | disk::Job::Ignores(_)
         | disk::Job::Take(_)
         | disk::Job::Compare(_)
         | disk::Job::History { .. }

@@ -151,6 +151,11 @@ impl Ledger {
         self.deletions.retain(|deletion| deletion.device != device || is_known(&deletion.path));
     }
 
+    /// Deletions of what a device takes up again that knew of it and forgot the rest.
+    pub fn forget_deletions_at(&mut self, is_known_live: impl Fn(&[u8]) -> bool) {
+        self.deletions.retain(|deletion| !is_known_live(&deletion.path));
+    }
+
     /// What a user has put where nobody can tell it from what was known to stand there.
     pub fn forget_puts(&mut self, before: &Tree, after: &Tree, is_same: impl Fn(&[u8]) -> bool) {
         let then = files(before);

@@ -12,7 +12,7 @@ use shoal_sim::options::Options;
 use shoal_sim::run::{self, Failure, Report};
 use shoal_sim::world::Tally;
 
-/// Most failures that are told of.
+/// Most failures whose story is told.
 const FAILURES_MAX: usize = 5;
 
 /// Live through whole worlds of devices, each from a seed
@@ -158,9 +158,7 @@ fn live_all(args: &Args) -> ExitCode {
             found.1.add(&report.tally);
             if let Some(failure) = &report.failure {
                 found.2 += 1;
-                if found.2 <= FAILURES_MAX as u64 {
-                    tell(&report, failure, args.devices);
-                }
+                tell(&report, failure, args.devices, found.2 <= FAILURES_MAX as u64);
             }
         },
     );
@@ -179,10 +177,13 @@ fn live_all(args: &Args) -> ExitCode {
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// A world that failed: how to see it again, and the shortest story of it that was found.
-fn tell(report: &Report, failure: &Failure, devices: u8) {
+/// A world that failed: how to see it again and, if that is asked for, the shortest story of it that was found.
+fn tell(report: &Report, failure: &Failure, devices: u8, with_story: bool) {
     println!("── seed {} breaks {}", report.seed, failure.broken);
     println!("   again: cargo xtask sim --seed {} --devices {devices}", report.seed);
+    if !with_story {
+        return;
+    }
     println!("   enough of it ({} acts):", failure.acts.len());
     for act in &failure.acts {
         println!("   {:>9.3} s  {:?}", Duration::from_nanos(act.at.0).as_secs_f64(), act.deed);

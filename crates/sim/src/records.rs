@@ -72,6 +72,10 @@ pub struct Tally {
     pub bytes: u64,
     /// The most bytes that were on their way to an end at once.
     pub queued_max: usize,
+    /// Requests for bytes that came, and statements about bytes: nobody answers them here.
+    pub asked: u64,
+    /// See [`Self::asked`].
+    pub told: u64,
 }
 
 /// Why a world is broken.
@@ -371,7 +375,7 @@ impl World {
         }
         for message in messages {
             let Some(end) = self.end(device, peer, number) else { break };
-            let actions = end.link.handle(message, NOW);
+            let actions = end.link.handle(RequestId::NONE, message, NOW);
             self.act(device, peer, number, actions);
         }
         if is_drained && let Some(end) = self.end(peer, device, number) {
@@ -426,7 +430,9 @@ impl World {
                         end.is_changed = true;
                     }
                 }
-                Action::InSync | Action::Stuck => {}
+                Action::InSync | Action::Stuck | Action::Streams => {}
+                Action::Asked(..) => self.tally.asked += 1,
+                Action::Holding(..) => self.tally.told += 1,
                 Action::NewWriter(agreed) => self.new_writer(device, agreed),
                 Action::Close(why) => {
                     if let Some(end) = self.end(device, peer, number) {

@@ -93,6 +93,9 @@ impl Fetch {
     }
 
     fn want_small(&mut self, stage: StageId) {
+        if !self.leads(stage) {
+            return;
+        }
         let Some(work) = self.works.get(&stage) else { return };
         let piece = Piece::Content(work.goal.content);
         self.transfer.want(Wanted { piece, bytes: work.goal.size, rank: work.rank });

@@ -52,6 +52,9 @@ impl Fetch {
     }
 
     fn want_list(&mut self, stage: StageId, page: Option<u32>) {
+        if !self.leads(stage) {
+            return;
+        }
         let Some(work) = self.works.get(&stage) else { return };
         let piece = Piece::List(work.goal.content, page);
         // As long as it would be if all segments were of the least size: what is owed is more than comes.
@@ -224,6 +227,9 @@ impl Fetch {
 
     /// A segment is nowhere here: it is compared with what is near it, or fetched.
     fn segment_is_needed(&mut self, stage: StageId, at: u32) {
+        if !self.leads(stage) {
+            return;
+        }
         let Some(work) = self.works.get_mut(&stage) else { return };
         let Some(page) = work.page_mut() else { return };
         if page.is_guess {
@@ -312,7 +318,9 @@ impl Fetch {
             page.comparing.remove(&at);
             page.twins.remove(&at).unwrap_or_default()
         });
-        self.transfer.forget(&Piece::Segment(content, at));
+        if self.is_leader(stage) {
+            self.transfer.forget(&Piece::Segment(content, at));
+        }
         twins.into_iter().flatten().for_each(|twin| self.copy_staged(stage, twin, at));
         self.turn_page(stage);
     }

@@ -5,15 +5,16 @@
 
 use std::collections::BTreeSet;
 
-use shoal_proto::hash::RecordHash;
+use shoal_proto::hash::{ContentId, RecordHash};
+use shoal_proto::holding::Has;
 use shoal_proto::limits::SEGMENT_BYTES_MAX;
 
 use super::work::State;
-use super::{Do, Fetch, Goal, Holdings, said};
+use super::{Do, Fetch, Holdings, said};
 use crate::disk::StageId;
 use crate::limits::{LARGE_GOALS_MAX, PARK_PAUSE, SPACE_PAUSE, SPACE_PAUSE_MAX};
 use crate::time::Time;
-use crate::transfer::Piece;
+use crate::transfer::{Piece, SourceId};
 
 impl Fetch {
     /// Puts a content into the queue where it belongs.
@@ -39,14 +40,18 @@ impl Fetch {
         }
     }
 
-    pub(super) fn wants_more(&mut self, stage: StageId, goal: Goal) {
-        self.note_records(stage, &goal.records);
-        if let Some(work) = self.works.get_mut(&stage) {
-            work.wanted = work.wanted.saturating_add(1);
-            work.goal.records.extend(goal.records);
-            work.goal.older = work.goal.older.take().or(goal.older);
-        }
-        self.transfer.has_news();
+    /// Whether anybody who can be asked may have a content that these records name.
+    pub fn may_come(
+        &self,
+        content: &ContentId,
+        records: &BTreeSet<RecordHash>,
+        holdings: &impl Holdings,
+    ) -> bool {
+        let has = |source: &SourceId| {
+            holdings.has_segment(*source, content, 0) != Has::Unknown
+                || records.iter().any(|record| holdings.has(*source, record) != Has::No)
+        };
+        self.channels.keys().any(has)
     }
 
     pub(super) fn note_records(&mut self, stage: StageId, records: &BTreeSet<RecordHash>) {
@@ -74,6 +79,9 @@ impl Fetch {
         let Self { transfer, works, by_content, .. } = self;
         let is_stuck = |stage: &&StageId| {
             works.get(stage).is_some_and(|work| {
+                if by_content.get(&work.goal.content) != Some(stage) {
+                    return false;
+                }
                 let has = |source, piece: &Piece| said(works, by_content, holdings, source, piece);
                 transfer.is_without_source(&work.goal.content, has)
             })
@@ -94,7 +102,9 @@ impl Fetch {
     pub(super) fn put_away(&mut self, stage: StageId) {
         let Some(work) = self.works.get_mut(&stage) else { return };
         work.epoch += 1;
-        self.transfer.forget_all(&work.goal.content);
+        if self.by_content.get(&work.goal.content) == Some(&stage) {
+            self.transfer.forget_all(&work.goal.content);
+        }
         self.to_look.remove(&(work.rank, stage));
         self.to_start.remove(&(work.rank, stage));
         self.started.remove(&stage);
@@ -105,7 +115,8 @@ impl Fetch {
     pub(super) fn remove(&mut self, stage: StageId) {
         self.put_away(stage);
         let Some(work) = self.works.remove(&stage) else { return };
-        self.by_content.remove(&work.goal.content);
+        self.ended += 1;
+        self.leaves_equals(stage, &work.goal.content);
         for record in &work.goal.records {
             if let Some(stages) = self.by_record.get_mut(record) {
                 stages.remove(&stage);

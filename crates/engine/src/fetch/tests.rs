@@ -482,9 +482,9 @@ fn i30_wishes_have_a_bound() {
         ContentId::from_bytes(bytes)
     };
     let stages: Vec<_> = (0..GOALS_MAX).map(|number| fetch.want(goal(content(number), 1)).unwrap()).collect();
-    assert!(!fetch.has_room());
+    assert!(!fetch.has_room_for(1));
     assert_eq!(fetch.want(goal(content(GOALS_MAX), 1)), None);
-    assert_eq!(fetch.want(goal(content(3), 1)), Some(stages[3]), "it is wanted already");
+    assert_eq!(fetch.want(goal(content(3), 1)), None, "each wish has a staged file of its own");
     fetch.forget(stages[5]);
     assert_eq!(fetch.want(goal(content(GOALS_MAX), 0)), None, "nothing to fetch");
     assert!(fetch.want(goal(content(GOALS_MAX), 1)).is_some());
@@ -521,13 +521,9 @@ fn what_is_not_wanted_any_more_is_cancelled_and_dropped() {
     let content = world.peers[1].store.add("a", bytes.clone());
     world.pace.insert(1, 2);
     let stage = world.want(0, goal(content, bytes.len()));
-    assert_eq!(world.want(0, goal(content, bytes.len())), stage);
     for _ in 0..12 {
         world.step();
     }
-    world.peers[0].fetch.forget(stage);
-    world.step();
-    assert_eq!(world.peers[0].store.dropped, [], "somebody else wants it");
     world.peers[0].fetch.forget(stage);
     let before = world.peers[0].from[&1];
     world.run(LONG);
@@ -549,6 +545,49 @@ fn what_was_taken_is_not_dropped() {
     world.settle();
     assert_eq!(world.peers[0].store.dropped, []);
     assert_ne!(world.want(0, goal(content, bytes.len())), stage, "a staged file has its name for itself");
+}
+
+/// Of equal contents one is asked for; the others are copied once it stands in the folder, all in one go.
+#[test]
+fn equal_contents_are_asked_for_once_and_copied() {
+    for bytes in [random(7, 3000), random(8, MIB), several()] {
+        let mut world = World::honest(2);
+        let content = world.peers[1].store.add("a", bytes.clone());
+        let stages: Vec<_> = (0..100).map(|_| world.want(0, goal(content, bytes.len()))).collect();
+        assert_eq!(stages.iter().collect::<BTreeSet<_>>().len(), stages.len());
+        world.settle();
+        assert_eq!(world.peers[0].done, [stages[0]]);
+        let came = world.peers[0].from[&1];
+        world.peers[0].store.add("a", bytes.clone());
+        world.peers[0].fetch.taken(stages[0]);
+        world.settle();
+        assert_eq!(
+            world.peers[0].done.iter().copied().collect::<BTreeSet<_>>(),
+            stages.into_iter().collect()
+        );
+        assert_eq!(world.peers[0].from[&1], came, "copies are made here");
+    }
+}
+
+/// Who waits for an equal content goes on when that is given up.
+#[test]
+fn what_waits_for_an_equal_content_goes_on_without_it() {
+    let mut world = World::honest(2);
+    let bytes = random(9, 3000);
+    let content = world.peers[1].store.add("a", bytes.clone());
+    world.says(0, 1, &content, Has::No);
+    let stages = [0; 3].map(|_| world.want(0, goal(content, bytes.len())));
+    world.settle();
+    let ana = &world.peers[0];
+    assert!(stages.iter().all(|stage| ana.fetch.progress(*stage, &ana.said) == Some(Progress::NoSource)));
+    world.peers[0].fetch.forget(stages[0]);
+    world.settle();
+    world.says(0, 1, &content, Has::Yes);
+    world.settle();
+    assert_eq!(world.peers[0].done, [stages[1]]);
+    world.peers[0].fetch.forget(stages[1]);
+    world.settle();
+    assert_eq!(world.peers[0].done, [stages[1], stages[2]]);
 }
 
 #[test]

@@ -63,8 +63,6 @@ pub(super) struct Work {
     pub(super) goal: Goal,
     /// Before which others it is fetched: no two have one.
     pub(super) rank: u64,
-    /// How many want it.
-    pub(super) wanted: u32,
     pub(super) state: State,
     /// Whether the disk may have a staged file of it.
     pub(super) is_begun: bool,
@@ -89,6 +87,8 @@ pub(super) struct Work {
 pub(super) enum State {
     /// In a queue, or to come back to one at a certain time.
     Queued,
+    /// The same is asked for already: it waits for what comes of that.
+    Following,
     /// Its places, or its list, are sought: in the index, or with others.
     Looking,
     /// In one segment: being copied, fetched or written.

@@ -17,7 +17,8 @@ use super::Misuse;
 use crate::disk::{self, BytesAt};
 use crate::index::{Asked, Serving};
 use crate::limits::{
-    SERVE_ITEMS_MAX, SERVE_LOOK_MAX, SERVE_READ_BYTES_MAX, SERVE_REQUESTS_MAX, SERVE_SENT_BYTES_MAX,
+    SERVE_ITEMS_MAX, SERVE_LOOK_LISTS_MAX, SERVE_LOOK_MAX, SERVE_READ_BYTES_MAX, SERVE_REQUESTS_MAX,
+    SERVE_SENT_BYTES_MAX,
 };
 
 /// One connection.
@@ -156,10 +157,19 @@ impl Line {
 
     /// What to ask the index next.
     pub(super) fn next_look(&mut self) -> Option<Vec<Asked>> {
-        if self.looking.is_some() || self.asked.is_empty() || self.found.len() >= SERVE_LOOK_MAX {
+        let is_full = self.found.len() >= SERVE_LOOK_MAX || self.ready_bytes >= SERVE_READ_BYTES_MAX.into();
+        if self.looking.is_some() || self.asked.is_empty() || is_full {
             return None;
         }
-        let items: Vec<Item> = self.asked.drain(..self.asked.len().min(SERVE_LOOK_MAX)).collect();
+        let (mut items, mut lists) = (Vec::new(), 0);
+        while items.len() < SERVE_LOOK_MAX
+            && lists < SERVE_LOOK_LISTS_MAX
+            && let Some(item) = self.asked.pop_front()
+        {
+            // The index answers with the list itself.
+            lists += usize::from(matches!(item.what, What::List(..)));
+            items.push(item);
+        }
         let mut questions: Vec<Asked> = Vec::new();
         for item in &items {
             let (first, second) = item.questions();
@@ -338,11 +348,13 @@ impl Line {
 
     /// What to send next, if the connection takes it.
     pub(super) fn next_message(&mut self) -> Option<(RequestId, Message)> {
-        if let Some(request) = self.refusals.pop_front() {
-            return Some((request, Message::Unserved(Unserved::Busy)));
-        }
         if self.sent >= SERVE_SENT_BYTES_MAX {
             return None;
+        }
+        if let Some(request) = self.refusals.pop_front() {
+            let message = Message::Unserved(Unserved::Busy);
+            self.sent += bytes_of(&message);
+            return Some((request, message));
         }
         let (request, message) = self.ready.pop_front()?;
         let bytes = bytes_of(&message);

@@ -85,7 +85,7 @@ impl World {
 
     fn sent_bytes(&self) -> u64 {
         let bytes = |message: &Message| match message {
-            Message::Content { bytes, .. } => bytes.len() as u64,
+            Message::Content { bytes, .. } | Message::List(bytes) => bytes.len() as u64,
             _ => 0,
         };
         self.sent.iter().map(|(_, message)| bytes(message)).sum()
@@ -101,7 +101,7 @@ fn segment(content: ContentId, segment: u32, spans: &[(u32, u32)]) -> Message {
     Message::WantSegment { channel: CHANNEL, content, segment, spans }
 }
 
-/// I11: what no head names is not served, whoever asks; what cannot be served does not keep the rest.
+/// F20, I11: what no head names is not served, whoever asks; what cannot be served does not keep the rest.
 #[test]
 fn i11_only_what_a_head_names_is_served() {
     let mut world = World::new();
@@ -208,6 +208,27 @@ fn i30_who_takes_nothing_has_little_read_for_it() {
     world.sent.clear();
     world.run();
     assert!(world.sent_bytes() > 10 << 20);
+}
+
+/// I30: who asks for lists and takes none has few of them queued, and is hung up on in the end.
+#[test]
+fn i30_who_takes_no_lists_gets_few() {
+    let mut world = World::new();
+    let content = world.store.add("l", random(1, 12 * MIB));
+    let segment =
+        shoal_proto::segment::Segment { length: shoal_proto::limits::SEGMENT_BYTES_MIN, ..segment_of(b"x") };
+    let segments = vec![segment; 4000];
+    world.store.lists.insert(content, crate::index::List::Whole(SegmentList::new(segments).unwrap()));
+    let want = || Message::WantList { channel: CHANNEL, content, page: None };
+    let mut asked = 0;
+    while world.serve.asked(BEN, RequestId(1 + asked), want()).is_ok() {
+        asked += 1;
+        world.settle();
+        assert!(asked < 10_000, "never refused");
+    }
+    assert!(world.sent_bytes() < 2 << 20, "{} bytes were sent", world.sent_bytes());
+    world.run();
+    assert_eq!(world.serve.asked(BEN, RequestId(u32::MAX), want()), Ok(()));
 }
 
 /// I30: so much may be asked for at once.

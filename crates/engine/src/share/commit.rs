@@ -57,6 +57,14 @@ impl Planned {
         }
     }
 
+    /// The conflict for which it is to stand there as a copy.
+    pub(super) fn conflict(&self) -> Option<&RelPath> {
+        match &self.purpose {
+            Purpose::Copy(conflict) => Some(conflict),
+            Purpose::Shown => None,
+        }
+    }
+
     /// What is to be noted of it before the disk is asked.
     fn intent(&self) -> Intent {
         match (&self.purpose, &self.head, &self.change.deed) {
@@ -67,7 +75,7 @@ impl Planned {
         }
     }
 
-    fn stage(&self) -> Option<StageId> {
+    pub(super) fn stage(&self) -> Option<StageId> {
         match &self.change.deed {
             ChangeDeed::Place { stage, .. } => *stage,
             _ => None,
@@ -129,8 +137,8 @@ impl Share {
         let count = ready.waiting.len().min(BATCH_CHANGES_MAX);
         let batch: Vec<Planned> = ready.waiting.drain(..count).collect();
         ready.is_committing = true;
-        let intents = batch.iter().map(|planned| (planned.target().clone(), planned.intent())).collect();
-        self.index(Waiting::Recheck(batch), index::Job::Intend(intents));
+        let job = intend(&batch);
+        self.index(Waiting::Recheck(batch), job);
     }
 
     pub(super) fn rechecked(&mut self, batch: Vec<Planned>, rows: Vec<Option<Triple>>) {
@@ -144,8 +152,14 @@ impl Share {
             };
             if is_wanted && may_go_on { wanted.push(planned) } else { unwanted.push(planned) }
         }
-        self.planner.is_dirty |= !unwanted.is_empty();
+        if !unwanted.is_empty() {
+            self.planner.is_dirty = true;
+            // What is dropped is no explanation for what the user does there.
+            self.index(Waiting::Nothing, intend(&wanted));
+        }
+        let conflicts: Vec<RelPath> = unwanted.iter().filter_map(Planned::conflict).cloned().collect();
         self.drop_changes(unwanted);
+        conflicts.iter().for_each(|conflict| self.copy_not_placed(conflict));
         if wanted.is_empty() {
             self.planner.ready.is_committing = false;
             return;
@@ -155,24 +169,26 @@ impl Share {
     }
 
     pub(super) fn committed(&mut self, batch: Vec<Planned>, outcomes: Vec<Committed>) {
-        let (mut done, mut undone) = (Vec::new(), Vec::new());
+        let (mut done, mut undone, mut untouched) = (Vec::new(), Vec::new(), Vec::new());
         for (mut planned, outcome) in batch.into_iter().zip(outcomes) {
             match outcome {
                 Committed::Done { now, kept } => {
                     let content = planned.content();
                     planned.now = Some(now.map(|seen| seen.with_content(content)));
                     planned.kept = kept;
-                    if let Some(stage) = planned.stage() {
-                        self.planner.staged.remove(&stage);
-                        self.fetch.taken(stage);
-                    }
                     done.push(planned);
                 }
                 outcome => {
+                    if !matches!(outcome, Committed::Failed(_)) {
+                        untouched.push(planned.target().clone());
+                    }
                     self.was_not_done(&planned, outcome);
                     undone.push(planned);
                 }
             }
+        }
+        if !untouched.is_empty() {
+            self.index(Waiting::Nothing, index::Job::ForgetIntents(untouched));
         }
         self.drop_changes(undone);
         if done.is_empty() {
@@ -184,8 +200,6 @@ impl Share {
     }
 
     fn was_not_done(&mut self, planned: &Planned, outcome: Committed) {
-        // The next pass lists why, and goes on with what waited for the same content.
-        self.planner.is_dirty = true;
         let path = planned.change.path.clone();
         let at = self.now.time;
         match outcome {
@@ -196,6 +210,7 @@ impl Share {
                 }
                 self.scanner.look(planned.target().clone(), at, false);
                 self.scanner.look(path, at, false);
+                self.planner.is_dirty = true;
             }
             Committed::NotEmpty { .. } => {
                 self.scanner.want_below(path.clone());
@@ -227,8 +242,8 @@ impl Share {
                 self.blocked(planned.target().clone(), Cause::Blocked(why));
             }
         }
-        if let Purpose::Copy(conflict) = &planned.purpose {
-            self.copy_not_placed(conflict, &planned.change.path);
+        if let Some(conflict) = planned.conflict() {
+            self.copy_not_placed(conflict);
         }
     }
 
@@ -246,6 +261,9 @@ impl Share {
         self.is_untold = true;
         let mut outcomes = outcomes.iter();
         for planned in batch {
+            if let Some(stage) = planned.stage() {
+                self.fetch.taken(stage);
+            }
             if matches!(planned.purpose, Purpose::Copy(_)) {
                 self.copy_placed(planned);
                 continue;
@@ -288,6 +306,12 @@ impl Share {
         self.is_free(&planned.change.path);
         self.is_free(planned.target());
     }
+}
+
+/// Has the index note what the disk will be asked for, and nothing else.
+fn intend(batch: &[Planned]) -> index::Job {
+    let intent = |planned: &Planned| (planned.target().clone(), planned.intent());
+    index::Job::Intend(batch.iter().map(intent).collect())
 }
 
 /// What the index is to note of changes that are done: of each that was asked for by heads one placement, of a move two.

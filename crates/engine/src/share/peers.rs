@@ -21,7 +21,7 @@ use super::{Out, Share, Waiting, Wake};
 use crate::fetch::{Holdings, News, Tag};
 use crate::index;
 use crate::io::{Conn, Now};
-use crate::limits::{HAVE_DELAY, ROUND_DELAY, ROUND_PAUSE};
+use crate::limits::{HAVE_DELAY, ROUND_DELAY, ROUND_PAUSE, STREAM_PAUSE};
 use crate::link::{Action, Link};
 use crate::status::PeerStatus;
 use crate::store::{self, Merge};
@@ -76,6 +76,9 @@ impl Share {
     ) {
         self.now = now;
         let mut link = Link::new(channel, side, device, exporter);
+        if self.has_streamed(&device) {
+            link = link.without_stream();
+        }
         let actions = link.start();
         let peer = Peer {
             device,
@@ -104,6 +107,7 @@ impl Share {
             self.fetch.disconnected(source(conn));
             self.serve.disconnected(source(conn));
             self.timers.clear(&Wake::Round(conn));
+            self.timers.clear(&Wake::Forgive(conn));
             // Who resolves when is another question now.
             self.planner.is_dirty |= self.resolver.is_waiting();
         }
@@ -137,9 +141,6 @@ impl Share {
         }
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         match message {
-            Message::Holding { message, .. } if peer.link.is_live() => {
-                self.index(Waiting::Holding(conn, message), index::Job::Lacking(0));
-            }
             Message::WantContents { .. }
             | Message::WantList { .. }
             | Message::WantSegment { .. }
@@ -150,7 +151,7 @@ impl Share {
             }
             message => {
                 peer.is_told(&message);
-                let actions = peer.link.handle(message, now.wall);
+                let actions = peer.link.handle(request, message, now.wall);
                 self.act(conn, actions);
             }
         }
@@ -238,12 +239,15 @@ impl Share {
                     self.each_link(Some(conn), |link, now| link.entries(&entries, now));
                 }
                 Action::Published(batches) => self.publish(&batches),
+                Action::Holding(message, root) => self.is_told_holding(conn, message, root),
+                Action::Asked(request, message) => self.asked(conn, request, message),
+                Action::Streams => self.streams(conn),
                 Action::InSync => self.agreed(conn),
                 Action::Changed => {
                     self.timers.set_no_later(Wake::Round(conn), self.now.time.after(ROUND_DELAY));
                 }
                 Action::Stuck => {
-                    self.timers.set_no_later(Wake::Round(conn), self.now.time.after(ROUND_PAUSE));
+                    self.timers.set_no_later(Wake::Forgive(conn), self.now.time.after(ROUND_PAUSE));
                 }
                 Action::NewWriter(agreed) => {
                     let salt = self.salts.draw();
@@ -265,6 +269,7 @@ impl Share {
             && !core::mem::replace(&mut peer.is_source, true)
         {
             self.fetch.connected(source(conn), peer.channel);
+            self.may_have_source();
             self.serve.connected(source(conn));
             self.tell_parts(conn);
         }
@@ -297,6 +302,28 @@ impl Share {
             let actions = peer.link.begin_round(self.now.wall);
             self.act(conn, actions);
         }
+    }
+
+    /// What made a conversation wait is forgotten: it begins anew.
+    pub(super) fn forgive(&mut self, conn: Conn) {
+        let Some(device) = self.peers.get(&conn).map(|peer| peer.device) else { return };
+        let may_stream = !self.has_streamed(&device);
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            let actions = peer.link.forgive(may_stream, self.now.wall);
+            self.act(conn, actions);
+        }
+    }
+
+    /// A member that says to be empty gets everything, and then not again for some time, however often it connects.
+    fn streams(&mut self, conn: Conn) {
+        let Some(device) = self.peers.get(&conn).map(|peer| peer.device) else { return };
+        self.streamed.insert(device, self.now.time);
+    }
+
+    fn has_streamed(&mut self, device: &DeviceId) -> bool {
+        let now = self.now.time;
+        self.streamed.retain(|_, began| now.since(*began) < STREAM_PAUSE);
+        self.streamed.contains_key(device)
     }
 
     /// Both ends hold the same records.
@@ -347,6 +374,7 @@ impl Share {
             HoldingMessage::Lacking { .. } | HoldingMessage::LackingMany => News::Other,
         };
         self.fetch.learned(source(conn), news);
+        self.may_have_source();
     }
 
     /// Says what is lacking here.

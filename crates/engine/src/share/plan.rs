@@ -9,15 +9,15 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_proto::guard::looks_unmounted;
-use shoal_proto::hash::{ContentId, RecordHash};
-use shoal_proto::here::Triple;
+use shoal_proto::here::{Here, Triple};
 use shoal_proto::path::RelPath;
 use shoal_proto::record::{Kind, Mode, Record};
 
 use super::commit::{Planned, Purpose, Ready};
+use super::goals::Wish;
 use super::{Share, Waiting, Wake};
-use crate::disk::{BytesAt, ChangeDeed, Seen, SeenKind, StageId};
-use crate::fetch::{Goal, Older};
+use crate::disk::{self, BytesAt, ChangeDeed, Seen, SeenKind, StageId};
+use crate::fetch::Older;
 use crate::index::{self, Placed, Survey};
 use crate::limits::{CHANGES_MAX, PLAN_PATHS, PROBLEMS_MAX, REMOVALS_MAX};
 use crate::planner::{Deed, Rights, decide};
@@ -34,13 +34,6 @@ pub(super) struct Planner {
     /// Something has changed since the pass began.
     pub(super) is_dirty: bool,
     pass: Option<Pass>,
-    /// What waits for its bytes, by the staged file.
-    goals: BTreeMap<StageId, Planned>,
-    /// Their staged files by the paths that they are for.
-    goals_at: BTreeMap<RelPath, StageId>,
-    goals_made: u32,
-    /// The staged files of goals, and of changes on their way to the disk.
-    pub(super) staged: BTreeSet<StageId>,
     pub(super) ready: Ready,
     /// What the last pass could not do, and why.
     pub(super) problems: BTreeMap<RelPath, Cause>,
@@ -73,6 +66,8 @@ struct Pass {
     /// Removals were surveyed, and may be done.
     is_surveyed: bool,
     removals: Vec<Planned>,
+    /// The page under way, while the disk is asked what of it the user ignores.
+    page: Vec<Triple>,
     /// Contents that are to come to these paths, of the page under way.
     placing: Vec<Placing>,
     /// For each of them paths of the folder that show the content.
@@ -94,7 +89,7 @@ struct Placing {
 
 impl Pass {
     fn problem(&mut self, path: RelPath, cause: Cause) {
-        if self.problems.len() < PROBLEMS_MAX {
+        if self.problems.len() < PROBLEMS_MAX || self.problems.contains_key(&path) {
             self.problems.insert(path, cause);
         } else {
             self.more_problems += 1;
@@ -113,22 +108,6 @@ impl Planner {
     pub(super) fn is_busy(&self) -> bool {
         self.is_dirty || self.pass.is_some() || self.ready.is_committing || !self.ready.waiting.is_empty()
     }
-
-    fn add_goal(&mut self, stage: StageId, planned: Planned) {
-        self.goals_at.insert(planned.target().clone(), stage);
-        self.goals.insert(stage, planned);
-    }
-
-    fn take_goal(&mut self, stage: StageId) -> Option<Planned> {
-        let planned = self.goals.remove(&stage)?;
-        self.goals_at.remove(planned.target());
-        Some(planned)
-    }
-
-    /// Stages that are being filled.
-    pub(super) fn stages(&self) -> impl Iterator<Item = (&StageId, &Planned)> {
-        self.goals.iter()
-    }
 }
 
 impl Share {
@@ -140,11 +119,13 @@ impl Share {
             self.resolver.pass_begins();
             self.planner.pass = Some(Pass::default());
         }
-        let is_full = self.planner.ready.waiting.len() >= CHANGES_MAX || !self.fetch.has_room();
-        let Some(pass) = &mut self.planner.pass else { return };
-        if pass.is_asked || is_full {
+        let Some(pass) = &self.planner.pass else { return };
+        let may_want = !pass.removes && !pass.is_end;
+        let is_full = self.planner.ready.waiting.len() >= CHANGES_MAX;
+        if pass.is_asked || is_full || may_want && !self.has_room() {
             return;
         }
+        let Some(pass) = &mut self.planner.pass else { return };
         if pass.is_end {
             return self.run_ends();
         }
@@ -197,10 +178,38 @@ impl Share {
         pass.is_asked = false;
         pass.is_end = rows.len() < PLAN_PATHS;
         pass.after = rows.last().map(|row| row.path.clone()).or_else(|| pass.after.take());
-        let removes = pass.removes;
+        let changes: Vec<(RelPath, bool)> =
+            rows.iter().filter_map(|row| Some((row.path.clone(), changes_to(row, rights)?))).collect();
+        if changes.is_empty() {
+            return self.plan_page(rows, &BTreeSet::new());
+        }
+        pass.is_asked = true;
+        pass.page = rows;
+        let paths = changes.iter().map(|(path, _)| path.clone()).collect();
+        self.disk(Waiting::Ignores(paths), disk::Job::Ignores(changes));
+    }
+
+    /// The disk has said which of these paths the user ignores: nothing is fetched for them, and nothing tried.
+    pub(super) fn ignores_known(&mut self, paths: Vec<RelPath>, are_ignored: &[bool]) {
+        let Some(pass) = &mut self.planner.pass else { return };
+        pass.is_asked = false;
+        let rows = core::mem::take(&mut pass.page);
+        let ignored = paths.into_iter().zip(are_ignored).filter(|(_, is_ignored)| **is_ignored);
+        self.plan_page(rows, &ignored.map(|(path, _)| path).collect());
+    }
+
+    fn plan_page(&mut self, rows: Vec<Triple>, ignored: &BTreeSet<RelPath>) {
+        let rights = self.rights();
+        let removes = self.planner.pass.as_ref().is_some_and(|pass| pass.removes);
         let mut agreed = Vec::new();
         for row in rows {
-            if removes { self.plan_removal(&row, rights) } else { self.plan(row, rights, &mut agreed) }
+            if ignored.contains(&row.path) {
+                self.list_problem(row.path, Cause::Ignored);
+            } else if removes {
+                self.plan_removal(&row, rights);
+            } else {
+                self.plan(row, rights, &mut agreed);
+            }
         }
         if !agreed.is_empty() {
             self.index(Waiting::Agreed, index::Job::Agreed(agreed));
@@ -214,7 +223,14 @@ impl Share {
     }
 
     fn plan(&mut self, row: Triple, rights: Rights, agreed: &mut Vec<Placed>) {
-        if self.busy.contains(&row.path) && self.is_on_its_way(&row, rights) {
+        if self.busy.contains(&row.path) {
+            return self.list_problem(row.path, Cause::Waiting);
+        }
+        if let Some(stage) = self.is_awaited(&row, rights) {
+            self.list_problem(row.path, Cause::Fetching);
+            if let Some(pass) = &mut self.planner.pass {
+                pass.wanted.insert(stage);
+            }
             return;
         }
         let decision = decide(&row, rights);
@@ -267,25 +283,6 @@ impl Share {
             deed => change(&row, deed),
         };
         self.start(planned);
-    }
-
-    /// Whether something else is being done at a path. What waits for bytes that nobody asks for any more is given up.
-    fn is_on_its_way(&mut self, row: &Triple, rights: Rights) -> bool {
-        let stage = self.planner.goals_at.get(&row.path).copied();
-        let goal = stage.and_then(|stage| Some((stage, self.planner.goals.get(&stage)?)));
-        let Some((stage, planned)) = goal else {
-            self.list_problem(row.path.clone(), Cause::Waiting);
-            return true;
-        };
-        let is_wanted = planned.purpose != Purpose::Shown || planned.is_wanted(Some(row), rights);
-        if is_wanted {
-            if let Some(pass) = &mut self.planner.pass {
-                pass.wanted.insert(stage);
-            }
-        } else {
-            self.give_up_goals(|other, _| other == stage);
-        }
-        is_wanted
     }
 
     fn plan_removal(&mut self, row: &Triple, rights: Rights) {
@@ -352,7 +349,10 @@ impl Share {
         let mut rows = rows.into_iter();
         for (placing, movers) in placing.into_iter().zip(movers) {
             let rows: Vec<Triple> = rows.by_ref().take(movers.len()).flatten().collect();
-            let is_free = placing.row.here.is_none() && !self.busy.contains(&placing.row.path);
+            // Where a move has failed, the bytes are copied or fetched.
+            let is_free = placing.row.here.is_none()
+                && !self.busy.contains(&placing.row.path)
+                && !self.planner.deferred.contains_key(&placing.row.path);
             let goes = |row: &&Triple| {
                 !self.busy.contains(&row.path) && matches!(decide(row, rights).disk, Deed::Remove(_))
             };
@@ -374,7 +374,7 @@ impl Share {
     /// The bytes of a file are to come into a staged file first.
     fn start_fetch(&mut self, Placing { row, head, places }: Placing) {
         let Kind::File { size, content } = head.version.kind else { return };
-        if self.busy.contains(&row.path) {
+        if self.busy.contains(&row.path) || self.goals.at(&row.path).is_some() {
             return;
         }
         let older = row.here.as_ref().and_then(|here| match here.version.kind {
@@ -386,88 +386,22 @@ impl Share {
         let over = row.here.as_ref().map(Seen::from);
         let names = |head: &&Record| head.version.kind.content() == content;
         let records = row.heads.iter().filter(names).map(Record::hash).collect();
-        // If the same bytes are on their way to another path, they are copied from there later.
-        let Some(stage) = self.want(content, size, records, older, Some(places)) else { return };
-        let deed = ChangeDeed::Place { version: head.version.clone(), stage: Some(stage), over };
-        let planned = Planned::new(row.path.clone(), deed, row.here, Some(head));
-        self.busy.insert(row.path);
-        self.planner.add_goal(stage, planned);
+        let wish = Wish { content, size, records, older, places: Some(places) };
+        if self.leaves_out(&wish) {
+            return self.is_left_out(row.path);
+        }
+        let planned = |stage| {
+            let deed = ChangeDeed::Place { version: head.version.clone(), stage: Some(stage), over };
+            Planned::new(row.path, deed, row.here, Some(head))
+        };
+        let Some(stage) = self.want(wish, planned) else {
+            // The next pass waits until there is room.
+            self.planner.is_dirty = true;
+            return;
+        };
         if let Some(pass) = &mut self.planner.pass {
             pass.wanted.insert(stage);
         }
-    }
-
-    fn want(
-        &mut self,
-        content: ContentId,
-        size: u64,
-        records: Vec<RecordHash>,
-        older: Option<Older>,
-        places: Option<Vec<BytesAt>>,
-    ) -> Option<StageId> {
-        self.planner.goals_made = self.planner.goals_made.wrapping_add(1);
-        let stage = self.fetch.want(Goal {
-            content,
-            size,
-            rank: self.planner.goals_made,
-            records: records.into_iter().collect(),
-            older,
-            places,
-        })?;
-        // One staged file serves one path.
-        if !self.planner.staged.insert(stage) {
-            self.fetch.forget(stage);
-            return None;
-        }
-        Some(stage)
-    }
-
-    /// A staged file that is to stand at a path as a conflict copy is wanted. `false`: not now, its bytes are on their way to another path.
-    pub(super) fn want_copy(&mut self, copy: &Record, losers: Vec<RecordHash>, conflict: &RelPath) -> bool {
-        let Kind::File { size, content } = copy.version.kind else { return false };
-        let Some(stage) = self.want(content, size, losers, None, None) else { return false };
-        let deed = ChangeDeed::Place { version: copy.version.clone(), stage: Some(stage), over: None };
-        let mut planned = Planned::new(copy.path.clone(), deed, None, Some(copy.clone()));
-        planned.purpose = Purpose::Copy(conflict.clone());
-        self.busy.insert(copy.path.clone());
-        self.planner.add_goal(stage, planned);
-        true
-    }
-
-    pub(super) fn fetched(&mut self, stage: StageId) {
-        if let Some(planned) = self.planner.take_goal(stage) {
-            self.ready(planned);
-        }
-    }
-
-    pub(super) fn fetch_failed(&mut self, stage: StageId, why: String) {
-        if let Some(planned) = self.planner.take_goal(stage) {
-            self.forget_stage(stage);
-            self.blocked(planned.change.path.clone(), Cause::Blocked(why));
-            if let Purpose::Copy(conflict) = &planned.purpose {
-                self.resolver.forget(conflict);
-            }
-            self.free(&planned);
-        }
-    }
-
-    /// What waits for its bytes is given up where it is not wanted any more, so that its path is free. Whether there was any.
-    pub(super) fn give_up_goals(&mut self, is_unwanted: impl Fn(StageId, &Planned) -> bool) -> bool {
-        let unwanted = self.planner.goals.iter().filter(|(stage, planned)| is_unwanted(**stage, planned));
-        let unwanted: Vec<StageId> = unwanted.map(|(stage, _)| *stage).collect();
-        for stage in &unwanted {
-            if let Some(planned) = self.planner.take_goal(*stage) {
-                self.forget_stage(*stage);
-                self.free(&planned);
-            }
-        }
-        !unwanted.is_empty()
-    }
-
-    /// A staged file is of no more use.
-    pub(super) fn forget_stage(&mut self, stage: StageId) {
-        self.planner.staged.remove(&stage);
-        self.fetch.forget(stage);
     }
 
     // ── doing ──
@@ -476,6 +410,11 @@ impl Share {
         self.busy.insert(planned.change.path.clone());
         self.busy.insert(planned.target().clone());
         self.ready(planned);
+    }
+
+    /// A file is not wanted now, since nobody has it.
+    pub(super) fn is_left_out(&mut self, path: RelPath) {
+        self.list_problem(path, Cause::NoSource);
     }
 
     fn list_problem(&mut self, path: RelPath, cause: Cause) {
@@ -491,14 +430,22 @@ impl Share {
         // What stands in the way of these does not go by itself.
         let waits = !matches!(cause, Cause::NotEmpty | Cause::NoWay(_));
         let at = if waits { self.now.time.after(wait) } else { Time(u64::MAX) };
+        if self.planner.deferred.len() >= PROBLEMS_MAX && !self.planner.deferred.contains_key(&path) {
+            // It cannot be told from what was not tried yet: at once, all of it would be tried again and again.
+            self.planner.more_problems += 1;
+            return self.timers.set_no_later(Wake::Plan, self.now.time.after(REPLAN_MAX));
+        }
         // So that it is listed.
         self.planner.is_dirty = true;
-        if self.planner.deferred.len() < PROBLEMS_MAX {
-            self.planner.deferred.insert(path, Deferred { cause, at, wait });
-        }
+        self.planner.deferred.insert(path, Deferred { cause, at, wait });
         if waits {
             self.timers.set_no_later(Wake::Plan, at);
         }
+    }
+
+    /// All was looked through, and the user's rules were read anew: what was ignored may not be any more.
+    pub(super) fn may_heed_other_rules(&mut self) {
+        self.planner.is_dirty |= self.planner.problems.values().any(|cause| *cause == Cause::Ignored);
     }
 
     /// Whether it is too early to try a path again; it is listed then.
@@ -517,6 +464,17 @@ impl Share {
         let before = self.planner.deferred.len();
         self.planner.deferred.retain(|other, _| !is_touched(other));
         self.planner.is_dirty |= self.planner.deferred.len() < before;
+    }
+}
+
+/// Whether the disk is to be changed at a path, and if so, whether what is to stand there, or to go, is a folder.
+fn changes_to(row: &Triple, rights: Rights) -> Option<bool> {
+    let is_folder = |here: &Here| here.version.kind == Kind::Directory;
+    match decide(row, rights).disk {
+        Deed::Place(_) => Some(false),
+        Deed::MakeFolder(_) => Some(true),
+        Deed::Retouch(_) | Deed::Remove(_) => Some(row.here.as_ref().is_some_and(is_folder)),
+        Deed::Nothing | Deed::Agree(_) | Deed::Publish | Deed::LocalDifference => None,
     }
 }
 
@@ -550,4 +508,29 @@ fn change(row: &Triple, deed: Deed<'_>) -> Planned {
         }
     };
     Planned::new(row.path.clone(), deed, row.here.clone(), head)
+}
+
+#[cfg(test)]
+mod tests {
+    use shoal_proto::id::DeviceId;
+
+    use super::*;
+    use crate::io::Now;
+    use crate::testing::path;
+
+    /// I2, I30: of what cannot be done only so much is remembered, and the rest does not begin a pass of its own.
+    #[test]
+    fn i2_what_cannot_be_done_and_is_too_much_to_remember_waits() {
+        let device = DeviceId::from_bytes([1; 32]);
+        let mut share = Share::new(device, Vec::new(), [2; 32], 0, Now { time: Time(1), wall: 0 });
+        for number in 0..PROBLEMS_MAX {
+            share.blocked(path(&format!("d/{number}")), Cause::NoWay(String::new()));
+        }
+        assert!(core::mem::take(&mut share.planner.is_dirty), "what is remembered is listed");
+        share.blocked(path("e"), Cause::NoWay(String::new()));
+        assert_eq!((share.planner.is_dirty, share.planner.deferred.len()), (false, PROBLEMS_MAX));
+        assert_eq!((share.planner.more_problems, share.next_wake()), (1, Some(Time(1).after(REPLAN_MAX))));
+        share.blocked(path("d/0"), Cause::NotEmpty);
+        assert!(share.planner.is_dirty);
+    }
 }

@@ -55,7 +55,7 @@ impl Share {
                 Some(Progress::Looking | Progress::Fetching | Progress::Done)
             )
         };
-        self.planner.stages().any(|(stage, _)| is_moving(*stage))
+        self.goals.iter().any(|(stage, _)| is_moving(*stage))
     }
 
     fn phase(&self) -> Phase {
@@ -89,7 +89,7 @@ impl Share {
         for (path, cause) in &self.planner.problems {
             problems.insert(path.clone(), cause.clone());
         }
-        for (stage, planned) in self.planner.stages() {
+        for (stage, planned) in self.goals.iter() {
             problems.insert(planned.change.path.clone(), self.cause(*stage));
         }
         let more = problems.len().saturating_sub(PROBLEMS_MAX);

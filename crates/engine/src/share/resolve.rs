@@ -40,8 +40,6 @@ struct Conflict {
     copies: Vec<Record>,
     /// Those that are to be put there still.
     missing: BTreeSet<RelPath>,
-    /// Those of them whose bytes are on their way to another path first.
-    put_off: Vec<Record>,
     /// Those that were put there for it.
     placed: Vec<(RelPath, Here)>,
     /// Seen in the pass that is under way.
@@ -100,7 +98,6 @@ impl Share {
                 step: Step::Waiting,
                 copies: Vec::new(),
                 missing: BTreeSet::new(),
-                put_off: Vec::new(),
                 placed: Vec::new(),
                 is_seen: true,
             };
@@ -109,9 +106,6 @@ impl Share {
         let is_shown = decide(row, self.rights()).disk == Deed::Nothing;
         let Some(conflict) = self.resolver.conflicts.get_mut(&row.path) else { return };
         conflict.is_seen = true;
-        if conflict.step == Step::Copying {
-            return self.put_what_was_put_off(&row.path);
-        }
         if conflict.step != Step::Waiting || !is_shown {
             return;
         }
@@ -160,12 +154,12 @@ impl Share {
         };
         let copies = core::mem::take(&mut conflict.copies);
         conflict.missing.clear();
-        conflict.put_off.clear();
         let mut wanted = Vec::new();
         for (copy, row) in copies.into_iter().zip(rows) {
             // What stands there stays: the copy's record then is one more version of that path.
             let is_free = row.as_ref().is_none_or(|row| row.here.is_none());
-            if is_free && !self.busy.contains(&copy.path) {
+            let is_taken = self.busy.contains(&copy.path) || self.goals.at(&copy.path).is_some();
+            if is_free && !is_taken {
                 conflict.missing.insert(copy.path.clone());
                 wanted.push(copy);
             }
@@ -184,10 +178,8 @@ impl Share {
             // Who has the bytes of any version of the conflict may have these.
             let versions =
                 self.resolver.conflicts.get(conflict).map(|known| known.versions.iter().copied().collect());
-            if !self.want_copy(&copy, versions.unwrap_or_default(), conflict)
-                && let Some(known) = self.resolver.conflicts.get_mut(conflict)
-            {
-                known.put_off.push(copy);
+            if !self.want_copy(&copy, versions.unwrap_or_default(), conflict) {
+                self.copy_not_placed(conflict);
             }
             return;
         }
@@ -200,14 +192,6 @@ impl Share {
         self.start(planned);
     }
 
-    /// Copies that had to wait for others with the same bytes.
-    fn put_what_was_put_off(&mut self, path: &RelPath) {
-        let Some(conflict) = self.resolver.conflicts.get_mut(path) else { return };
-        for copy in core::mem::take(&mut conflict.put_off) {
-            self.put_copy(copy, path);
-        }
-    }
-
     /// A copy stands on the disk. Its path stays busy until the conflict is resolved: nobody is to take it for an edit.
     pub(super) fn copy_placed(&mut self, planned: Planned) {
         let path = planned.change.path.clone();
@@ -217,7 +201,6 @@ impl Share {
                 conflict.missing.remove(&path);
                 conflict.placed.extend(planned.now.flatten().map(|here| (path, here)));
                 let conflict_path = conflict_path.clone();
-                self.put_what_was_put_off(&conflict_path);
                 self.resolve_if_ready(&conflict_path);
             }
             _ => self.release(&path),
@@ -225,7 +208,7 @@ impl Share {
     }
 
     /// A copy cannot be put where it belongs now: all of it is tried again later.
-    pub(super) fn copy_not_placed(&mut self, conflict: &RelPath, _copy: &RelPath) {
+    pub(super) fn copy_not_placed(&mut self, conflict: &RelPath) {
         self.end_conflict(conflict);
         self.timers.set_no_later(Wake::Plan, self.now.time.after(RESOLVE_STEP));
     }

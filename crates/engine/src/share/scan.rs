@@ -242,12 +242,18 @@ impl Share {
         let gone = core::mem::take(&mut sweep.gone);
         if !gone.is_empty() {
             // Together, so that the guard sees the whole of it.
-            self.take(gone.into_iter().filter(|found| !self.busy.contains(&found.path)).collect());
+            let is_busy = |found: &Finding| self.busy.contains(&found.path);
+            let (busy, gone): (Vec<Finding>, Vec<Finding>) = gone.into_iter().partition(is_busy);
+            self.scanner.passed_over.extend(busy.into_iter().map(|found| found.path));
+            self.take(gone);
         } else if sweep.below.is_none() {
             self.scanner.accepts_loss = false;
         }
         if sweep.has_more_gone {
             self.scanner.wanted.insert(sweep.below.clone());
+        }
+        if sweep.below.is_none() {
+            self.may_heed_other_rules();
         }
         let is_told_of = |path: &RelPath| sweep.below.as_ref().is_none_or(|below| path.is_below(below));
         self.scanner.unknown.retain(|path, _| !is_told_of(path));

@@ -85,7 +85,6 @@ fn i3_a_folder_that_was_made_for_what_lies_below_is_no_edit() {
     assert_eq!((outcome, batches.len(), heads(&ben)), (Outcome::Adopted, 0, 1));
     assert_eq!(ben.triple(&path("a")).unwrap().unwrap().heads.conflict(Below::Live).len(), 1);
     check(&ben);
-    assert_eq!(see(&mut ben, "a", None).0, Outcome::Published, "its user deleted it");
 }
 
 /// Found by a scenario (I3): the file had gone to history for the folder, and the folder was not there yet. That is not its
@@ -101,4 +100,59 @@ fn i3_a_file_that_made_room_for_a_folder_was_not_deleted() {
     assert_eq!((outcome, batches.len(), heads(&ben)), (Outcome::Adopted, 0, 1));
     check(&ben);
     assert!(ben.triple(&path("a")).unwrap().unwrap().is_diverging(), "the folder is still to come");
+}
+
+/// A mode that others gave to a folder was intended, and its user was faster with a deletion.
+#[test]
+fn i6_a_folder_that_its_user_deleted_did_not_make_room() {
+    let (mut ana, mut ben) = (index(1), index(2));
+    tell(&mut ben, &see(&mut ana, "a", Some(folder())).1);
+    show(&mut ben, "a");
+    let head = ben.triple(&path("a")).unwrap().unwrap().heads.winner().cloned().unwrap();
+    ben.intend(vec![(path("a"), Intent::Head(head))]).unwrap();
+    assert_eq!(see(&mut ben, "a", None).0, Outcome::Published);
+}
+
+#[test]
+fn i6_where_nothing_was_done_nothing_is_intended() {
+    let (mut ana, mut ben) = (index(1), index(2));
+    tell(&mut ben, &see(&mut ana, "a/b", Some(file(1, 10))).1);
+    see(&mut ben, "a", Some(file(2, 20)));
+    ben.intend(vec![(path("a"), Intent::ImpliedFolder)]).unwrap();
+    ben.forget_intents(&[path("a")]).unwrap();
+    let mut ben = ben.fork().unwrap();
+    assert_eq!(see(&mut ben, "a", None).0, Outcome::Published, "its user deleted it");
+}
+
+/// A folder stands at "a" for ana's "a/b", in the place of ben's file.
+fn folder_over_a_file() -> Index {
+    let (mut ana, mut ben) = (index(1), index(2));
+    tell(&mut ben, &see(&mut ana, "a/b", Some(file(1, 10))).1);
+    see(&mut ben, "a", Some(file(2, 20)));
+    let planned = ben.triple(&path("a")).unwrap().unwrap().here;
+    let now = Some(folder_with(Mode::IMPLIED_DIRECTORY.bits().into()));
+    let placed = Placed { path: path("a"), planned, now, head: None, is_moved: false };
+    assert_eq!(ben.placed(vec![placed], &[]).unwrap(), [PlacedOutcome::Agreed]);
+    ben
+}
+
+/// Found by a simulated world (I3): who deletes a folder that was made in a file's place does not delete the file.
+#[test]
+fn i3_what_is_done_to_a_folder_is_not_done_to_the_file_in_whose_place_it_is() {
+    let mut ben = folder_over_a_file();
+    let (outcome, batches) = see(&mut ben, "a", None);
+    assert_eq!((outcome, batches.len(), heads(&ben)), (Outcome::Silent, 0, 1));
+    assert!(ben.triple(&path("a")).unwrap().unwrap().is_diverging(), "the folder is made again");
+    check(&ben);
+    for found in [folder_with(0o700), file(3, 30)] {
+        let mut ben = folder_over_a_file();
+        let (outcome, batches) = see(&mut ben, "a", Some(found));
+        let has_copy = batches[0].records.iter().any(|record| record.copy_of.is_some());
+        assert!(outcome == Outcome::Published && (has_copy || heads(&ben) == 2), "{batches:?}");
+        check(&ben);
+    }
+}
+
+fn folder_with(mode: u32) -> Here {
+    Here { version: Version::new(Kind::Directory, Timestamp::ZERO, Mode::from_bits(mode)), ..folder() }
 }

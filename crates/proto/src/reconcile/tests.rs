@@ -405,7 +405,7 @@ fn i25_an_end_that_is_empty_again_and_again_gets_one_stream_until_it_is_forgiven
         full.begin();
         empty.begin();
         assert!(full.pipe.is_empty() && empty.pipe.is_empty());
-        full.reconcile.forgive();
+        full.reconcile.forgive(true);
         full.begin();
         world.settle();
         world.assert_converged();

@@ -1,5 +1,6 @@
 //! Random worlds of links and indexes.
 
+use shoal_proto::holding::HoldingMessage;
 use shoal_proto::roster::{Delegation, Described, DeviceName, Joined, Offer, Role, Statement};
 
 use super::*;
@@ -123,6 +124,33 @@ fn i30_of_what_is_new_little_is_on_its_way_at_once() {
         world.exchange();
     }
     world.check_known_by_both(60_010, 4 << 20);
+}
+
+/// Who knows already that both are members may ask and tell at once, though this end's index is slow to say so.
+#[test]
+fn what_is_said_to_who_is_not_live_yet_waits_for_its_turn() {
+    let mut world = world(1, 2);
+    world.publish_many(0, 10);
+    world.connect(0, 1);
+    let is_comparing = |world: &World| matches!(world.devices[0].ends[&1].job, Some(Job::Compare(_)));
+    while !world.devices[1].ends[&0].link.is_live() {
+        for device in 0..2 {
+            world.deliver(device).unwrap();
+            if device == 1 || !is_comparing(&world) {
+                world.answer(device).unwrap();
+            }
+        }
+    }
+    assert!(is_comparing(&world));
+    let number = world.devices[1].ends[&0].number;
+    let contents = vec![ContentId::from_bytes([1; 32])];
+    world.send(1, 0, number, &Message::WantContents { channel: CHANNEL, contents });
+    world.send(1, 0, number, &Message::Holding { channel: CHANNEL, message: HoldingMessage::LackingMany });
+    world.exchange();
+    for (device, other) in [(0, 1), (1, 0)] {
+        assert_eq!(world.devices[device].ends[&other].closed, None);
+    }
+    assert_eq!((world.tally.asked, world.tally.told), (1, 1));
 }
 
 /// I26: whom no entry lets in is told nothing but that.

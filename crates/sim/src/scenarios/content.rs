@@ -5,6 +5,7 @@ use core::time::Duration;
 use shoal_engine::status::Cause;
 
 use crate::hostile::Tamper;
+use crate::users::Step;
 use crate::world::World;
 
 /// A world of these devices with right clocks, in which all have met.
@@ -138,7 +139,8 @@ fn i30_f21b_an_edit_goes_to_each_member_about_once() {
     assert!((5..=12).contains(&pushed), "{pushed} pushes to 5 members");
 }
 
-/// F21 c: what one device ignores is agreed on all the same: all are in sync, and nobody speaks of it again.
+/// F21 c: what one device ignores is agreed on all the same: it is listed there and owed to nobody, and nobody speaks of it
+/// again.
 #[test]
 fn i31_f21c_what_is_ignored_is_agreed_on() {
     let mut w = met(8, ["ana", "ben"]);
@@ -146,9 +148,42 @@ fn i31_f21c_what_is_ignored_is_agreed_on() {
     w.linger().on("ana").write("a.tmp", "text").write("p", "text");
     w.linger().on("ben").assert_lacks("a.tmp").assert_reads("p", "text");
     assert_eq!((w.on("ana").heads("a.tmp"), w.on("ben").heads("a.tmp")), (1, 1));
+    assert!(w.on("ben").assert_cause("a.tmp", Some(Cause::Ignored)).is_in_sync());
     let messages = w.tally.messages;
     w.pass(Duration::from_secs(600));
     assert_eq!(w.tally.messages, messages);
+}
+
+/// I2, I21: what a device ignores is not fetched, neither now nor after a restart, until its user wants it.
+#[test]
+fn i21_what_is_ignored_is_not_fetched() {
+    let mut w = met(15, ["ana", "ben"]);
+    w.on("ben").write(
+        ".shoalignore",
+        "modules/
+*.tmp
+",
+    );
+    w.linger();
+    for number in 0..40 {
+        w.on("ana").write(&format!("modules/m{number}/index"), &format!("text {number}"));
+    }
+    w.on("ana")
+        .write("p", "text")
+        .rename("p", "modules/p")
+        .write("p.tmp", "text")
+        .write("modules.md", "text");
+    w.linger().on("ben").crash().restart();
+    w.linger().on("ben").assert_reads("modules.md", "text").assert_nothing_at("modules");
+    assert!(contents_sent(&w, "ana", "ben") <= 2, "ignored bytes are fetched");
+    assert!(
+        !w.trace
+            .lines()
+            .iter()
+            .any(|line| line.contains("the disk of ben: Commit") && line.contains("Barred"))
+    );
+    w.on("ben").remove(".shoalignore");
+    w.settle().assert_all().assert_all_read("modules/m39/index", "text 39");
 }
 
 /// F21 e: two that hold the same find that out in a few messages, each time they meet.
@@ -186,6 +221,64 @@ fn i2_f15_a_source_that_stalls_is_passed_over() {
     w.hold_up("ana", "cleo", Duration::from_secs(40)).pass(Duration::from_secs(150));
     assert_eq!(w.on("cleo").reads("p").map(|bytes| bytes.len()), Some(400_000));
     w.heal().settle().assert_all();
+}
+
+/// I1, I2: files that nobody has any more keep nothing else from being brought, however many they are.
+#[test]
+fn i2_files_that_nobody_has_hold_up_nothing_else() {
+    let mut w = met(12, ["ana", "ben", "cleo"]);
+    w.on("ben").write("p", "v1").write("q", "v1");
+    w.settle().part(&[&["ana", "ben"]]).on("ben").fill(0);
+    for number in 0..4400 {
+        w.on("ana").write(&format!("d/{number}"), &format!("text {number}"));
+    }
+    w.linger().on("ana").crash();
+    w.part(&[&["ben", "cleo"]]).linger();
+    assert_eq!((w.on("cleo").heads("d/0"), w.on("cleo").heads("d/4399")), (1, 1));
+    w.on("ben").remove("q").make_room().write("z", "v2");
+    w.pass(Duration::from_secs(300)).on("cleo").assert_nothing_at("q").assert_reads("z", "v2");
+    w.on("cleo").assert_cause("d/0", Some(Cause::NoSource)).assert_cause("d/4399", Some(Cause::NoSource));
+    assert!(w.on("cleo").status().is_some_and(|status| !status.is_busy), "nobody can do anything about it");
+    w.heal().settle().assert_all();
+    assert_eq!(w.on("cleo").paths().len(), 4403);
+}
+
+/// I3: what a user does to a file that waits for the bytes of a newer version is published at once.
+#[test]
+fn i3_an_edit_is_published_while_its_path_waits_for_bytes() {
+    let mut w = met(13, ["ana", "ben", "cleo", "dan"]);
+    for path in ["p", "q"] {
+        w.on("ana").write(path, "v1");
+    }
+    w.settle().part(&[&["ana", "ben"]]).on("ben").fill(0);
+    for path in ["p", "q"] {
+        w.on("ana").write_bytes(path, 1, 50_000);
+    }
+    w.linger().on("ana").crash();
+    w.part(&[&["ben", "cleo", "dan"]]).linger();
+    w.on("cleo")
+        .assert_cause("p", Some(Cause::NoSource))
+        .write("p", "by cleo")
+        .unwatched(&Step::Remove("q".into()));
+    w.linger();
+    assert_eq!((w.on("dan").heads("p"), w.on("dan").heads("q")), (2, 2));
+    w.heal().settle().assert_all();
+}
+
+/// I2: many equal files cost one transfer, and about as many jobs as other files.
+#[test]
+fn i2_equal_files_are_placed_together() {
+    let mut w = met(14, ["ana", "ben"]);
+    for number in 0..600 {
+        w.on("ana").write(&format!("d/{number}"), "the same");
+    }
+    let first = w.trace.lines().len();
+    w.settle().assert_all();
+    let lines = w.trace.lines();
+    let jobs = |begin: &str| lines[first..].iter().filter(|line| line.contains(begin)).count();
+    let (pages, batches) = (jobs("the index of ben: Diverging"), jobs("the disk of ben: Commit"));
+    assert!(pages < 40 && batches < 20, "{pages} pages and {batches} batches for 600 equal files");
+    assert_eq!(contents_sent(&w, "ana", "ben"), 1);
 }
 
 /// I30: a connection that has taken more than may be on its way at once, a little at a time, still takes more.

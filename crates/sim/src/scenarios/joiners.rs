@@ -68,7 +68,7 @@ fn i26_f12c_what_a_reader_publishes_is_taken_by_nobody() {
     }
 }
 
-/// F12 c: a writer with absurd counters takes no path from others, and nobody's later edits.
+/// F12 c, F46: a writer with absurd counters takes no path from others, and nobody's later edits.
 #[test]
 fn i25_f12c_absurd_counters_stop_nobody() {
     let mut w = World::seeded(4).peers(["ana", "ben", "cleo"]).hostile([Tamper::Absurd]).share("notes");
@@ -174,7 +174,8 @@ fn i26_f22_a_readers_change_is_its_own_until_a_newer_version_comes() {
 #[test]
 fn i1_a_readers_mode_of_a_folder_that_is_only_implied_gives_way() {
     let mut w = with_reader(31, ["ana", "ben", "cleo"]);
-    w.on("ana").make_folder("d").write("d/x", "v1");
+    w.on("ana").make_folder("d");
+    w.settle().on("ana").write("d/x", "v1");
     w.settle().on("cleo").set_mode("d", 0o700);
     w.linger().on("cleo").assert_cause("d", Some(Cause::LocalDifference));
     w.part(&[&["ben", "cleo"]]).on("ben").write("d/y", "v1");
@@ -187,7 +188,8 @@ fn i1_a_readers_mode_of_a_folder_that_is_only_implied_gives_way() {
 #[test]
 fn i1_a_lost_index_leaves_no_mode_to_a_folder_that_is_only_implied() {
     let mut w = World::seeded(32).peers(["ana", "ben", "cleo"]).share("notes");
-    w.right_clocks().on("ana").make_folder("d").set_mode("d", 0o700).write("d/x", "v1");
+    w.right_clocks().on("ana").make_folder("d").set_mode("d", 0o700);
+    w.settle().on("ana").write("d/x", "v1");
     w.settle().part(&[&["ben", "cleo"]]).on("ben").write("d/y", "v1");
     w.on("ana").remove_all("d");
     w.linger().part(&[&["ana", "ben"]]).linger().on("cleo").lose_index();

@@ -123,7 +123,7 @@ impl World {
         }
     }
 
-    fn crash(&mut self, device: usize) -> Result<(), Broken> {
+    pub(super) fn crash(&mut self, device: usize) -> Result<(), Broken> {
         if self.devices[device].running.is_none() {
             return Ok(());
         }
@@ -216,6 +216,11 @@ impl World {
         }
         if part == Part::Index {
             self.ledger.is_untold(&untold(&self.devices[device]));
+            // It may settle a conflict in favour of what it knew, before it hears that this was deleted since.
+            let one = &self.devices[device];
+            self.ledger.forget_deletions_at(|path| {
+                heads(one, path).is_some_and(|heads| heads.iter().any(|head| !head.version.kind.is_gone()))
+            });
         }
         self.forget_untold(device);
         self.fault(&Fault::Start(device))

@@ -67,6 +67,7 @@ impl World {
             }
             self.answer_questions()?;
             self.forsake_what_is_nowhere();
+            self.let_liars_leave()?;
             pause = if self.moved == moved { (pause * 2).min(QUIET_MAX) } else { QUIET };
             look = until.after(pause);
         }
@@ -113,6 +114,32 @@ impl World {
             }
         }
         self.forsaken.extend(nowhere);
+    }
+
+    /// Who alone says to have a content, and gives it to nobody, goes away in the end: until then the others ask again and
+    /// again.
+    fn let_liars_leave(&mut self) -> Result<(), Broken> {
+        let (share, held) = (self.share(), self.held());
+        let is_held = |record: &Record| match record.version.kind {
+            Kind::File { content, .. } => held.contains(&content),
+            _ => true,
+        };
+        let mut honest = self.devices.iter().filter(|device| device.is_honest() && !device.is_retired);
+        let is_fooled = honest.any(|device| {
+            let problems = device.status(&share).map(|status| status.problems);
+            let mut asked = problems.iter().flatten().filter(|(_, cause)| **cause == Cause::Fetching);
+            asked.any(|(path, _)| {
+                let row = device.index.triple(path).ok().flatten();
+                row.is_some_and(|row| row.heads.winner().is_some_and(|winner| !is_held(winner)))
+            })
+        });
+        for device in 0..self.devices.len() {
+            if is_fooled && !self.devices[device].is_honest() && !self.devices[device].is_retired {
+                self.crash(device)?;
+                self.devices[device].is_retired = true;
+            }
+        }
+        Ok(())
     }
 
     /// The contents of all files of all disks: in the folders, staged, and in history.
