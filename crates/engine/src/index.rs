@@ -4,7 +4,7 @@
 //! changes the index in one go is one job. An observation or a placement names the *here* that it rests on: if the
 //! index holds another one by now, nothing is noted and the answer says so. Durable when it is answered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_proto::batch::Batch;
 use shoal_proto::digest::Sum;
@@ -21,6 +21,7 @@ use shoal_proto::segment::{PageIndex, SegmentList};
 
 use crate::disk::{BytesAt, Kept};
 use crate::store::{self, Me, Store};
+use crate::time::Time;
 
 /// What was found at a path, durable on the disk.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -51,6 +52,40 @@ pub enum Outcome {
     Silent,
     /// The index holds another here than it was compared with. Nothing is noted: to be looked at again.
     Changed,
+}
+
+/// What guards against the loss of most contents (I19).
+#[derive(Clone, Debug, Default)]
+pub struct Guard {
+    /// The time: what was lost not long before is one loss with this.
+    pub at: Time,
+    /// A person has said that what is gone is meant to be gone.
+    pub is_meant: bool,
+    /// Files that are gone as well, and will be observed later.
+    pub further: Further,
+}
+
+/// Files that are gone: how many there were of each content, by the first eight bytes of its id.
+#[derive(Clone, Debug, Default)]
+pub struct Further(BTreeMap<u64, u32>);
+
+impl Further {
+    /// One more.
+    pub fn add(&mut self, content: &ContentId) {
+        let [a, b, c, d, e, f, g, h, ..] = *content.as_bytes();
+        *self.0.entry(u64::from_be_bytes([a, b, c, d, e, f, g, h])).or_default() += 1;
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Of each content how many.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, i64)> {
+        self.0.iter().map(|(content, files)| (*content, i64::from(*files)))
+    }
 }
 
 /// What the disk will be asked for at a path.
@@ -239,19 +274,21 @@ pub trait Index: Store {
     /// When the database cannot be read.
     fn diverging(&self, after: Option<&RelPath>, at_most: usize) -> Result<Vec<Triple>, Self::Error>;
 
-    /// What the share would lose of its contents if these observations were noted: moved ones do not count.
+    /// What the share would lose of its contents if these observations were noted: moved ones do not count, what was
+    /// observed to be lost of late does.
     ///
     /// # Errors
     /// When the database cannot be read.
-    fn loss(&self, observed: &[Observed]) -> Result<Survey, Self::Error>;
+    fn loss(&mut self, observed: &[Observed], guard: &Guard) -> Result<Survey, Self::Error>;
 
-    /// What this disk would lose of its contents by all removals that others ask for: moved ones do not count.
+    /// What this disk would lose of its contents by all removals that others ask for, and of how many paths: moved ones do
+    /// not count, what was lost so of late does. `is_meant`: a person has said that; nothing of it will count later.
     ///
     /// # Errors
     /// When the database cannot be read.
-    fn survey(&self) -> Result<Survey, Self::Error>;
+    fn survey(&mut self, now: Time, is_meant: bool) -> Result<(Survey, u64), Self::Error>;
 
-    /// Takes in what was found, and the lists of what is large.
+    /// Takes in what was found, and the lists of what is large. Adds up what is lost by it, unless that is meant.
     ///
     /// # Errors
     /// When the database refuses; nothing is noted then.
@@ -259,6 +296,7 @@ pub trait Index: Store {
         &mut self,
         observed: Vec<Observed>,
         lists: Vec<(ContentId, List)>,
+        guard: &Guard,
     ) -> Result<(Vec<Outcome>, Vec<Batch>), Self::Error>;
 
     /// Notes what shows a head already, though nothing was done to it.
@@ -267,7 +305,7 @@ pub trait Index: Store {
     /// When the database refuses; nothing is noted then.
     fn agreed(&mut self, agreed: Vec<Placed>) -> Result<Vec<PlacedOutcome>, Self::Error>;
 
-    /// Notes what was brought onto the disk as intended, and what it displaced.
+    /// Notes what was brought onto the disk as intended, and what it displaced. Adds up what is lost by it.
     ///
     /// # Errors
     /// When the database refuses; nothing is noted then.
@@ -275,6 +313,7 @@ pub trait Index: Store {
         &mut self,
         placed: Vec<Placed>,
         history: Vec<HistoryRow>,
+        now: Time,
     ) -> Result<Vec<PlacedOutcome>, Self::Error>;
 
     /// Ends the conflict at a path, if these are the versions in it: the bytes of all of them are here, durably. Those
@@ -399,13 +438,13 @@ pub enum Job {
         observed: Vec<Observed>,
         /// Lists of what is large among it.
         lists: Vec<(ContentId, List)>,
-        /// If the loss of contents looks like an unmounted disk, note nothing and say so.
-        is_guarded: bool,
+        /// What guards against a loss.
+        guard: Guard,
     },
     /// Note what shows a head already.
     Agreed(Vec<Placed>),
-    /// Note what was brought onto the disk, and what it displaced.
-    Placed(Vec<Placed>, Vec<HistoryRow>),
+    /// Note what was brought onto the disk, and what it displaced; this is the time.
+    Placed(Vec<Placed>, Vec<HistoryRow>, Time),
     /// End a conflict.
     Resolve {
         /// Where.
@@ -416,7 +455,12 @@ pub enum Job {
         copies: Vec<(RelPath, Here)>,
     },
     /// What removals would take.
-    Survey,
+    Survey {
+        /// This is the time.
+        at: Time,
+        /// A person has said that they are meant.
+        is_meant: bool,
+    },
     /// Where these contents are.
     Places(Vec<ContentId>),
     /// Where these segments are.
@@ -460,8 +504,8 @@ pub enum Answer {
     Placed(Vec<PlacedOutcome>),
     /// What became of a resolution.
     Resolved(Resolved),
-    /// What removals would take.
-    Survey(Survey),
+    /// What removals would take, and of how many paths.
+    Survey(Survey, u64),
     /// Places of each.
     Places(Vec<Vec<BytesAt>>),
     /// The list, or what was asked for of it.
@@ -501,11 +545,14 @@ fn attempt<I: Index>(job: Job, index: &mut I) -> Result<Answer, I::Error> {
             Answer::Done
         }
         Job::Diverging { after, at_most } => Answer::Page(index.diverging(after.as_ref(), at_most)?),
-        Job::Observe { observed, lists, is_guarded } => observe(observed, lists, is_guarded, index)?,
+        Job::Observe { observed, lists, guard } => observe(observed, lists, &guard, index)?,
         Job::Agreed(agreed) => Answer::Placed(index.agreed(agreed)?),
-        Job::Placed(placed, history) => Answer::Placed(index.placed(placed, history)?),
+        Job::Placed(placed, history, now) => Answer::Placed(index.placed(placed, history, now)?),
         Job::Resolve { path, versions, copies } => Answer::Resolved(index.resolve(&path, &versions, copies)?),
-        Job::Survey => Answer::Survey(index.survey()?),
+        Job::Survey { at, is_meant } => {
+            let (survey, removals) = index.survey(at, is_meant)?;
+            Answer::Survey(survey, removals)
+        }
         Job::Places(contents) => {
             Answer::Places(contents.iter().map(|content| index.places(content)).collect::<Result<_, _>>()?)
         }
@@ -537,16 +584,16 @@ fn done((): ()) -> Answer {
 fn observe<I: Index>(
     observed: Vec<Observed>,
     lists: Vec<(ContentId, List)>,
-    is_guarded: bool,
+    guard: &Guard,
     index: &mut I,
 ) -> Result<Answer, I::Error> {
     let deletes = observed.iter().any(|one| one.compared.is_some() && one.found.is_none());
-    if is_guarded && deletes {
-        let survey = index.loss(&observed)?;
+    if deletes && !guard.is_meant {
+        let survey = index.loss(&observed, guard)?;
         if shoal_proto::guard::looks_unmounted(survey.had, survey.lost) {
             return Ok(Answer::Guarded(survey));
         }
     }
-    let (outcomes, batches) = index.observe(observed, lists)?;
+    let (outcomes, batches) = index.observe(observed, lists, guard)?;
     Ok(Answer::Observed(outcomes, batches))
 }

@@ -92,7 +92,8 @@ pub enum Hint {
 pub enum Command {
     /// Look at everything.
     Rescan,
-    /// Go on, though most of it would be deleted, here or by others: that is meant.
+    /// Go on: after a pause, or as what stopped the share is over. If a guard has asked, because most of it would be
+    /// deleted, here or by others: that is meant. Of anything that was not asked nothing is said.
     Resume,
     /// Nobody else is to be waited for: what is here is the share.
     Alone,

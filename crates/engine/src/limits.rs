@@ -159,8 +159,17 @@ pub const PROBLEMS_MAX: usize = 10_000;
 /// Paths in one page of a sweep, of the disk and of the index.
 pub const PAGE_PATHS: usize = 1024;
 
-/// Most deletions that one sweep remembers; if there are more, another sweep follows.
-pub const GONE_MAX: usize = 1 << 16;
+/// Most deletions that one sweep remembers; if there are more, their contents are counted, and another sweep follows.
+pub const GONE_MAX: usize = if cfg!(test) { 8 } else { 1 << 16 };
+
+/// What is gone is noted, and what others deleted is removed, when for so long no more of it was heard of …
+pub const LULL: Duration = Duration::from_millis(200);
+
+/// … or so long after the first of it.
+pub const LULL_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Contents that are lost one after the other are one loss until nothing was lost for so long (I19).
+pub const LOSS_QUIET: Duration = Duration::from_secs(60);
 
 /// Most paths whose content is named in one job, and that are noted together.
 pub const TAKE_PATHS_MAX: usize = 1024;

@@ -2,13 +2,14 @@
 //!
 //! Promise: nothing is sent, and nothing handed to the disk, that rests on an index job not yet answered. Nothing is put
 //! onto the disk before all of it was looked through once, nothing is published before this device has compared records
-//! with a member (unless the share began here), and nothing of either while a guard has stopped the share: it goes on
-//! serving (I19). Work is never stored: what is to be done is found anew from what was observed.
+//! with a member (unless the share began here), and nothing new of either while a guard has stopped the share: it goes on
+//! serving (I19). A person's answer is to what was asked, and to nothing else. Work is never stored: what is to be done
+//! is found anew from what was observed.
 //!
 //! ```text
 //! Starting ─► Scanning ─► (first contact) ─► Live ◄─► Halted, Paused
 //!
-//! scan.rs     hints, sweeps ─► take ─► observe ─► publish        the disk's side
+//! scan.rs     hints, sweeps ─► take ─► observe ─► publish        the disk's side; what is gone waits in gone.rs
 //! plan.rs     diverging ─► decide ─► goals.rs ─► commit.rs ─► placed  the others' side
 //! resolve.rs  conflicts ─► copies on the disk ─► resolve
 //! peers.rs    links, who has what, what to tell
@@ -16,7 +17,9 @@
 
 mod commit;
 mod goals;
+mod gone;
 mod history;
+mod lull;
 mod peers;
 mod plan;
 mod report;
@@ -37,6 +40,7 @@ use shoal_proto::secret::ShareSecret;
 
 use self::commit::Planned;
 use self::goals::Goals;
+use self::gone::{Guarding, Meant};
 use self::history::Historian;
 use self::peers::Peer;
 use self::plan::Planner;
@@ -85,8 +89,8 @@ enum Stage {
     Running,
     /// A person must look.
     Halted(Halt),
-    /// A person said so.
-    Paused,
+    /// A person said so. What had stopped it before is asked again afterwards.
+    Paused(Option<Halt>),
 }
 
 /// What a job was asked for.
@@ -102,8 +106,8 @@ enum Waiting {
     SweepIndex(u64),
     LookDisk(u64),
     LookIndex(u64),
-    Take(Vec<Finding>),
-    Observe(Vec<Observed>),
+    Take(Vec<Finding>, Guarding),
+    Observe(Vec<Observed>, Guarding),
     Page,
     Ignores(Vec<RelPath>),
     Places,
@@ -279,7 +283,7 @@ impl Share {
             Command::Rescan => self.rescan(),
             Command::Resume => self.resume(),
             Command::Alone => self.index(Waiting::Contact, index::Job::SetFirstContact),
-            Command::Pause => self.stage = Stage::Paused,
+            Command::Pause => self.pause(),
         }
         self.go_on();
     }
@@ -323,14 +327,16 @@ impl Share {
             (Waiting::Life, Answer::Life(life)) => self.is_told_life(*life),
             (Waiting::SweepIndex(number), Answer::Page(rows)) => self.scanner.known(number, rows),
             (Waiting::LookIndex(number), Answer::Triples(rows)) => self.looked_up(number, rows),
-            (Waiting::Observe(observed), Answer::Observed(outcomes, batches)) => {
-                self.observed(observed, &outcomes, &batches);
+            (Waiting::Observe(observed, guarding), Answer::Observed(outcomes, batches)) => {
+                self.observed(observed, &guarding, &outcomes, &batches);
             }
-            (Waiting::Observe(observed), Answer::Guarded(survey)) => self.is_guarded(&observed, survey),
+            (Waiting::Observe(observed, guarding), Answer::Guarded(survey)) => {
+                self.is_guarded(observed, &guarding, survey);
+            }
             (Waiting::Page, Answer::Page(rows)) => self.planned_page(rows),
             (Waiting::Places, Answer::Places(places)) => self.planned_places(places),
             (Waiting::Movers, Answer::Triples(rows)) => self.planned_moves(rows),
-            (Waiting::Survey, Answer::Survey(survey)) => self.surveyed(survey),
+            (Waiting::Survey, Answer::Survey(survey, removals)) => self.surveyed(survey, removals),
             (Waiting::Recheck(batch), Answer::Triples(rows)) => self.rechecked(batch, rows),
             (Waiting::Noted(batch), Answer::Placed(outcomes)) => self.noted(batch, &outcomes),
             (Waiting::Agreed, Answer::Placed(outcomes)) => {
@@ -367,8 +373,10 @@ impl Share {
             (Waiting::Ignores(paths), Answer::Ignores(answers)) => self.ignores_known(paths, &answers),
             // Who performs the changes asks again.
             (Waiting::Ignores(_), _) => self.ignores_known(Vec::new(), &[]),
-            (Waiting::Take(findings), Answer::Taken(taken)) => self.taken(findings, taken),
-            (Waiting::Take(findings), _) => self.take_failed(findings),
+            (Waiting::Take(findings, guarding), Answer::Taken(taken)) => {
+                self.taken(findings, guarding, taken);
+            }
+            (Waiting::Take(findings, guarding), _) => self.take_failed(findings, &guarding),
             (Waiting::Commit(batch), Answer::Committed(outcomes)) => self.committed(batch, outcomes),
             (Waiting::Commit(batch), Answer::Failed(error)) => self.commit_failed(batch, &error),
             _ => {}
@@ -396,7 +404,7 @@ impl Share {
             }
             Waiting::SweepDisk(_) | Waiting::SweepIndex(_) => self.scanner.stop(),
             Waiting::LookDisk(_) | Waiting::LookIndex(_) => self.scanner.stop_looking(),
-            Waiting::Take(_) | Waiting::Observe(_) => {
+            Waiting::Take(..) | Waiting::Observe(..) => {
                 self.scanner.taking = self.scanner.taking.saturating_sub(1);
             }
             Waiting::Page | Waiting::Ignores(_) | Waiting::Places | Waiting::Movers | Waiting::Survey => {
@@ -416,7 +424,7 @@ impl Share {
     fn is_told_life(&mut self, life: Life) {
         let was_member = self.life.as_ref().is_some_and(|life| life.role.is_some());
         let is_removed = life.removed.contains(&self.device) || was_member && life.role.is_none();
-        let was_halted = life.is_halted;
+        let (is_first, was_halted) = (self.life.is_none(), life.is_halted);
         let had_contact = self.life.as_ref().is_some_and(|life| life.first_contact);
         let has_contact = life.first_contact;
         self.life = Some(life);
@@ -424,17 +432,30 @@ impl Share {
         if is_removed {
             return self.halt(Halt::Removed, false);
         }
-        if self.stage == Stage::Starting {
-            if was_halted {
-                self.stage = Stage::Halted(Halt::Before);
-            } else {
-                self.stage = Stage::Scanning;
-                self.rescan();
-                self.look_through_history(None);
-            }
+        if is_first {
+            self.begin(was_halted);
         } else if has_contact && !had_contact {
             self.planner.is_dirty = true;
         }
+    }
+
+    /// What this device is has become known; it may have been paused before that.
+    fn begin(&mut self, was_halted: bool) {
+        match (&self.stage, was_halted) {
+            (Stage::Paused(_), true) => self.stage = Stage::Paused(Some(Halt::Before)),
+            (_, true) => self.stage = Stage::Halted(Halt::Before),
+            (Stage::Paused(_), false) => self.look_through_history(None),
+            (_, false) => {
+                self.look_through();
+                self.look_through_history(None);
+            }
+        }
+    }
+
+    /// The folder is looked through before anything else is done.
+    fn look_through(&mut self) {
+        self.stage = Stage::Scanning;
+        self.rescan();
     }
 
     fn rescan(&mut self) {
@@ -444,29 +465,44 @@ impl Share {
 
     /// The share stops until a person has looked. `is_kept`: over restarts, too.
     fn halt(&mut self, why: Halt, is_kept: bool) {
-        if matches!(self.stage, Stage::Halted(_)) {
+        if matches!(self.stage, Stage::Halted(_) | Stage::Paused(Some(_))) {
             return;
         }
         self.stage = Stage::Halted(why);
         self.scanner.stop();
         self.planner.stop();
+        self.planner.accepts_removals = false;
         if is_kept {
             self.index(Waiting::Contact, index::Job::SetHalted(true));
         }
     }
 
+    /// Nothing that a person has said before is said of what happens during a pause.
+    fn pause(&mut self) {
+        self.scanner.meant = Meant::No;
+        self.planner.accepts_removals = false;
+        match &self.stage {
+            Stage::Paused(_) => {}
+            Stage::Halted(why) => self.stage = Stage::Paused(Some(why.clone())),
+            _ => self.stage = Stage::Paused(None),
+        }
+    }
+
+    /// What a guard has asked is answered with yes, and nothing else (I19).
     fn resume(&mut self) {
         match &self.stage {
-            Stage::Halted(Halt::Removed) => {}
-            Stage::Halted(_) | Stage::Paused => {
-                self.scanner.accepts_loss = true;
-                self.planner.accepts_removals = true;
-                self.stage = Stage::Scanning;
+            Stage::Paused(Some(why)) => self.stage = Stage::Halted(why.clone()),
+            Stage::Paused(None) if self.life.is_none() => self.stage = Stage::Starting,
+            Stage::Halted(Halt::Emptied { .. } | Halt::Before) => {
+                self.scanner.meant = Meant::UntilSwept;
                 self.index(Waiting::Contact, index::Job::SetHalted(false));
-                self.rescan();
+                self.look_through();
             }
-            _ => {
-                self.planner.accepts_removals = true;
+            Stage::Halted(Halt::Removed) => {}
+            Stage::Halted(_) | Stage::Paused(None) => self.look_through(),
+            Stage::Starting | Stage::Scanning => {}
+            Stage::Running => {
+                self.planner.accepts_removals = self.planner.held_back.is_some();
                 self.planner.is_dirty = true;
             }
         }

@@ -94,7 +94,7 @@ fn do_alone(job: &str, file: &Path) {
         }
         "survey" => {
             let index = open(file);
-            Spent::since_begin(job, || assert_eq!(index.survey().unwrap().lost, 0));
+            Spent::since_begin(job, || assert_eq!(index.survey().unwrap().0.lost, 0));
             index.close().unwrap();
         }
         "give" => {

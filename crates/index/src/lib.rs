@@ -20,6 +20,7 @@ mod leaves;
 mod lives;
 mod lookup;
 mod loss;
+mod losses;
 mod memory;
 mod merge;
 mod observe;

@@ -1,7 +1,9 @@
 //! New writers, and records that do not count any more: what this disk shows of them is said anew.
 //!
-//! Promise: what a removal made void, or a rolled-back index had said, leaves heads and sums; what of it a disk of a
-//! device that may publish shows is published again under fresh dots, so nothing is lost and all agree (I3, I18).
+//! Promise: what a removal made void, or a rolled-back index had said, leaves heads and sums; what of it the disk of a
+//! writer shows is published again under fresh dots, so nothing is lost and all agree (I3, I18). Also while a guard has
+//! stopped the share: it was said before, and nothing is said of what the disk shows since (I19). A device that has not
+//! reconciled yet takes it for a version of its own, and looks at it again once it has.
 //! Begin at [`Index::new_writer`] and [`Index::add_entries`].
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,7 +52,7 @@ impl Index {
     /// published after `agreed` (`None`: all of it) is taken out and published again under the new one; it still
     /// conflicts with what came meanwhile. `salt` must be random and fresh. Returns what was published.
     ///
-    /// A device that may not publish now only draws the writer; its own records stay as they are.
+    /// A device that is no writer, or has not reconciled yet, only draws the new one; its own records stay as they are.
     ///
     /// # Errors
     /// When the database refuses; the old writer stays then.
@@ -60,7 +62,7 @@ impl Index {
             work.life.salt = salt;
             work.life.writer = Writer::drawn(&work.life.device, &work.life.share, &salt);
             (work.life.counter, work.life.last) = (0, None);
-            if work.may_publish() {
+            if work.may_say_again() {
                 say_again(work, &forked, Why::RolledBack(last))?;
             }
             Ok(())
@@ -247,7 +249,7 @@ fn say_again(
         };
         let (base, is_shown) = (row.base.clone(), row.here.is_some() && row.standing == Standing::Agrees);
         let mut minted: Option<Record> = None;
-        if work.may_publish() {
+        if work.may_say_again() {
             for record in &again {
                 let dot = work.next_dot()?;
                 let record = match why {
@@ -265,8 +267,13 @@ fn say_again(
                 minted = say_what_is_here(work, &path, base.as_ref())?;
             }
         }
+        let knows_others = work.life.first_contact;
         let row = work.row(&path)?;
-        if let Some(record) = minted {
+        if !knows_others && (!again.is_empty() || is_shown && row.heads().is_empty()) {
+            // With the void base it would be taken away as what others replaced.
+            let here = row.here.clone();
+            row.show(here, None, Standing::Differs);
+        } else if let Some(record) = minted {
             // What is said is not what the disk shows, where two touched the same bytes.
             let shown = base.map_or(record.version.clone(), |base| base.version);
             let base = Base { version: shown, ..row.heads().base_of(&record) };

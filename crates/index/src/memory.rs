@@ -19,6 +19,7 @@ use crate::error::IndexError;
 use crate::folders::Folders;
 use crate::intents::{self, Intents};
 use crate::leaves::Leaves;
+use crate::losses::Losses;
 use crate::row::{self, Before, HeadsIn, Held, Row, blob, leaf_of, number};
 use crate::table::{Table, prefix};
 
@@ -58,6 +59,10 @@ pub(crate) struct Memory {
     pub(crate) contents: Crowd,
     /// How many files here have each content.
     pub(crate) on_disk: Counted,
+    /// What this device's user has taken away of late.
+    pub(crate) lost_here: Losses,
+    /// What was taken away of late because others had deleted it.
+    pub(crate) lost_to_others: Losses,
     /// To the numbers of pages of lists.
     pub(crate) segments: Crowd,
     pub(crate) folders: Folders,
@@ -86,6 +91,8 @@ impl Memory {
             records: Table::default(),
             contents: Crowd::default(),
             on_disk: Counted::default(),
+            lost_here: Losses::default(),
+            lost_to_others: Losses::default(),
             segments: Crowd::default(),
             folders: Folders::default(),
             counts: Counts::default(),
@@ -230,9 +237,21 @@ impl Memory {
     fn count_on_disk(&mut self, before: Option<&Kind>, now: Option<&Kind>) {
         let [before, now] = [before, now].map(|kind| kind.and_then(row::file_content));
         if before != now {
-            let hash = |content: &ContentId| prefix(content.as_bytes());
-            before.iter().for_each(|content| self.on_disk.remove(hash(content)));
-            now.iter().for_each(|content| self.on_disk.add(hash(content)));
+            let hash = |content: ContentId| prefix(content.as_bytes());
+            if let Some(hash) = before.map(hash) {
+                self.on_disk.remove(hash);
+                if self.on_disk.count(hash) == 0 {
+                    self.lost_here.leaves(hash);
+                    self.lost_to_others.leaves(hash);
+                }
+            }
+            if let Some(hash) = now.map(hash) {
+                if self.on_disk.count(hash) == 0 {
+                    self.lost_here.comes(hash);
+                    self.lost_to_others.comes(hash);
+                }
+                self.on_disk.add(hash);
+            }
         }
     }
 

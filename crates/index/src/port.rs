@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 
 use shoal_engine::disk::{BytesAt, Kept};
 use shoal_engine::index::{
-    Asked, HistoryRow, Index as Port, Intent, Life, List, ListPart, Observed, Outcome, Placed, PlacedOutcome,
-    Resolved, Serving, Survey,
+    Asked, Guard, HistoryRow, Index as Port, Intent, Life, List, ListPart, Observed, Outcome, Placed,
+    PlacedOutcome, Resolved, Serving, Survey,
 };
 use shoal_engine::store::{Me, Merge, Store};
+use shoal_engine::time::Time;
 use shoal_proto::batch::Batch;
 use shoal_proto::digest::Sum;
 use shoal_proto::hash::{ContentId, RecordHash, SegmentId};
@@ -144,20 +145,28 @@ impl Port for Index {
         self.diverging(after, at_most)
     }
 
-    fn loss(&self, observed: &[Observed]) -> Result<Survey, IndexError> {
-        self.loss(observed)
+    fn loss(&mut self, observed: &[Observed], guard: &Guard) -> Result<Survey, IndexError> {
+        self.memory.lost_here.renew(guard.at);
+        Self::loss(self, observed, &guard.further)
     }
 
-    fn survey(&self) -> Result<Survey, IndexError> {
-        self.survey()
+    fn survey(&mut self, now: Time, is_meant: bool) -> Result<(Survey, u64), IndexError> {
+        let lost = &mut self.memory.lost_to_others;
+        if is_meant {
+            lost.mean(now);
+        } else {
+            lost.renew(now);
+        }
+        Self::survey(self)
     }
 
     fn observe(
         &mut self,
         observed: Vec<Observed>,
         lists: Vec<(ContentId, List)>,
+        guard: &Guard,
     ) -> Result<(Vec<Outcome>, Vec<Batch>), IndexError> {
-        let answer = self.observe(observed, &lists)?;
+        let answer = self.observe_guarded(observed, &lists, guard)?;
         Ok((answer.outcomes, answer.batches))
     }
 
@@ -169,8 +178,9 @@ impl Port for Index {
         &mut self,
         placed: Vec<Placed>,
         history: Vec<HistoryRow>,
+        now: Time,
     ) -> Result<Vec<PlacedOutcome>, IndexError> {
-        self.placed(placed, &history)
+        self.placed_at(placed, &history, now)
     }
 
     fn resolve(

@@ -265,7 +265,10 @@ impl Index {
             // It may have ended the transaction by itself; then there is nothing to take back.
             let _ = self.conn.execute_batch("ROLLBACK");
             if is_dirty {
-                self.memory = Memory::load(&self.conn, self.life.founding)?;
+                let fresh = Memory::load(&self.conn, self.life.founding)?;
+                let failed = core::mem::replace(&mut self.memory, fresh);
+                (self.memory.lost_here, self.memory.lost_to_others) =
+                    (failed.lost_here, failed.lost_to_others);
             }
         }
         result

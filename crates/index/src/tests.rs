@@ -4,6 +4,7 @@ mod damage;
 mod given;
 mod intending;
 mod losing;
+mod removing;
 mod resolving;
 mod serving;
 mod shared;
@@ -606,39 +607,6 @@ fn i18_a_record_that_has_seen_the_future_is_a_sign_of_a_roll_back() {
     show(&mut ben, "a");
     let edit = see(&mut ben, "a", Some(file(2, 20))).1;
     assert_eq!(tell(&mut restored, &edit), Merged::RolledBack);
-}
-
-/// What a removal makes void leaves heads and sums, and what a disk shows of it is said again.
-#[test]
-fn what_a_removed_device_said_late_is_void_and_said_again_where_it_is_shown() {
-    let (mut ana, mut cem) = (index(1), index(3));
-    let entries = joined(2, Role::Writer);
-    let mut ben = Index::create(At::Memory, founding(), key(2), WriterSalt([2; 16])).unwrap();
-    for index in [&mut ana, &mut ben, &mut cem] {
-        index.add_entries(entries.clone()).unwrap();
-    }
-    ben.set_first_contact().unwrap();
-    let late = [see(&mut ben, "a", Some(file(1, 10))).1, see(&mut ben, "b", Some(file(2, 10))).1].concat();
-    for index in [&mut ana, &mut cem] {
-        assert_eq!(done(tell(index, &late)).new.len(), 2);
-    }
-    show(&mut ana, "a");
-    let last = ana.roster().last_entry(&key(1).device());
-    let statement = Statement::Removed { about: key(2).device(), kept: Kept::default() };
-    let removal = Entry::sign(&key(1), &share(), last, statement).unwrap();
-    let answer = ana.add_entries(vec![removal.clone()]).unwrap();
-    assert_eq!((answer.new, answer.voided), (1, vec![path("a"), path("b")]));
-    let again = &answer.batches[0].records;
-    assert_eq!((again.len(), again[0].path.clone(), again[0].dot.writer), (1, path("a"), ana.life().writer));
-    assert!(!ana.triple(&path("a")).unwrap().unwrap().is_diverging());
-    assert!(ana.triple(&path("b")).unwrap().is_none(), "nothing shows it any more");
-    assert_eq!(cem.add_entries(vec![removal]).unwrap().batches, []);
-    assert_eq!(cem.memory.digests.records(), 0);
-    tell(&mut cem, &answer.batches);
-    assert_eq!(cem.memory.digests, ana.memory.digests);
-    assert_eq!(done(tell(&mut cem, &late)).refused.len(), 2);
-    check(&ana);
-    check(&cem);
 }
 
 #[test]

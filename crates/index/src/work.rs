@@ -117,8 +117,14 @@ impl<'a> Work<'a> {
 
     /// Whether this device may publish: it is a writer, has reconciled once, and nothing stopped it.
     pub(crate) fn may_publish(&self) -> bool {
+        self.may_say_again() && !self.life.halted
+    }
+
+    /// Whether this device may say again what was said before: it is a writer, and has reconciled once. A guard that has
+    /// stopped it is for what it finds since.
+    pub(crate) fn may_say_again(&self) -> bool {
         let is_writer = self.memory.roster.role(&self.life.device) >= Some(Role::Writer);
-        is_writer && self.life.first_contact && !self.life.halted
+        is_writer && self.life.first_contact
     }
 
     /// The row of a path; an empty one if nothing is known of it.

@@ -196,7 +196,7 @@ impl Share {
             return;
         }
         let (placed, history) = notes(&done, self.now.wall);
-        self.index(Waiting::Noted(done), index::Job::Placed(placed, history));
+        self.index(Waiting::Noted(done), index::Job::Placed(placed, history, self.now.time));
     }
 
     fn was_not_done(&mut self, planned: &Planned, outcome: Committed) {

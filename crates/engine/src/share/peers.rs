@@ -231,7 +231,7 @@ impl Share {
                 Action::Perform(job) => self.index(Waiting::Link(conn), index::Job::Link(job)),
                 Action::Spread(records) => {
                     self.is_untold = true;
-                    self.planner.is_dirty = true;
+                    self.planner.hears(self.now.time);
                     self.each_link(Some(conn), |link, now| link.offer(&records, now));
                 }
                 Action::SpreadEntries(entries) => {

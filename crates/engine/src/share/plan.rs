@@ -15,6 +15,7 @@ use shoal_proto::record::{Kind, Mode, Record};
 
 use super::commit::{Planned, Purpose, Ready};
 use super::goals::Wish;
+use super::lull::Lull;
 use super::{Share, Waiting, Wake};
 use crate::disk::{self, BytesAt, ChangeDeed, Seen, SeenKind, StageId};
 use crate::fetch::Older;
@@ -42,8 +43,13 @@ pub(super) struct Planner {
     deferred: BTreeMap<RelPath, Deferred>,
     /// So much would be removed that a person is asked.
     pub(super) held_back: Option<Survey>,
-    /// A person has said that what others removed is meant.
+    /// A person has said that what others removed is meant: that is so for the next pass.
     pub(super) accepts_removals: bool,
+    /// Records come: removals wait until no more do, so that the guard sees the whole of them (I19).
+    lull: Lull,
+    are_removals_waiting: bool,
+    /// A path was not planned because its file is gone, which is not noted yet.
+    pub(super) has_passed_over: bool,
 }
 
 /// A change that could not be made.
@@ -63,8 +69,10 @@ struct Pass {
     /// Nothing is left in the run.
     is_end: bool,
     has_removals: bool,
-    /// Removals were surveyed, and may be done.
-    is_surveyed: bool,
+    /// A person has said that removals are meant.
+    is_meant: bool,
+    /// Removals were surveyed, and so many may be done.
+    surveyed: Option<u64>,
     removals: Vec<Planned>,
     /// The page under way, while the disk is asked what of it the user ignores.
     page: Vec<Triple>,
@@ -98,6 +106,12 @@ impl Pass {
 }
 
 impl Planner {
+    /// Records have come.
+    pub(super) fn hears(&mut self, now: Time) {
+        self.is_dirty = true;
+        self.lull.more(now);
+    }
+
     /// Stops planning; what is on its way to the disk goes on.
     pub(super) fn stop(&mut self) {
         self.pass = None;
@@ -106,7 +120,11 @@ impl Planner {
 
     /// Whether anything is being planned or on its way to the disk.
     pub(super) fn is_busy(&self) -> bool {
-        self.is_dirty || self.pass.is_some() || self.ready.is_committing || !self.ready.waiting.is_empty()
+        self.is_dirty
+            || self.pass.is_some()
+            || self.are_removals_waiting
+            || self.ready.is_committing
+            || !self.ready.waiting.is_empty()
     }
 }
 
@@ -117,7 +135,8 @@ impl Share {
         }
         if self.planner.pass.is_none() && core::mem::take(&mut self.planner.is_dirty) {
             self.resolver.pass_begins();
-            self.planner.pass = Some(Pass::default());
+            let is_meant = core::mem::take(&mut self.planner.accepts_removals);
+            self.planner.pass = Some(Pass { is_meant, ..Pass::default() });
         }
         let Some(pass) = &self.planner.pass else { return };
         let may_want = !pass.removes && !pass.is_end;
@@ -129,9 +148,10 @@ impl Share {
         if pass.is_end {
             return self.run_ends();
         }
-        if pass.removes && !pass.is_surveyed {
+        if pass.removes && pass.surveyed.is_none() {
             pass.is_asked = true;
-            return self.index(Waiting::Survey, index::Job::Survey);
+            let job = index::Job::Survey { at: self.now.time, is_meant: pass.is_meant };
+            return self.index(Waiting::Survey, job);
         }
         pass.is_asked = true;
         let after = pass.after.clone();
@@ -141,8 +161,9 @@ impl Share {
     /// The first run is followed by the second, if there is anything to remove; then the pass is over.
     fn run_ends(&mut self) {
         self.first_run_ends();
+        let are_waiting = self.do_removals_wait();
         let Some(pass) = &mut self.planner.pass else { return };
-        if !pass.removes && pass.has_removals {
+        if !pass.removes && pass.has_removals && !are_waiting {
             (pass.removes, pass.after, pass.is_end) = (true, None, false);
             return self.plan_on();
         }
@@ -150,8 +171,9 @@ impl Share {
         let Some(pass) = self.planner.pass.take() else { return };
         if !pass.has_removals {
             self.planner.held_back = None;
-        } else if self.planner.held_back.is_none() {
-            self.planner.accepts_removals = false;
+        }
+        if !are_waiting {
+            self.planner.lull.end();
         }
         (self.planner.problems, self.planner.more_problems) = (pass.problems, pass.more_problems);
         let later =
@@ -160,6 +182,18 @@ impl Share {
             self.timers.set_no_later(Wake::Plan, at);
         }
         self.plan_on();
+    }
+
+    /// Whether more removals may be on their way than this pass has come across; then they are planned later.
+    fn do_removals_wait(&mut self) -> bool {
+        let may_wait = |pass: &Pass| pass.has_removals && !pass.removes && !pass.is_meant;
+        let over_at = self.planner.lull.over_at().filter(|at| *at > self.now.time);
+        let over_at = over_at.filter(|_| self.planner.pass.as_ref().is_some_and(may_wait));
+        self.planner.are_removals_waiting = over_at.is_some();
+        if let Some(at) = over_at {
+            self.timers.set_no_later(Wake::Plan, at);
+        }
+        over_at.is_some()
     }
 
     /// What the first run did not come across is as it should be: nothing is fetched for it any more.
@@ -223,6 +257,11 @@ impl Share {
     }
 
     fn plan(&mut self, row: Triple, rights: Rights, agreed: &mut Vec<Placed>) {
+        if self.scanner.gone.holds(&row.path) {
+            // What the index holds of it is not so any more, and will be noted in a moment.
+            self.planner.has_passed_over = true;
+            return self.list_problem(row.path, Cause::Unpublished);
+        }
         if self.busy.contains(&row.path) {
             return self.list_problem(row.path, Cause::Waiting);
         }
@@ -236,6 +275,9 @@ impl Share {
         let decision = decide(&row, rights);
         if decision.resolves {
             self.conflict(&row);
+            if let (Deed::Nothing, Some(pass)) = (&decision.disk, &mut self.planner.pass) {
+                pass.problem(row.path.clone(), Cause::Conflict);
+            }
         }
         let is_change = matches!(decision.disk, Deed::Place(_) | Deed::Retouch(_) | Deed::MakeFolder(_));
         if is_change && self.is_deferred(&row.path) {
@@ -288,7 +330,8 @@ impl Share {
     fn plan_removal(&mut self, row: &Triple, rights: Rights) {
         let Deed::Remove(head) = decide(row, rights).disk else { return };
         let Some(here) = &row.here else { return };
-        if self.busy.contains(&row.path) || self.is_deferred(&row.path) {
+        let is_known_gone = self.scanner.gone.holds(&row.path);
+        if is_known_gone || self.busy.contains(&row.path) || self.is_deferred(&row.path) {
             return;
         }
         let planned = Planned::new(
@@ -298,6 +341,12 @@ impl Share {
             head.cloned(),
         );
         let Some(pass) = &mut self.planner.pass else { return };
+        let Some(left) = pass.surveyed.and_then(|left| left.checked_sub(1)) else {
+            // It has come since the survey: another pass weighs it with what comes still.
+            (pass.is_end, self.planner.is_dirty) = (true, true);
+            return;
+        };
+        pass.surveyed = Some(left);
         pass.removals.push(planned);
         if pass.removals.len() >= REMOVALS_MAX {
             self.remove_gathered();
@@ -312,11 +361,11 @@ impl Share {
         removals.into_iter().for_each(|planned| self.start(planned));
     }
 
-    pub(super) fn surveyed(&mut self, survey: Survey) {
+    pub(super) fn surveyed(&mut self, survey: Survey, removals: u64) {
         let Some(pass) = &mut self.planner.pass else { return };
         pass.is_asked = false;
-        pass.is_surveyed = true;
-        if looks_unmounted(survey.had, survey.lost) && !self.planner.accepts_removals {
+        pass.surveyed = Some(removals);
+        if looks_unmounted(survey.had, survey.lost) && !pass.is_meant {
             self.planner.held_back = Some(survey);
             pass.is_end = true;
         } else {

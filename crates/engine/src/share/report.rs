@@ -62,7 +62,7 @@ impl Share {
         match (&self.stage, &self.planner.held_back) {
             (Stage::Starting, _) => Phase::Starting,
             (Stage::Scanning, _) => Phase::Scanning,
-            (Stage::Paused, _) => Phase::Paused,
+            (Stage::Paused(_), _) => Phase::Paused,
             (Stage::Halted(why), _) => Phase::Halted(why.clone()),
             (Stage::Running, _) if !self.life.as_ref().is_some_and(|life| life.first_contact) => {
                 Phase::FirstContact

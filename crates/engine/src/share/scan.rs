@@ -11,13 +11,13 @@ use shoal_proto::batch::Batch;
 use shoal_proto::here::{Here, Triple};
 use shoal_proto::path::RelPath;
 
+use super::gone::{Gone, Guarding, Meant, shown_anew};
 use super::sweep::{Finding, Sweep, replaces_folder};
 use super::{Share, Stage, Waiting, Wake};
 use crate::disk::{self, Look, Taken, Unknown};
-use crate::index::{self, Observed, Outcome, Survey};
+use crate::index::{self, Observed, Outcome};
 use crate::io::{Hint, Now};
 use crate::limits::{LOOK_DELAY, LOOKS_MAX, RETRY_MAX, RETRY_MIN, TAKE_BYTES_MAX, TAKE_PATHS_MAX};
-use crate::status::Halt;
 use crate::time::Time;
 
 /// How many jobs that name contents may be out.
@@ -45,8 +45,9 @@ pub(super) struct Scanner {
     pub(super) suspicious: BTreeSet<RelPath>,
     /// Changed by us while it was found changed: to be looked at when that is over.
     passed_over: BTreeSet<RelPath>,
-    /// A person has said that what is gone is meant to be gone: until the next sweep of all is over.
-    pub(super) accepts_loss: bool,
+    /// What is gone and not noted yet.
+    pub(super) gone: Gone,
+    pub(super) meant: Meant,
     /// Why all could not be looked through the last time.
     pub(super) trouble: Option<String>,
 }
@@ -98,7 +99,14 @@ impl Scanner {
             self.wanted.insert(None);
         }
         self.found.clear();
+        self.gone = Gone::default();
+        self.meant = Meant::No;
         self.stop_looking();
+    }
+
+    /// A path that we change ourselves was found changed.
+    pub(super) fn passed_over(&mut self, path: RelPath) {
+        self.passed_over.insert(path);
     }
 
     pub(super) fn stop_looking(&mut self) {
@@ -124,14 +132,24 @@ impl Scanner {
 
     /// Whether anything is being looked at, or to be looked at now.
     pub(super) fn is_busy(&self, now: Time) -> bool {
+        !self.gone.is_empty() || !self.has_found_all(now)
+    }
+
+    /// Whether nothing is being looked at, or to be looked at now, and what was found is noted.
+    pub(super) fn has_found_all(&self, now: Time) -> bool {
         let is_due = |due: &Due| due.at <= now;
-        self.sweep.is_some()
-            || self.looking.is_some()
-            || self.taking > 0
-            || !self.found.is_empty()
-            || !self.wanted.is_empty()
-            || !self.gone_folders.is_empty()
-            || self.looks.values().any(is_due)
+        self.sweep.is_none()
+            && self.looking.is_none()
+            && self.taking == 0
+            && self.found.is_empty()
+            && self.wanted.is_empty()
+            && self.gone_folders.is_empty()
+            && !self.looks.values().any(is_due)
+    }
+
+    /// How much the sweep under way has found to be gone.
+    pub(super) fn gone_so_far(&self) -> usize {
+        self.sweep.as_ref().map_or(0, |sweep| sweep.gone.len())
     }
 
     /// What is to be looked through next: what is there first, and once that is noted, what is not there any more.
@@ -188,6 +206,7 @@ impl Share {
         self.sweep_on();
         self.look_on();
         self.take_on();
+        self.gone_on();
         let is_seen =
             !self.scanner.is_sweeping() && self.scanner.taking == 0 && self.scanner.trouble.is_none();
         if self.stage == Stage::Scanning && is_seen {
@@ -196,7 +215,8 @@ impl Share {
         }
         // While paths are looked at, the answer is what goes on from.
         let next = self.scanner.looks.values().map(|due| due.at).min();
-        match next.filter(|_| self.scanner.looking.is_none()) {
+        let next = next.filter(|_| self.scanner.looking.is_none());
+        match next.into_iter().chain(self.scanner.gone.wake(self.now.time)).min() {
             Some(at) => self.timers.set(Wake::Looks, at),
             None => self.timers.clear(&Wake::Looks),
         }
@@ -239,19 +259,7 @@ impl Share {
         if sweep.below.is_none() {
             self.scanner.trouble = None;
         }
-        let gone = core::mem::take(&mut sweep.gone);
-        if !gone.is_empty() {
-            // Together, so that the guard sees the whole of it.
-            let is_busy = |found: &Finding| self.busy.contains(&found.path);
-            let (busy, gone): (Vec<Finding>, Vec<Finding>) = gone.into_iter().partition(is_busy);
-            self.scanner.passed_over.extend(busy.into_iter().map(|found| found.path));
-            self.take(gone);
-        } else if sweep.below.is_none() {
-            self.scanner.accepts_loss = false;
-        }
-        if sweep.has_more_gone {
-            self.scanner.wanted.insert(sweep.below.clone());
-        }
+        self.hold_swept(&mut sweep);
         if sweep.below.is_none() {
             self.may_heed_other_rules();
         }
@@ -319,9 +327,11 @@ impl Share {
         let is_known = |looking: &mut Looking| looking.shown.is_some() && looking.held.is_some();
         let Some(looking) = self.scanner.looking.take_if(is_known) else { return };
         let (shown, held) = (looking.shown.unwrap_or_default(), looking.held.unwrap_or_default());
+        let (mut gone, mut shown_anew_at) = (Vec::new(), BTreeSet::new());
         for (((path, is_forced), look), row) in looking.paths.into_iter().zip(shown).zip(held) {
             let here = row.and_then(|row| row.here);
             self.scanner.unknown.remove(&path);
+            self.scanner.gone.forget(&path);
             let was_folder = here.as_ref().is_some_and(is_folder);
             match look {
                 Look::Seen(seen) => {
@@ -343,7 +353,10 @@ impl Share {
                     let forced =
                         || is_forced.then(|| Finding { path: path.clone(), compared, seen: Some(seen) });
                     match found.or_else(forced) {
-                        Some(found) => self.found(found),
+                        Some(found) => {
+                            shown_anew_at.extend(shown_anew(&found));
+                            self.found(found);
+                        }
                         None => drop(self.scanner.in_flux.remove(&path)),
                     }
                 }
@@ -355,7 +368,7 @@ impl Share {
                         if was_folder {
                             self.scanner.want_below(path.clone());
                         }
-                        self.found(Finding { path, compared: here, seen: None });
+                        gone.push(Finding { path, compared: here, seen: None });
                     } else {
                         self.scanner.in_flux.remove(&path);
                     }
@@ -367,11 +380,12 @@ impl Share {
                 Look::Ignored => drop(self.scanner.in_flux.remove(&path)),
             }
         }
+        self.hold_unless_moved(gone, &shown_anew_at);
     }
 
     // ── taking ──
 
-    fn found(&mut self, found: Finding) {
+    pub(super) fn found(&mut self, found: Finding) {
         if self.busy.contains(&found.path) {
             self.scanner.passed_over.insert(found.path);
         } else {
@@ -391,20 +405,22 @@ impl Share {
         while self.scanner.taking < TAKES_MAX {
             let goes_on = self.scanner.sweep.as_ref().is_some_and(|sweep| !sweep.is_over());
             let Some(batch) = self.scanner.batch(!goes_on || !self.scanner.looks.is_empty()) else { return };
-            self.take(batch);
+            let mut guarding = Guarding::default();
+            guarding.guard.is_meant = self.scanner.meant != Meant::No;
+            self.take(batch, guarding);
         }
     }
 
-    fn take(&mut self, findings: Vec<Finding>) {
+    pub(super) fn take(&mut self, findings: Vec<Finding>, guarding: Guarding) {
         if findings.is_empty() {
             return;
         }
         self.scanner.taking += 1;
         let paths = findings.iter().map(|found| (found.path.clone(), found.seen.clone())).collect();
-        self.disk(Waiting::Take(findings), disk::Job::Take(paths));
+        self.disk(Waiting::Take(findings, guarding), disk::Job::Take(paths));
     }
 
-    pub(super) fn taken(&mut self, findings: Vec<Finding>, taken: Vec<Taken>) {
+    pub(super) fn taken(&mut self, findings: Vec<Finding>, mut guarding: Guarding, taken: Vec<Taken>) {
         let (mut observed, mut lists) = (Vec::new(), Vec::new());
         for (Finding { path, compared, .. }, taken) in findings.into_iter().zip(taken) {
             if self.busy.contains(&path) {
@@ -435,17 +451,18 @@ impl Share {
         }
         if observed.is_empty() {
             self.scanner.taking = self.scanner.taking.saturating_sub(1);
-            return;
+            return self.was_let_go(&guarding);
         }
-        let is_guarded = !self.scanner.accepts_loss;
-        let job = index::Job::Observe { observed: observed.clone(), lists, is_guarded };
-        self.index(Waiting::Observe(observed), job);
+        let guard = index::Guard { at: self.now.time, ..core::mem::take(&mut guarding.guard) };
+        let job = index::Job::Observe { observed: observed.clone(), lists, guard };
+        self.index(Waiting::Observe(observed, guarding), job);
     }
 
     /// The disk could not make durable what was found: nothing of it is noted.
-    pub(super) fn take_failed(&mut self, findings: Vec<Finding>) {
+    pub(super) fn take_failed(&mut self, findings: Vec<Finding>, guarding: &Guarding) {
         self.scanner.taking = self.scanner.taking.saturating_sub(1);
         findings.into_iter().for_each(|found| self.retry_look(found.path));
+        self.was_let_go(guarding);
     }
 
     /// It is looked at again later, and later each further time.
@@ -457,7 +474,13 @@ impl Share {
 
     // ── noting ──
 
-    pub(super) fn observed(&mut self, observed: Vec<Observed>, outcomes: &[Outcome], batches: &[Batch]) {
+    pub(super) fn observed(
+        &mut self,
+        observed: Vec<Observed>,
+        guarding: &Guarding,
+        outcomes: &[Outcome],
+        batches: &[Batch],
+    ) {
         self.scanner.taking = self.scanner.taking.saturating_sub(1);
         for (Observed { path, found, .. }, outcome) in observed.into_iter().zip(outcomes) {
             if let (false, Some(found)) = (matches!(outcome, Outcome::Changed), found) {
@@ -478,21 +501,15 @@ impl Share {
             }
         }
         self.is_untold |= self.planner.is_dirty;
+        self.was_let_go(guarding);
         self.publish(batches);
-    }
-
-    /// So much would be lost that it looks like a disk that is not mounted: nothing was noted.
-    pub(super) fn is_guarded(&mut self, observed: &[Observed], survey: Survey) {
-        debug_assert!(observed.iter().any(|one| one.found.is_none()), "only a loss is guarded");
-        self.scanner.taking = self.scanner.taking.saturating_sub(1);
-        self.halt(Halt::Emptied { had: survey.had, lost: survey.lost }, true);
     }
 }
 
 impl Scanner {
-    /// Whether a sweep is under way or wanted, or what it found is still being taken.
+    /// Whether a sweep is under way or wanted, or what it found is still to be taken.
     fn is_sweeping(&self) -> bool {
-        self.sweep.is_some() || !self.wanted.is_empty() || !self.found.is_empty()
+        self.sweep.is_some() || !self.wanted.is_empty() || !self.found.is_empty() || !self.gone.is_empty()
     }
 }
 

@@ -1,16 +1,17 @@
 //! Comparing a folder with what the index holds of it, page by page.
 //!
-//! Promise: the two streams are gone through side by side in the order of paths, in bounded memory. A path that the disk
-//! did not show is gone only if the disk could say so: below what is unknown or ignored nothing is (I21, E3).
+//! Promise: the two streams are gone through side by side in the order of paths. A path that the disk did not show is
+//! gone only if the disk could say so: below what is unknown or ignored nothing is (I21, E3). Of all that is gone the
+//! first paths are remembered; of the others some 20 bytes for each content, so that the guard can weigh the whole (I19).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use shoal_proto::here::{Here, Triple};
 use shoal_proto::path::RelPath;
-use shoal_proto::record::Kind;
+use shoal_proto::record::{Kind, Version};
 
 use crate::disk::{self, Look, Seen, Unknown};
-use crate::index;
+use crate::index::{self, Further};
 use crate::limits::{GONE_MAX, PAGE_PATHS};
 
 /// A path where the disk and the index differ.
@@ -58,8 +59,10 @@ pub(super) struct Sweep {
     pub(super) unknown: BTreeMap<RelPath, Unknown>,
     /// What the index holds and the disk does not show, and what stands where a folder was.
     pub(super) gone: Vec<Finding>,
-    /// More is gone than is remembered: another sweep is to follow.
-    pub(super) has_more_gone: bool,
+    /// How much more is gone than is remembered: another sweep is to follow.
+    pub(super) more_gone: u64,
+    /// The files among that.
+    pub(super) further: Further,
 }
 
 /// One of the two streams.
@@ -101,7 +104,8 @@ impl Sweep {
             hidden: BTreeSet::new(),
             unknown: BTreeMap::new(),
             gone: Vec::new(),
-            has_more_gone: false,
+            more_gone: 0,
+            further: Further::default(),
         }
     }
 
@@ -204,10 +208,14 @@ impl Sweep {
     }
 
     fn note_gone(&mut self, finding: Finding) {
-        if self.gone.len() >= GONE_MAX {
-            self.has_more_gone = true;
-        } else {
-            self.gone.push(finding);
+        if self.gone.len() < GONE_MAX {
+            return self.gone.push(finding);
+        }
+        self.more_gone += 1;
+        if let Some(Here { version: Version { kind: Kind::File { content, .. }, .. }, .. }) =
+            &finding.compared
+        {
+            self.further.add(content);
         }
     }
 }
@@ -300,6 +308,18 @@ mod tests {
                 [path("c"), path("e")]
             );
         }
+    }
+
+    /// I19: what is gone beyond what is remembered is counted, file by file.
+    #[test]
+    fn i19_what_is_gone_beyond_the_bound_is_counted() {
+        let names: Vec<String> = (0..GONE_MAX + 5).map(|number| format!("{number:04}")).collect();
+        let mut index: Vec<Triple> = names.iter().map(|name| row(name, Some(1))).collect();
+        let folder = Seen { kind: SeenKind::Directory, ..seen(0) };
+        index[GONE_MAX + 1].here = Some(folder.with_content(ContentId::NONE));
+        let sweep = go(&[], &index, 3);
+        assert_eq!((sweep.gone.len(), sweep.more_gone), (GONE_MAX, 5));
+        assert_eq!(sweep.further.iter().map(|(_, files)| files).collect::<Vec<_>>(), [4]);
     }
 
     /// I21, E3: what cannot be seen is not gone, nor is what lies below it, and `a!` lies between `a` and what is in it.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use shoal_engine::index::{Answer, Job, Survey, perform};
+use shoal_engine::index::{Answer, Further, Guard, Job, Survey, perform};
+use shoal_engine::limits::LOSS_QUIET;
+use shoal_engine::time::Time;
 
 use super::*;
 
@@ -13,6 +15,10 @@ fn gone(index: &Index, at: &str) -> Observed {
 
 fn new(at: &str, found: Here) -> Observed {
     Observed { path: path(at), compared: None, found: Some(found) }
+}
+
+fn loss(index: &Index, observed: &[Observed]) -> Survey {
+    index.loss(observed, &Further::default()).unwrap()
 }
 
 fn of(had: u64, lost: u64) -> Survey {
@@ -36,7 +42,7 @@ fn i19_what_another_path_has_or_gets_is_not_lost() {
         see(&mut ana, at, Some(file(content, 10)));
     }
     see(&mut ana, "folder", Some(folder()));
-    let lost = |observed: &[Observed]| ana.loss(observed).unwrap();
+    let lost = |observed: &[Observed]| loss(&ana, observed);
     assert_eq!(lost(&[]), of(3, 0));
     assert_eq!(lost(&[gone(&ana, "a")]), of(3, 1));
     assert_eq!(lost(&[gone(&ana, "b"), gone(&ana, "folder")]), of(3, 0), "another path has it");
@@ -57,10 +63,10 @@ fn what_would_not_be_noted_is_no_loss_and_saves_nothing() {
     see(&mut ana, "a", Some(file(1, 10)));
     see(&mut ana, "b", Some(file(2, 10)));
     let late = Observed { compared: Some(file(1, 11)), ..gone(&ana, "a") };
-    assert_eq!(ana.loss(std::slice::from_ref(&late)).unwrap(), of(2, 0));
+    assert_eq!(loss(&ana, std::slice::from_ref(&late)), of(2, 0));
     // What is said to be at `b` now was compared with nothing, though something is there.
-    assert_eq!(ana.loss(&[gone(&ana, "a"), new("b", file(1, 10))]).unwrap(), of(2, 1));
-    assert_eq!(ana.loss(&[gone(&ana, "a"), gone(&ana, "a")]).unwrap(), of(2, 1), "once");
+    assert_eq!(loss(&ana, &[gone(&ana, "a"), new("b", file(1, 10))]), of(2, 1));
+    assert_eq!(loss(&ana, &[gone(&ana, "a"), gone(&ana, "a")]), of(2, 1), "once");
 }
 
 /// I19: a disk that is not mounted is asked about, and nothing is noted.
@@ -69,18 +75,141 @@ fn i19_a_guarded_observation_of_a_mass_deletion_notes_nothing() {
     let mut ana = index(1);
     see(&mut ana, "a", Some(file(1, 10)));
     see(&mut ana, "b", Some(file(2, 10)));
-    let job = |index: &Index, is_guarded| Job::Observe {
+    let job = |index: &Index, is_meant| Job::Observe {
         observed: vec![gone(index, "a"), gone(index, "b")],
         lists: vec![],
-        is_guarded,
+        guard: Guard { is_meant, ..Guard::default() },
     };
-    let guarded = perform(job(&ana, true), &mut ana);
+    let guarded = perform(job(&ana, false), &mut ana);
     assert!(matches!(guarded, Answer::Guarded(survey) if survey == of(2, 2)), "{guarded:?}");
     assert_eq!(ana.counts().files, 2);
-    let answer = perform(job(&ana, false), &mut ana);
+    let answer = perform(job(&ana, true), &mut ana);
     let Answer::Observed(outcomes, batches) = answer else { panic!("{answer:?}") };
     assert_eq!((outcomes, batches.len()), (vec![Outcome::Published; 2], 1));
-    assert_eq!(ana.loss(&[]).unwrap(), of(0, 0));
+    assert_eq!(loss(&ana, &[]), of(0, 0));
+}
+
+const NOON: Time = Time(43_200_000_000_000);
+
+/// These paths are found to be gone at a time, all at once.
+fn lose(index: &mut Index, paths: &[&str], at: Time, is_meant: bool) -> Answer {
+    let observed = paths.iter().map(|at| gone(index, at)).collect();
+    let guard = Guard { at, is_meant, further: Further::default() };
+    perform(Job::Observe { observed, lists: vec![], guard }, index)
+}
+
+fn guards(answer: &Answer) -> Option<Survey> {
+    match answer {
+        Answer::Guarded(survey) => Some(*survey),
+        Answer::Observed(..) => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// I19: what goes in several jobs is one loss, and not if it has been quiet between them.
+#[test]
+fn i19_what_goes_in_several_jobs_is_one_loss() {
+    let mut ana = index(1);
+    for (at, content) in [("a", 1), ("b", 2), ("c", 3), ("c2", 3), ("d", 4)] {
+        see(&mut ana, at, Some(file(content, 10)));
+    }
+    assert_eq!(guards(&lose(&mut ana, &["a", "c"], NOON, false)), None);
+    assert_eq!(loss(&ana, &[gone(&ana, "b"), gone(&ana, "c2")]), of(4, 3));
+    // It is back, elsewhere: it was only moved.
+    see(&mut ana, "e", Some(file(1, 10)));
+    assert_eq!(loss(&ana, &[gone(&ana, "b")]), of(4, 1));
+    assert_eq!(guards(&lose(&mut ana, &["e"], NOON.after(LOSS_QUIET), false)), None);
+    let soon = NOON.after(LOSS_QUIET * 2);
+    assert_eq!(guards(&lose(&mut ana, &["b", "c2", "d"], soon, false)), Some(of(4, 4)));
+    assert_eq!(guards(&lose(&mut ana, &["b", "c2"], soon, false)), None);
+    let later = soon.after(LOSS_QUIET * 2);
+    assert_eq!(guards(&lose(&mut ana, &["d"], later, false)), None, "the last one of one, after a while");
+    check(&ana);
+}
+
+/// I19: what was not there when the first was lost, and goes again, is neither lost nor left.
+#[test]
+fn i19_what_comes_and_goes_meanwhile_does_not_count() {
+    let mut ana = index(1);
+    for (at, content) in [("a", 1), ("b", 2), ("c", 3)] {
+        see(&mut ana, at, Some(file(content, 10)));
+    }
+    assert_eq!(guards(&lose(&mut ana, &["a"], NOON, false)), None);
+    for content in 10..40 {
+        see(&mut ana, "new", Some(file(content, 10)));
+        assert_eq!(guards(&lose(&mut ana, &["new"], NOON, false)), None);
+    }
+    see(&mut ana, "new", Some(file(50, 10)));
+    assert_eq!(loss(&ana, &[gone(&ana, "b"), gone(&ana, "c")]), of(4, 3), "one is left");
+    assert_eq!(loss(&ana, &["b", "c", "new"].map(|at| gone(&ana, at))), of(3, 3));
+    check(&ana);
+}
+
+/// I19: what a person said was meant is not added to what goes later.
+#[test]
+fn i19_what_was_meant_is_not_added_up() {
+    let mut ana = index(1);
+    for (at, content) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
+        see(&mut ana, at, Some(file(content, 10)));
+    }
+    assert_eq!(guards(&lose(&mut ana, &["a", "b"], NOON, false)), None);
+    assert_eq!(guards(&lose(&mut ana, &["c"], NOON, true)), None);
+    assert_eq!(loss(&ana, &[gone(&ana, "d")]), of(1, 1));
+    check(&ana);
+}
+
+/// I19: what is not remembered by its path counts by its content.
+#[test]
+fn i19_further_files_that_are_gone_count_as_well() {
+    let mut ana = index(1);
+    for (at, content) in [("a", 1), ("b", 2), ("c", 2), ("d", 3), ("e", 4)] {
+        see(&mut ana, at, Some(file(content, 10)));
+    }
+    let mut further = Further::default();
+    let content = |byte| ContentId::from_bytes([byte; 32]);
+    let lost = |observed: &[Observed], further: &Further| ana.loss(observed, further).unwrap();
+    further.add(&content(2));
+    assert_eq!(lost(&[gone(&ana, "a")], &further), of(4, 1), "another path has it");
+    further.add(&content(2));
+    further.add(&content(3));
+    assert_eq!(lost(&[gone(&ana, "a")], &further), of(4, 3));
+    further.add(&content(4));
+    let (observed, guard) = (vec![gone(&ana, "a")], Guard { further, ..Guard::default() });
+    let answer = perform(Job::Observe { observed, lists: vec![], guard }, &mut ana);
+    assert_eq!((guards(&answer), ana.counts().files), (Some(of(4, 4)), 5));
+}
+
+/// I19: what others ask to take away comes in parts, and is one loss.
+#[test]
+fn i19_what_was_taken_away_because_of_others_is_added_up() {
+    let (mut ana, mut ben) = (index(1), index(2));
+    for (at, content) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
+        see(&mut ana, at, Some(file(content, 10)));
+    }
+    show_all(&ana, &mut ben);
+    let survey = |ben: &mut Index, at, is_meant| match perform(Job::Survey { at, is_meant }, ben) {
+        Answer::Survey(survey, removals) => (survey, removals),
+        other => panic!("{other:?}"),
+    };
+    let take_away = |ana: &mut Index, ben: &mut Index, at: &str, now| {
+        see(ana, at, None);
+        done(tell(ben, &all(ana)));
+        let triple = ben.triple(&path(at)).unwrap().unwrap();
+        let head = triple.heads.winner().cloned();
+        let placed = Placed { path: path(at), planned: triple.here, now: None, head, is_moved: false };
+        perform(Job::Placed(vec![placed], vec![], now), ben);
+    };
+    take_away(&mut ana, &mut ben, "a", NOON);
+    see(&mut ana, "b", None);
+    see(&mut ana, "c", None);
+    done(tell(&mut ben, &all(&ana)));
+    assert_eq!(survey(&mut ben, NOON.after(LOSS_QUIET), false), (of(4, 3), 2));
+    assert_eq!(loss(&ben, &[gone(&ben, "d")]), of(3, 1), "what its own user does is another matter");
+    assert_eq!(survey(&mut ben, NOON.after(LOSS_QUIET * 2), false), (of(3, 2), 2));
+    take_away(&mut ana, &mut ben, "d", NOON);
+    survey(&mut ben, NOON, true);
+    assert_eq!(survey(&mut ben, NOON, false), (of(2, 2), 2));
+    check(&ben);
 }
 
 #[test]
@@ -90,10 +219,10 @@ fn a_survey_counts_what_others_ask_to_take_away() {
         see(&mut ana, at, Some(file(content, 10)));
     }
     show_all(&ana, &mut ben);
-    assert_eq!(ben.survey().unwrap(), of(6, 0));
+    assert_eq!(ben.survey().unwrap().0, of(6, 0));
     let after = |ana: &Index, ben: &mut Index| {
         done(tell(ben, &all(ana)));
-        ben.survey().unwrap()
+        ben.survey().unwrap().0
     };
     see(&mut ana, "a", None);
     assert_eq!(after(&ana, &mut ben), of(6, 1), "taken away");
@@ -113,7 +242,7 @@ fn a_survey_counts_what_others_ask_to_take_away() {
 
     // What the user changes in a replaced path is to be published, not taken away.
     see(&mut ben, "b", Some(file(30, 30)));
-    assert_eq!(ben.survey().unwrap(), of(6, 1));
+    assert_eq!(ben.survey().unwrap().0, of(6, 1));
     check(&ben);
 }
 
@@ -127,10 +256,10 @@ fn a_survey_asks_by_the_rights_of_the_role() {
     reader.set_first_contact().unwrap();
     show_all(&ana, &mut reader);
     see(&mut reader, "a", Some(file(2, 20)));
-    assert_eq!(reader.survey().unwrap(), of(1, 0));
+    assert_eq!(reader.survey().unwrap().0, of(1, 0));
     see(&mut ana, "a", None);
     done(tell(&mut reader, &all(&ana)));
-    assert_eq!(reader.survey().unwrap(), of(1, 1));
+    assert_eq!(reader.survey().unwrap().0, of(1, 1));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use shoal_engine::disk::Kept;
 use shoal_engine::index::{Answer, Index as Port, Job, perform};
+use shoal_engine::time::Time;
 use shoal_proto::roster::Entries;
 use shoal_proto::secret::ShareSecret;
 
@@ -144,7 +145,7 @@ fn i17_what_is_placed_and_what_it_displaced_are_one_job() {
     assert_eq!(ben.history(None, None, 9).unwrap(), []);
     check(&ben);
     ben.conn.execute_batch("DROP TRIGGER failing").unwrap();
-    let job = Job::Placed(placed(&ben), vec![displaced(3, Some(7))]);
+    let job = Job::Placed(placed(&ben), vec![displaced(3, Some(7))], Time::ZERO);
     assert!(
         matches!(perform(job, &mut ben), Answer::Placed(outcomes) if outcomes == [PlacedOutcome::Agreed])
     );

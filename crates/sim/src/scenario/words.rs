@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use shoal_disk::mem::{Call, Quirks, Trouble};
+use shoal_disk::mem::{Call, MemDisk, Quirks, Trouble};
 use shoal_disk::{FileTime, Kind};
 use shoal_engine::io::{Command, Input};
 use shoal_engine::status::{Cause, Phase};
@@ -133,11 +133,34 @@ impl At<'_> {
 
     /// Its user does something of which no watcher ever says anything.
     pub fn unwatched(self, step: &Step) -> Self {
+        self.all_unwatched(core::slice::from_ref(step))
+    }
+
+    /// Its user does all this in one go, and no watcher ever says anything of it.
+    pub fn all_unwatched(self, steps: &[Step]) -> Self {
+        self.unseen(|disk| steps.iter().for_each(|step| drop(users::perform(disk, step))))
+    }
+
+    /// Its user unpacks so many files into a new folder, each of another text: `text 0` in `0`, and so on. No watcher says
+    /// anything.
+    pub fn unpack(self, folder: &str, files: usize) -> Self {
+        self.unseen(|disk| {
+            let user = disk.user();
+            let mut made = user.make_dir(&full(folder));
+            for number in 0..files {
+                let path = full(&format!("{folder}/{number}"));
+                made = made.and_then(|()| user.write(&path, format!("text {number}").as_bytes()));
+            }
+            assert!(made.is_ok(), "{made:?}");
+        })
+    }
+
+    fn unseen(self, act: impl FnOnce(&MemDisk)) -> Self {
         let now = self.world.now();
         let one = &self.world.devices[self.device];
         one.set_time(now);
         let before = users::tree(&one.disk);
-        users::perform(&one.disk, step);
+        act(&one.disk);
         let after = users::tree(&one.disk);
         let changed = after.iter().filter(|(path, seen)| before.get(*path) != Some(seen));
         let inodes: Vec<u64> = changed.filter_map(|(path, _)| one.inode(path)).collect();
@@ -174,11 +197,6 @@ impl At<'_> {
             self.world.devices[self.device].disk = disk;
         }
         self
-    }
-
-    /// After so many more bytes its disk is full.
-    pub fn fill_disk(self, room: u64) -> Self {
-        self.fault(|device| Fault::Fill(device, Some(room)))
     }
 
     /// Its disk has room again.

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use shoal_engine::limits::GOALS_MAX;
 use shoal_engine::status::Cause;
 
 use crate::hostile::Tamper;
@@ -229,18 +230,18 @@ fn i2_files_that_nobody_has_hold_up_nothing_else() {
     let mut w = met(12, ["ana", "ben", "cleo"]);
     w.on("ben").write("p", "v1").write("q", "v1");
     w.settle().part(&[&["ana", "ben"]]).on("ben").fill(0);
-    for number in 0..4400 {
-        w.on("ana").write(&format!("d/{number}"), &format!("text {number}"));
-    }
+    let saves = |number| Step::Save(format!("d/{number}"), format!("text {number}").into_bytes());
+    w.on("ana").all_unwatched(&(0..GOALS_MAX).map(saves).collect::<Vec<_>>());
     w.linger().on("ana").crash();
     w.part(&[&["ben", "cleo"]]).linger();
-    assert_eq!((w.on("cleo").heads("d/0"), w.on("cleo").heads("d/4399")), (1, 1));
+    let last = format!("d/{}", GOALS_MAX - 1);
+    assert_eq!((w.on("cleo").heads("d/0"), w.on("cleo").heads(&last)), (1, 1));
     w.on("ben").remove("q").make_room().write("z", "v2");
     w.pass(Duration::from_secs(300)).on("cleo").assert_nothing_at("q").assert_reads("z", "v2");
-    w.on("cleo").assert_cause("d/0", Some(Cause::NoSource)).assert_cause("d/4399", Some(Cause::NoSource));
+    w.on("cleo").assert_cause("d/0", Some(Cause::NoSource)).assert_cause(&last, Some(Cause::NoSource));
     assert!(w.on("cleo").status().is_some_and(|status| !status.is_busy), "nobody can do anything about it");
-    w.heal().settle().assert_all();
-    assert_eq!(w.on("cleo").paths().len(), 4403);
+    w.heal().settle();
+    assert_eq!(w.on("cleo").paths().len(), GOALS_MAX + 3);
 }
 
 /// I3: what a user does to a file that waits for the bytes of a newer version is published at once.
@@ -292,4 +293,18 @@ fn i30_what_is_given_little_by_little_never_runs_out_of_room() {
     }
     w.assert_all();
     assert!(!w.trace.lines().iter().any(|line| line.contains("hangs up")), "an answer did not come");
+}
+
+/// I31: a conflict that cannot be settled, since nobody has the bytes of the version that lost, is listed.
+#[test]
+fn i31_a_conflict_that_waits_is_listed() {
+    let mut w = met(41, ["ana", "ben", "cleo"]);
+    w.part(&[&["ben", "cleo"]]).on("cleo").fill(0);
+    w.on("ben").write_bytes("p", 1, 50_000);
+    w.linger().on("ben").crash();
+    w.on("ana").write("p", "of ana");
+    w.part(&[&["ana", "cleo"]]).linger();
+    w.on("ana").assert_cause("p", Some(Cause::Conflict));
+    w.heal().settle().assert_all();
+    w.on("ana").assert_cause("p", None);
 }

@@ -62,6 +62,19 @@ fn i13_f11_a_moved_folder_costs_no_bytes() {
     assert!(w.tally.bytes - bytes < 20_000, "{} bytes for a move of 300,000", w.tally.bytes - bytes);
 }
 
+/// F11: of a file that was given another name both are told at once, so that the others rename it, too.
+#[test]
+fn i13_f11_a_renamed_file_is_renamed_at_the_others() {
+    let mut w = met(11, ["ana", "ben"]);
+    w.on("ana").write_bytes("p", 1, 50_000).write("rest", "of it");
+    w.settle();
+    let before = w.devices[1].inode(b"p");
+    w.on("ana").rename("p", "q");
+    w.settle().assert_all();
+    assert_eq!((before.is_some(), w.devices[1].inode(b"q")), (true, before));
+    assert_eq!(w.on("ben").history(), [""; 0], "nothing was filed away");
+}
+
 /// F11: a power cut within a move leaves each file under one of its names, and the move is gone on with.
 #[test]
 fn i17_f11_a_power_cut_within_a_move_loses_no_name() {

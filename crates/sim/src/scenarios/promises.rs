@@ -396,7 +396,7 @@ fn i31_what_nobody_can_give_is_listed() {
     let mut w = world(128);
     w.cut("ana", "cleo");
     // The news comes to cleo by way of ben, who has no room for the bytes.
-    w.on("ben").fill_disk(10_000);
+    w.on("ben").fill(10_000);
     w.on("ana").write_bytes("big.bin", 3, 600_000);
     w.look().look();
     assert_eq!(w.on("cleo").cause("big.bin"), Some(Cause::NoSource));

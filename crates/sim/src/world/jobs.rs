@@ -174,7 +174,7 @@ fn moves_index(job: &index::Job) -> bool {
         index::Job::Observe { observed, .. } => {
             observed.iter().any(|observed| observed.compared != observed.found)
         }
-        index::Job::Agreed(placed) | index::Job::Placed(placed, _) => !placed.is_empty(),
+        index::Job::Agreed(placed) | index::Job::Placed(placed, ..) => !placed.is_empty(),
         index::Job::Resolve { .. } | index::Job::NewWriter(..) => true,
         _ => false,
     }

@@ -1,0 +1,319 @@
+//! What is gone from the folder: held until no more of it is found, so that the guard sees the whole of it (I19).
+//!
+//! Promise: of what is gone nothing is noted while more of it is being found, unless that takes long; then the index adds
+//! up. What cannot be remembered is counted. Where the guard says no while something is still being looked at, it is
+//! asked once more when that is over: what is gone may only have been moved.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shoal_proto::path::RelPath;
+
+use super::Share;
+use super::lull::Lull;
+use super::sweep::{Finding, Sweep};
+use crate::disk::SeenKind;
+use crate::index::{Further, Guard, Observed, Survey};
+use crate::limits::GONE_MAX;
+use crate::status::Halt;
+use crate::time::Time;
+
+/// What is gone and not noted yet.
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    held: BTreeMap<RelPath, Finding>,
+    /// More is gone than can be held; the next sweep of all finds it again.
+    further: Further,
+    /// The most that was gone since nothing was: a file that comes and goes holds nothing up.
+    most: u64,
+    lull: Lull,
+    /// The guard has said no, and may have been asked too early.
+    is_doubted: bool,
+}
+
+/// Whether a person has said that what is gone is meant to be gone.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Meant {
+    /// Nobody has.
+    #[default]
+    No,
+    /// All that is found until a sweep of all is over.
+    UntilSwept,
+    /// That sweep is over, and what it found is noted next.
+    UntilNoted,
+}
+
+/// How findings are guarded on their way into the index.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Guarding {
+    pub(super) guard: Guard,
+    /// All that could have been moved was found: a no is the last word.
+    is_last_word: bool,
+    /// More is gone than is noted with it.
+    has_further: bool,
+}
+
+impl Gone {
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Whether something is known to be gone, and is not noted yet.
+    pub(super) fn holds(&self, path: &RelPath) -> bool {
+        self.held.contains_key(path)
+    }
+
+    /// It is looked at once more: something may stand there again.
+    pub(super) fn forget(&mut self, path: &RelPath) {
+        if self.held.remove(path).is_some() && self.held.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    /// `false`: there is no room for it.
+    fn hold(&mut self, finding: Finding) -> bool {
+        let has_room = self.held.len() < GONE_MAX || self.held.contains_key(&finding.path);
+        if has_room {
+            self.held.insert(finding.path.clone(), finding);
+        }
+        has_room
+    }
+
+    /// Nothing is let go while there are more and more.
+    fn grows(&mut self, further: u64, now: Time) {
+        let count = self.held.len() as u64 + further;
+        if count > self.most {
+            self.most = count;
+            self.lull.more(now);
+        }
+    }
+
+    /// When to ask again whether it is to be noted, if nothing else happens.
+    pub(super) fn wake(&self, now: Time) -> Option<Time> {
+        let at = if self.is_doubted { self.lull.over_at_latest() } else { self.lull.over_at() };
+        at.filter(|at| !self.held.is_empty() && *at > now)
+    }
+
+    /// What is to be noted now. `is_all_found`: nothing is being looked at any more.
+    fn let_go(&mut self, is_all_found: bool, now: Time) -> Option<(Vec<Finding>, Guarding)> {
+        let is_last_word = is_all_found || self.lull.over_at_latest().is_some_and(|at| at <= now);
+        if self.held.is_empty() || !self.lull.is_over(now) || self.is_doubted && !is_last_word {
+            return None;
+        }
+        let Self { held, further, .. } = core::mem::take(self);
+        let has_further = !further.is_empty();
+        let guard = Guard { further, ..Guard::default() };
+        Some((held.into_values().collect(), Guarding { guard, is_last_word, has_further }))
+    }
+}
+
+impl Share {
+    /// Something is gone: it is noted later, with all the rest.
+    pub(super) fn hold_gone(&mut self, finding: Finding) {
+        if self.busy.contains(&finding.path) {
+            self.scanner.passed_over(finding.path);
+        } else if self.scanner.gone.hold(finding) {
+            self.scanner.gone.grows(0, self.now.time);
+        } else {
+            self.scanner.want_all();
+        }
+    }
+
+    /// Of what looks did not find that which another path shows is taken with it, as it was moved; the rest waits.
+    pub(super) fn hold_unless_moved(&mut self, gone: Vec<Finding>, shown: &BTreeSet<u64>) {
+        for finding in gone {
+            let inode = finding.compared.as_ref().map(|here| here.inode);
+            if inode.is_some_and(|inode| shown.contains(&inode)) {
+                self.found(finding);
+            } else {
+                self.hold_gone(finding);
+            }
+        }
+    }
+
+    /// A sweep is over. One of all has seen all that is gone.
+    pub(super) fn hold_swept(&mut self, sweep: &mut Sweep) {
+        let swept = core::mem::take(&mut sweep.gone);
+        if sweep.below.is_some() {
+            swept.into_iter().for_each(|finding| self.hold_gone(finding));
+            if sweep.more_gone > 0 {
+                // As a whole it is counted.
+                self.scanner.want_all();
+            }
+            return;
+        }
+        let before = core::mem::take(&mut self.scanner.gone.held);
+        for finding in swept.into_iter().chain(before.into_values()) {
+            if self.busy.contains(&finding.path) {
+                self.scanner.passed_over(finding.path);
+            } else {
+                self.scanner.gone.hold(finding);
+            }
+        }
+        if self.scanner.gone.is_empty() {
+            self.scanner.gone = Gone::default();
+        } else {
+            self.scanner.gone.further = core::mem::take(&mut sweep.further);
+            self.scanner.gone.grows(sweep.more_gone, self.now.time);
+        }
+        if sweep.more_gone == 0 && self.scanner.meant != Meant::No {
+            self.scanner.meant = if self.scanner.gone.is_empty() { Meant::No } else { Meant::UntilNoted };
+        }
+    }
+
+    /// What is gone is taken once no more of it comes.
+    pub(super) fn gone_on(&mut self) {
+        if self.scanner.gone.is_empty() {
+            // What was not planned because of it can be now.
+            let is_noted = self.scanner.taking == 0;
+            self.planner.is_dirty |= is_noted && core::mem::take(&mut self.planner.has_passed_over);
+            return;
+        }
+        let (is_all_found, now) = (self.scanner.has_found_all(self.now.time), self.now.time);
+        if self.scanner.gone_so_far() > self.scanner.gone.held.len() {
+            // The sweep under way brings more.
+            return;
+        }
+        if self.scanner.meant == Meant::UntilSwept && !is_all_found {
+            // A person has said it of the whole: so it is told as a whole.
+            return;
+        }
+        let Some((findings, mut guarding)) = self.scanner.gone.let_go(is_all_found, now) else { return };
+        guarding.guard.is_meant = self.scanner.meant != Meant::No;
+        if self.scanner.meant == Meant::UntilNoted {
+            self.scanner.meant = Meant::No;
+        }
+        self.take(findings, guarding);
+    }
+
+    /// What was let go is noted, or came to nothing; what could not be held is looked for anew.
+    pub(super) fn was_let_go(&mut self, guarding: &Guarding) {
+        if guarding.has_further {
+            self.scanner.want_all();
+        }
+    }
+
+    /// So much would be lost that it looks like a disk that is not mounted: nothing was noted.
+    pub(super) fn is_guarded(&mut self, observed: Vec<Observed>, guarding: &Guarding, survey: Survey) {
+        debug_assert!(observed.iter().any(|one| one.found.is_none()), "only a loss is guarded");
+        self.scanner.taking = self.scanner.taking.saturating_sub(1);
+        if guarding.is_last_word {
+            return self.halt(Halt::Emptied { had: survey.had, lost: survey.lost }, true);
+        }
+        for Observed { path, compared, found } in observed {
+            match found {
+                None => self.hold_gone(Finding { path, compared, seen: None }),
+                Some(_) => self.scanner.look(path, self.now.time, true),
+            }
+        }
+        self.scanner.gone.is_doubted = true;
+        self.was_let_go(guarding);
+    }
+}
+
+/// The inode of a file that was found where another one was, or nothing: it may have been moved there.
+pub(super) fn shown_anew(finding: &Finding) -> Option<u64> {
+    let seen = finding.seen.as_ref().filter(|seen| matches!(seen.kind, SeenKind::File { .. }))?;
+    let is_other = finding.compared.as_ref().is_none_or(|here| here.inode != seen.inode);
+    is_other.then_some(seen.inode)
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::limits::{LULL, LULL_WAIT_MAX};
+    use crate::testing::path;
+
+    const T: Time = Time(7_000_000_000);
+
+    fn gone(name: &str) -> Finding {
+        Finding { path: path(name), compared: None, seen: None }
+    }
+
+    fn holding(names: &[&str], now: Time) -> Gone {
+        let mut held = Gone::default();
+        for name in names {
+            assert!(held.hold(gone(name)));
+            held.grows(0, now);
+        }
+        held
+    }
+
+    fn names(let_go: Option<(Vec<Finding>, Guarding)>) -> Vec<RelPath> {
+        let_go.into_iter().flat_map(|(findings, _)| findings).map(|finding| finding.path).collect()
+    }
+
+    #[test]
+    fn what_is_gone_is_let_go_together_once_no_more_comes() {
+        let mut held = holding(&["b"], T);
+        let later = T.after(LULL / 2);
+        assert!(held.hold(gone("a")));
+        held.grows(0, later);
+        assert_eq!(
+            (names(held.let_go(true, T.after(LULL))), held.wake(later)),
+            (vec![], Some(later.after(LULL)))
+        );
+        assert_eq!(names(held.let_go(false, later.after(LULL))), [path("a"), path("b")]);
+        assert!(held.is_empty() && held.wake(T).is_none());
+    }
+
+    /// A program that makes a file and deletes it again and again holds up nothing else.
+    #[test]
+    fn what_comes_and_goes_holds_nothing_up() {
+        let mut held = holding(&["a", "lock"], T);
+        for step in 1..4 {
+            held.forget(&path("lock"));
+            assert!(held.hold(gone("lock")));
+            held.grows(0, T.after(LULL / 4 * step));
+        }
+        assert_eq!(names(held.let_go(false, T.after(LULL))).len(), 2);
+        let mut held = holding(&["lock"], T);
+        held.forget(&path("lock"));
+        assert!(held.is_empty() && held.wake(T).is_none());
+    }
+
+    #[test]
+    fn what_does_not_end_is_let_go_after_a_while() {
+        let (mut held, mut now) = (Gone::default(), T);
+        for number in 0.. {
+            held.forget(&path(&number.to_string()));
+            assert!(held.hold(gone("a")));
+            held.grows(number, now);
+            if now >= T.after(LULL_WAIT_MAX) {
+                break;
+            }
+            assert_eq!(names(held.let_go(true, now)), []);
+            now = now.after(LULL / 2);
+        }
+        let (_, guarding) = held.let_go(false, now).unwrap();
+        assert!(guarding.is_last_word);
+    }
+
+    /// What is gone may be moved to where it is only being read.
+    #[test]
+    fn i19_after_a_no_it_waits_until_all_is_found() {
+        let mut held = holding(&["a"], T);
+        let (_, guarding) = held.let_go(false, T.after(LULL)).unwrap();
+        assert!(!guarding.is_last_word);
+        let mut held = holding(&["a"], T);
+        held.is_doubted = true;
+        let later = T.after(Duration::from_secs(9));
+        assert_eq!(
+            (names(held.let_go(false, later)), held.wake(later)),
+            (vec![], Some(T.after(LULL_WAIT_MAX)))
+        );
+        let (_, guarding) = held.let_go(true, later).unwrap();
+        assert!(guarding.is_last_word && !held.is_doubted);
+    }
+
+    #[test]
+    fn no_more_is_held_than_there_is_room_for() {
+        let mut held = Gone::default();
+        for number in 0..GONE_MAX {
+            assert!(held.hold(gone(&number.to_string())));
+        }
+        assert!(!held.hold(gone("more")) && held.hold(gone("0")));
+        assert!(held.holds(&path("0")) && !held.holds(&path("more")));
+    }
+}
