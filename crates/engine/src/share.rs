@@ -51,7 +51,7 @@ use crate::disk;
 use crate::fetch::{Fetch, Tag};
 use crate::index::{self, Life, Observed};
 use crate::io::{Command, Conn, JobId, Now};
-use crate::limits::RESCAN_INTERVAL;
+use crate::limits::{RESCAN_INTERVAL, RETRY_MAX};
 use crate::planner::Rights;
 use crate::serve::Serve;
 use crate::status::Halt;
@@ -139,6 +139,7 @@ enum Wake {
     Forgive(Conn),
     Have,
     Fetch,
+    Index,
 }
 
 /// A share.
@@ -301,6 +302,7 @@ impl Share {
                 Wake::Forgive(conn) => self.forgive(conn),
                 Wake::Have => self.tell_had(),
                 Wake::Fetch => self.fetch.tick(now.time),
+                Wake::Index => self.tries_index_again(),
             }
         }
         self.go_on();
@@ -392,7 +394,23 @@ impl Share {
             waiting => {
                 self.give_back(waiting);
                 self.halt(Halt::Index(error), false);
+                self.timers.set_no_later(Wake::Index, self.now.time.after(RETRY_MAX));
             }
+        }
+    }
+
+    /// What the index refused may have been for want of space, which comes back without anybody's doing (I20).
+    fn tries_index_again(&mut self) {
+        if !matches!(self.stage, Stage::Halted(Halt::Index(_))) {
+            return;
+        }
+        // What was being said when it refused is not said again; so all is compared anew.
+        self.hang_up_on_all();
+        if self.life.is_some() {
+            self.look_through();
+        } else {
+            self.stage = Stage::Starting;
+            self.index(Waiting::Life, index::Job::Life);
         }
     }
 
@@ -551,5 +569,26 @@ impl Share {
         }
         self.planner.is_dirty = true;
         self.tell_published(batches);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// I20: a database without space is asked again after a while, and nobody has to come by.
+    #[test]
+    fn i20_an_index_that_refuses_is_asked_again() {
+        let now = |time| Now { time, wall: 0 };
+        let mut share = Share::new(DeviceId::from_bytes([1; 32]), Vec::new(), [2; 32], 0, now(Time(1)));
+        for _ in 0..3 {
+            let Some(Out::Index(job, index::Job::Life)) = share.poll() else { panic!("it is to be asked") };
+            let began = share.now.time;
+            share.indexed(job, index::Answer::Failed("database or disk is full".to_owned()), now(began));
+            assert!(matches!(share.status().phase, crate::status::Phase::Halted(Halt::Index(_))));
+            assert!(share.poll().is_none());
+            assert_eq!(share.next_wake(), Some(began.after(RETRY_MAX)));
+            share.tick(now(began.after(RETRY_MAX)));
+        }
     }
 }

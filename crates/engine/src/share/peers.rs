@@ -22,7 +22,7 @@ use crate::fetch::{Holdings, News, Tag};
 use crate::index;
 use crate::io::{Conn, Now};
 use crate::limits::{HAVE_DELAY, ROUND_DELAY, ROUND_PAUSE, STREAM_PAUSE};
-use crate::link::{Action, Link};
+use crate::link::{Action, Closed, Link};
 use crate::status::PeerStatus;
 use crate::store::{self, Merge};
 use crate::transfer::{AskId, SourceId};
@@ -253,6 +253,11 @@ impl Share {
                     let salt = self.salts.draw();
                     self.index(Waiting::NewWriter, index::Job::NewWriter(salt, agreed));
                 }
+                // Once the index answers again, all is begun anew.
+                Action::Close(Closed::Index(_)) => {
+                    self.out.push_back(Out::HangUp(conn, None));
+                    self.leave(conn);
+                }
                 Action::Close(_) => {
                     self.out.push_back(Out::Leave(conn));
                     self.leave(conn);
@@ -339,6 +344,10 @@ impl Share {
     /// A new writer was drawn: who speaks to this device gets to know it anew.
     pub(super) fn begin_anew(&mut self) {
         self.index(Waiting::Life, index::Job::Life);
+        self.hang_up_on_all();
+    }
+
+    pub(super) fn hang_up_on_all(&mut self) {
         let conns: Vec<Conn> = self.peers.keys().copied().collect();
         for conn in conns {
             self.out.push_back(Out::HangUp(conn, None));
