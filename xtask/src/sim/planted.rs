@@ -123,6 +123,12 @@ pub(super) const BUGS: &[Bug] = &[
         to: "if has_base && at.base.as_ref().is_some_and(|base| is_as_fine(base) || base.version.kind == head.version.kind) {",
     },
     Bug {
+        name: "put-over-an-edit",
+        file: "crates/engine/src/planner.rs",
+        from: "(Standing::Differs, Rights::Writer) if !is_untouched => Deed::Publish,",
+        to: "(Standing::Differs, Rights::Writer) if !is_untouched && at.here.is_none() => Deed::Publish,",
+    },
+    Bug {
         name: "removal-ignored",
         file: "crates/engine/src/planner.rs",
         from: "(Some(_), winner) => Deed::Remove(winner),",
@@ -157,6 +163,12 @@ pub(super) const BUGS: &[Bug] = &[
         file: "crates/proto/src/heads.rs",
         from: "if self.0.iter().any(|head| head.supersedes(&record)) {",
         to: "if self.0.iter().any(|head| head.dot == record.dot) {",
+    },
+    Bug {
+        name: "no-head-is-stale",
+        file: "crates/proto/src/heads.rs",
+        from: "self.0.iter().filter(|head| !is_stale(head)).collect()",
+        to: "self.0.iter().filter(|head| !is_stale(head) || true).collect()",
     },
     Bug {
         name: "copy-not-marked",
