@@ -137,8 +137,7 @@ impl Engine {
         let share = Share::new(self.device, opened.secrets, seed, jobs_from, now);
         self.shares.insert(opened.share, share);
         // Who is connected already may have it too: that shows in a new greeting.
-        let conns: Vec<Conn> = self.conns.keys().copied().collect();
-        conns.into_iter().for_each(|conn| self.hang_up(conn, None, now));
+        self.hang_up_where(|_| true, now);
     }
 
     fn close(&mut self, share: ShareId, now: Now) {
@@ -148,9 +147,7 @@ impl Engine {
             State::Greeting(_) => true,
         };
         // What else the two ends share shows in a new greeting.
-        let conns: Vec<Conn> =
-            self.conns.iter().filter(|(_, connection)| has_it(connection)).map(|(conn, _)| *conn).collect();
-        conns.into_iter().for_each(|conn| self.hang_up(conn, None, now));
+        self.hang_up_where(has_it, now);
     }
 
     fn share(&mut self, share: ShareId, tell: impl FnOnce(&mut Share)) {
@@ -291,6 +288,12 @@ impl Engine {
         self.timers.clear(&Wake::Silence(conn));
         self.each_share_of(conn, |share| share.disconnected(conn, now));
         self.conns.remove(&conn);
+    }
+
+    fn hang_up_where(&mut self, is_meant: impl Fn(&Connection) -> bool, now: Now) {
+        let meant = self.conns.iter().filter(|(_, connection)| is_meant(connection));
+        let conns: Vec<Conn> = meant.map(|(conn, _)| *conn).collect();
+        conns.into_iter().for_each(|conn| self.hang_up(conn, None, now));
     }
 
     fn hang_up(&mut self, conn: Conn, goodbye: Option<Goodbye>, now: Now) {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_proto::batch::Batch;
 use shoal_proto::digest::Sum;
-use shoal_proto::hash::{ContentId, RecordHash, SegmentId};
+use shoal_proto::hash::{ContentId, RecordHash, SegmentId, prefix};
 use shoal_proto::here::{Here, Triple};
 use shoal_proto::id::{DeviceId, WriterSalt};
 use shoal_proto::message::Unserved;
@@ -72,8 +72,7 @@ pub struct Further(BTreeMap<u64, u32>);
 impl Further {
     /// One more.
     pub fn add(&mut self, content: &ContentId) {
-        let [a, b, c, d, e, f, g, h, ..] = *content.as_bytes();
-        *self.0.entry(u64::from_be_bytes([a, b, c, d, e, f, g, h])).or_default() += 1;
+        *self.0.entry(prefix(content.as_bytes())).or_default() += 1;
     }
 
     /// Whether there are none.
@@ -262,7 +261,8 @@ pub trait Index: Store {
     /// When the database refuses; nothing is noted then.
     fn intend(&mut self, intents: Vec<(RelPath, Intent)>) -> Result<Vec<Option<Triple>>, Self::Error>;
 
-    /// Forgets what was intended at these paths: the disk did nothing there, since its user had been faster.
+    /// Forgets what was intended at these paths: the disk was not asked for it after all, or did nothing there, since its
+    /// user had been faster.
     ///
     /// # Errors
     /// When the database refuses.
@@ -540,10 +540,7 @@ fn attempt<I: Index>(job: Job, index: &mut I) -> Result<Answer, I::Error> {
             Answer::Triples(paths.iter().map(|path| index.triple(path)).collect::<Result<_, _>>()?)
         }
         Job::Intend(intents) => Answer::Triples(index.intend(intents)?),
-        Job::ForgetIntents(paths) => {
-            index.forget_intents(&paths)?;
-            Answer::Done
-        }
+        Job::ForgetIntents(paths) => done(index.forget_intents(&paths)?),
         Job::Diverging { after, at_most } => Answer::Page(index.diverging(after.as_ref(), at_most)?),
         Job::Observe { observed, lists, guard } => observe(observed, lists, &guard, index)?,
         Job::Agreed(agreed) => Answer::Placed(index.agreed(agreed)?),

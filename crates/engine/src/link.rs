@@ -31,6 +31,7 @@ use shoal_proto::secret::Side;
 
 use crate::limits::{INBOX_MAX, LINK_SENT_BYTES_MAX, OFFER_RECORDS_MAX};
 use crate::parcel::{records, roster, weight};
+use crate::serve::asks_for_bytes;
 use crate::store::{Answer, Job, Merge, Say, Step};
 
 /// What a link asks for.
@@ -263,13 +264,13 @@ impl Link {
         self.go_on(Vec::new(), now)
     }
 
-    /// Tells of records, unless the first round or one after this is to find them anyway.
     /// The same, and what the other end has cost so far is forgotten; whether it may have everything, if it is empty.
     pub fn forgive(&mut self, may_stream: bool, now: u64) -> Vec<Action> {
         self.forgives = Some(may_stream);
         self.begin_round(now)
     }
 
+    /// Tells of records, unless the first round or one after this is to find them anyway.
     fn tell_records(
         &mut self,
         is_news: bool,
@@ -378,13 +379,9 @@ impl Link {
                 self.holding = Some(message);
                 self.perform(Job::Root, actions);
             }
-            (
-                State::Live,
-                message @ (Message::WantContents { .. }
-                | Message::WantList { .. }
-                | Message::WantSegment { .. }
-                | Message::WantChunks { .. }),
-            ) => actions.push(Action::Asked(request, message)),
+            (State::Live, message) if asks_for_bytes(&message) => {
+                actions.push(Action::Asked(request, message));
+            }
             (
                 State::Meeting | State::Parting | State::Live,
                 Message::WantPublications { writer, from, to, .. },
@@ -463,14 +460,11 @@ impl Link {
                     actions.push(Action::Spread(new));
                 }
             }
-            Answer::Lacking(records) => {
-                if records.is_empty() {
-                } else if self.has_room() {
-                    self.send(Message::WantRecords { channel, records }, actions);
-                } else {
-                    self.has_changed(actions);
-                }
-            }
+            Answer::Lacking(records) => match (records.is_empty(), self.has_room()) {
+                (true, _) => {}
+                (false, true) => self.send(Message::WantRecords { channel, records }, actions),
+                (false, false) => self.has_changed(actions),
+            },
             Answer::Found(batches, next) => {
                 self.send_records(batches, actions);
                 self.everything = next.map(Some).or(self.everything);

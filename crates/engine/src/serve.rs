@@ -34,6 +34,17 @@ pub enum Do {
     Send(SourceId, RequestId, Message),
 }
 
+/// Whether a message is one of those that [`Serve::asked`] takes up.
+pub(crate) fn asks_for_bytes(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::WantContents { .. }
+            | Message::WantList { .. }
+            | Message::WantSegment { .. }
+            | Message::WantChunks { .. }
+    )
+}
+
 /// Why somebody who asks is hung up on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Misuse {

@@ -31,7 +31,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use shoal_proto::batch::Batch;
 use shoal_proto::frame::RequestId;
-use shoal_proto::hash::{ContentId, Domain, RecordHash};
+use shoal_proto::hash::{ContentId, Domain, RecordHash, prefix};
 use shoal_proto::id::{DeviceId, WriterSalt};
 use shoal_proto::message::{Goodbye, Message};
 use shoal_proto::path::RelPath;
@@ -200,7 +200,6 @@ impl Share {
         jobs_from: u64,
         now: Now,
     ) -> Self {
-        let [a, b, c, d, e, f, g, h, ..] = *device.as_bytes();
         let mut share = Self {
             device,
             told,
@@ -217,7 +216,7 @@ impl Share {
             planner: Planner::default(),
             goals: Goals::default(),
             resolver: Resolver::default(),
-            fetch: Fetch::new(u64::from_be_bytes([a, b, c, d, e, f, g, h]), 0),
+            fetch: Fetch::new(prefix(device.as_bytes()), 0),
             serve: Serve::new(),
             had: BTreeSet::new(),
             is_untold: false,

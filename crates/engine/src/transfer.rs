@@ -15,7 +15,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shoal_proto::hash::ContentId;
+use shoal_proto::hash::{ContentId, prefix};
 use shoal_proto::holding::Has;
 use shoal_proto::message::Unserved;
 
@@ -559,10 +559,8 @@ impl Transfer {
 
     fn tie(&self, piece: &Piece) -> u64 {
         let Piece::Segment(content, at) = piece else { return 0 };
-        let [a, b, c, d, e, f, g, h, ..] = *content.as_bytes();
         // Any well-mixed order will do (the finisher of SplitMix64; Steele, Lea, Flood 2014).
-        let mut mixed =
-            self.seed ^ u64::from_be_bytes([a, b, c, d, e, f, g, h]).wrapping_add(u64::from(*at) << 20);
+        let mut mixed = self.seed ^ prefix(content.as_bytes()).wrapping_add(u64::from(*at) << 20);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use rusqlite::{OptionalExtension, params};
 use shoal_proto::batch::{Batch, Part};
 use shoal_proto::digest::{Digests, Leaf};
-use shoal_proto::hash::RecordHash;
+use shoal_proto::hash::{RecordHash, prefix};
 use shoal_proto::merkle::{self, Proof};
 use shoal_proto::publication::Publication;
 use shoal_proto::reconcile::Records;
@@ -19,7 +19,6 @@ use shoal_proto::record::Record;
 use crate::error::IndexError;
 use crate::row::{Said, blob, thirty_two};
 use crate::store::Index;
-use crate::table::prefix;
 use crate::work::{read_row, reading};
 
 /// A page of everything, for an end that has nothing.

@@ -3,9 +3,7 @@
 //! Promise: a leaf's hashes stand together, ascending, each once, so that they can be lent; some 40 bytes for each.
 
 use shoal_proto::digest::{LEAVES, Leaf};
-use shoal_proto::hash::RecordHash;
-
-use crate::table::prefix;
+use shoal_proto::hash::{RecordHash, prefix};
 
 /// The records of the share by leaf.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use shoal_engine::index::{Further, Observed, Survey};
 use shoal_engine::planner::{Deed, Rights, decide};
 use shoal_proto::digest::Sum;
-use shoal_proto::hash::{ContentId, RecordHash};
+use shoal_proto::hash::{ContentId, RecordHash, prefix};
 use shoal_proto::here::Here;
 use shoal_proto::path::RelPath;
 use shoal_proto::record::Kind;
@@ -21,7 +21,6 @@ use crate::error::IndexError;
 use crate::losses::Losses;
 use crate::row::file_content;
 use crate::store::Index;
-use crate::table::prefix;
 use crate::work::{find, reading};
 
 impl Index {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 use shoal_proto::digest::{Digests, Leaf};
-use shoal_proto::hash::{ContentId, Domain, RecordHash};
+use shoal_proto::hash::{ContentId, Domain, RecordHash, prefix};
 use shoal_proto::id::{ShareId, Writer};
 use shoal_proto::path::RelPath;
 use shoal_proto::record::Kind;
@@ -21,7 +21,7 @@ use crate::intents::{self, Intents};
 use crate::leaves::Leaves;
 use crate::losses::Losses;
 use crate::row::{self, Before, HeadsIn, Held, Row, blob, leaf_of, number};
-use crate::table::{Table, prefix};
+use crate::table::Table;
 
 /// What status says of a share.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -69,9 +69,7 @@ fn observe(work: &mut Work<'_>, observed: Observed) -> Result<Outcome, IndexErro
         }
         // As its user's deletion it would be the end of the file: nobody would make a conflict copy of it (I3).
         Some(Done::RoomForFolder) if compared.as_ref().is_some_and(is_no_folder) => {
-            let row = work.row(&path)?;
-            let base = row.base.clone();
-            row.show(None, base, Standing::Agrees);
+            show_room(work.row(&path)?);
             return Ok(Outcome::Adopted);
         }
         _ => {}
@@ -80,8 +78,7 @@ fn observe(work: &mut Work<'_>, observed: Observed) -> Result<Outcome, IndexErro
     if stands_over_data(row) && row.here != found {
         // What its user does with that folder is not done to the file in whose place it is: nobody has seen that go (I3).
         if found.is_none() {
-            let base = row.base.clone();
-            row.show(None, base, Standing::Agrees);
+            show_room(row);
             return Ok(Outcome::Silent);
         }
         let here = row.here.clone();
@@ -125,6 +122,12 @@ fn observe(work: &mut Work<'_>, observed: Observed) -> Result<Outcome, IndexErro
         return Ok(if is_same { Outcome::Unchanged } else { Outcome::LocalDifference });
     }
     publish(work, &path, found, version)
+}
+
+/// Nothing is there, and the file that was there is not deleted: a folder is to be made in its place.
+fn show_room(row: &mut Row) {
+    let base = row.base.clone();
+    row.show(None, base, Standing::Agrees);
 }
 
 /// Whether a folder was made for what lies below, in the place of a file or link that the disk had agreed with.

@@ -98,7 +98,7 @@ impl Spot {
             }
             None => Domain::LEAF.hash(&[share.as_bytes(), path]),
         };
-        Self { place: crate::table::prefix(&hash), folder: crate::folders::half(&hash) }
+        Self { place: shoal_proto::hash::prefix(&hash), folder: crate::folders::half(&hash) }
     }
 }
 

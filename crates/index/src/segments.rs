@@ -9,14 +9,13 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension, params};
 use shoal_engine::disk::{BytesAt, Seen};
 use shoal_engine::index::{List, ListPart};
-use shoal_proto::hash::{ContentId, SegmentId};
+use shoal_proto::hash::{ContentId, SegmentId, prefix};
 use shoal_proto::segment::{PageIndex, SegmentList};
 
 use crate::error::IndexError;
 use crate::memory::{Memory, ids_in};
 use crate::row::{blob, file_content};
 use crate::store::Index;
-use crate::table::prefix;
 use crate::work::{Work, read_row, reading, writing};
 
 /// How many places of one content are told: one is enough, others are for when it changed meanwhile.

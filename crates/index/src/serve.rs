@@ -6,7 +6,7 @@
 
 use shoal_engine::disk::{BytesAt, SeenKind};
 use shoal_engine::index::{Asked, ListPart, Serving};
-use shoal_proto::hash::{ContentId, SegmentId};
+use shoal_proto::hash::{ContentId, SegmentId, prefix};
 use shoal_proto::limits::{SEGMENT_BYTES_MAX, SEGMENTS_PER_PAGE};
 use shoal_proto::message::Unserved;
 use shoal_proto::record::Record;
@@ -16,7 +16,6 @@ use crate::error::IndexError;
 use crate::row::file_content;
 use crate::segments::PLACES_MAX;
 use crate::store::Index;
-use crate::table::prefix;
 use crate::work::{read_row, reading};
 
 impl Index {

@@ -121,13 +121,6 @@ impl Table {
     }
 }
 
-/// The first eight bytes of a hash.
-pub(crate) fn prefix(hash: &[u8; 32]) -> u64 {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&hash[..8]);
-    u64::from_be_bytes(bytes)
-}
-
 /// The upper half of a product into which all bits go: ids that others choose may differ in a few only.
 pub(crate) fn tag_of(hash: u64) -> u32 {
     let [a, b, c, d, ..] = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();

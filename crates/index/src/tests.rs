@@ -15,7 +15,7 @@ use std::sync::Arc;
 use shoal_engine::disk::Seen;
 use shoal_proto::batch::{Batch, Part};
 use shoal_proto::digest::Leaf;
-use shoal_proto::hash::{ContentId, RecordHash};
+use shoal_proto::hash::{ContentId, RecordHash, prefix};
 use shoal_proto::heads::{Below, Heads};
 use shoal_proto::id::{ShareId, WriterSalt};
 use shoal_proto::key::DeviceKey;
@@ -152,7 +152,7 @@ fn check_contents(index: &Index, loaded: &memory::Memory) {
     for memory in [&index.memory, loaded] {
         assert_eq!(memory.on_disk.contents(), counts.len() as u64);
         for (content, count) in &counts {
-            assert_eq!(memory.on_disk.count(table::prefix(content.as_bytes())), *count);
+            assert_eq!(memory.on_disk.count(prefix(content.as_bytes())), *count);
         }
     }
 }

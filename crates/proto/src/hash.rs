@@ -4,6 +4,13 @@
 //! [`Domain`] of its own, so that no value of one sort can be passed off as one of another. The keys are public
 //! constants: they separate, they do not hide. Frozen: to change one is to change the protocol.
 
+/// The first eight bytes of a hash, most significant first: what tables are ordered by, and contents counted by.
+#[must_use]
+pub const fn prefix(hash: &[u8; 32]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *hash;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
 /// What is being hashed. The key of each is its text, padded with spaces to 32 bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Domain([u8; 32]);

@@ -239,6 +239,12 @@ impl Device {
         self.hostile.is_none()
     }
 
+    /// Whether that is asked of it: it is honest, and was not switched off for good.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        self.is_honest() && !self.is_retired
+    }
+
     /// What its clocks show.
     #[must_use]
     pub fn now(&self, time: Time) -> Now {

@@ -146,14 +146,10 @@ impl Ledger {
         *puts = (*puts).max(1) + 1;
     }
 
-    /// Deletions of a device's user that nobody can know of: it did not run, or its index is gone before it told anybody.
-    pub fn forget_deletions(&mut self, device: usize, is_known: impl Fn(&[u8]) -> bool) {
-        self.deletions.retain(|deletion| deletion.device != device || is_known(&deletion.path));
-    }
-
-    /// Deletions of what a device takes up again that knew of it and forgot the rest.
-    pub fn forget_deletions_at(&mut self, is_known_live: impl Fn(&[u8]) -> bool) {
-        self.deletions.retain(|deletion| !is_known_live(&deletion.path));
+    /// Deletions that nobody can know of, since whoever was told has forgotten, or that somebody takes up again who does
+    /// not know of them any more.
+    pub fn forget_deletions(&mut self, is_forgotten: impl Fn(&Deletion) -> bool) {
+        self.deletions.retain(|deletion| !is_forgotten(deletion));
     }
 
     /// What a user has put where nobody can tell it from what was known to stand there.
@@ -267,10 +263,9 @@ mod tests {
         ledger.acted(1, &tree(&[("a", "1")]), &tree(&[]), true);
         assert_eq!(ledger.deletions().count(), 1);
         let mut forgetful = ledger.clone();
-        forgetful.forget_deletions(0, |_| false);
-        forgetful.forget_deletions(1, |path| path == b"a");
-        assert_eq!(forgetful.deletions().count(), 1, "another's, and one that somebody knows of");
-        forgetful.forget_deletions(1, |path| path == b"b");
+        forgetful.forget_deletions(|deletion| deletion.device == 0);
+        assert_eq!(forgetful.deletions().count(), 1, "another's");
+        forgetful.forget_deletions(|deletion| deletion.path == b"a");
         assert_eq!(forgetful.deletions().count(), 0);
         let mut stale = ledger.clone();
         stale.is_stale(&tree(&[("a", "1")]));

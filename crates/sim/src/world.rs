@@ -445,7 +445,7 @@ impl World {
                 row.and_then(|row| row.here).is_some_and(|here| looks_like(&here, seen))
             };
             let is_noted = |path: &[u8]| before.get(path).is_none_or(|seen| is_known(path, seen));
-            self.ledger.forget_deletions(device, is_noted);
+            self.ledger.forget_deletions(|deletion| deletion.device == device && !is_noted(&deletion.path));
             // What is put back to just what was known before nobody can tell from what was never touched.
             let is_same = |path: &[u8]| after.get(path).is_some_and(|seen| is_known(path, seen));
             self.ledger.forget_puts(&before, &after, is_same);

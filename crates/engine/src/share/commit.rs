@@ -137,8 +137,8 @@ impl Share {
         let count = ready.waiting.len().min(BATCH_CHANGES_MAX);
         let batch: Vec<Planned> = ready.waiting.drain(..count).collect();
         ready.is_committing = true;
-        let job = intend(&batch);
-        self.index(Waiting::Recheck(batch), job);
+        let intents = batch.iter().map(|planned| (planned.target().clone(), planned.intent())).collect();
+        self.index(Waiting::Recheck(batch), index::Job::Intend(intents));
     }
 
     pub(super) fn rechecked(&mut self, batch: Vec<Planned>, rows: Vec<Option<Triple>>) {
@@ -155,7 +155,8 @@ impl Share {
         if !unwanted.is_empty() {
             self.planner.is_dirty = true;
             // What is dropped is no explanation for what the user does there.
-            self.index(Waiting::Nothing, intend(&wanted));
+            let dropped = unwanted.iter().map(|planned| planned.target().clone()).collect();
+            self.index(Waiting::Nothing, index::Job::ForgetIntents(dropped));
         }
         let conflicts: Vec<RelPath> = unwanted.iter().filter_map(Planned::conflict).cloned().collect();
         self.drop_changes(unwanted);
@@ -306,12 +307,6 @@ impl Share {
         self.is_free(&planned.change.path);
         self.is_free(planned.target());
     }
-}
-
-/// Has the index note what the disk will be asked for, and nothing else.
-fn intend(batch: &[Planned]) -> index::Job {
-    let intent = |planned: &Planned| (planned.target().clone(), planned.intent());
-    index::Job::Intend(batch.iter().map(intent).collect())
 }
 
 /// What the index is to note of changes that are done: of each that was asked for by heads one placement, of a move two.

@@ -23,6 +23,7 @@ use crate::index;
 use crate::io::{Conn, Now};
 use crate::limits::{HAVE_DELAY, ROUND_DELAY, ROUND_PAUSE, STREAM_PAUSE};
 use crate::link::{Action, Closed, Link};
+use crate::serve::asks_for_bytes;
 use crate::status::PeerStatus;
 use crate::store::{self, Merge};
 use crate::transfer::{AskId, SourceId};
@@ -140,20 +141,12 @@ impl Share {
             return self.leave(conn);
         }
         let Some(peer) = self.peers.get_mut(&conn) else { return };
-        match message {
-            Message::WantContents { .. }
-            | Message::WantList { .. }
-            | Message::WantSegment { .. }
-            | Message::WantChunks { .. }
-                if peer.link.is_live() =>
-            {
-                self.asked(conn, request, message);
-            }
-            message => {
-                peer.is_told(&message);
-                let actions = peer.link.handle(request, message, now.wall);
-                self.act(conn, actions);
-            }
+        if asks_for_bytes(&message) && peer.link.is_live() {
+            self.asked(conn, request, message);
+        } else {
+            peer.is_told(&message);
+            let actions = peer.link.handle(request, message, now.wall);
+            self.act(conn, actions);
         }
         self.go_on();
     }
@@ -254,10 +247,7 @@ impl Share {
                     self.index(Waiting::NewWriter, index::Job::NewWriter(salt, agreed));
                 }
                 // Once the index answers again, all is begun anew.
-                Action::Close(Closed::Index(_)) => {
-                    self.out.push_back(Out::HangUp(conn, None));
-                    self.leave(conn);
-                }
+                Action::Close(Closed::Index(_)) => self.hang_up_on(conn),
                 Action::Close(_) => {
                     self.out.push_back(Out::Leave(conn));
                     self.leave(conn);
@@ -349,10 +339,12 @@ impl Share {
 
     pub(super) fn hang_up_on_all(&mut self) {
         let conns: Vec<Conn> = self.peers.keys().copied().collect();
-        for conn in conns {
-            self.out.push_back(Out::HangUp(conn, None));
-            self.leave(conn);
-        }
+        conns.into_iter().for_each(|conn| self.hang_up_on(conn));
+    }
+
+    fn hang_up_on(&mut self, conn: Conn) {
+        self.out.push_back(Out::HangUp(conn, None));
+        self.leave(conn);
     }
 
     pub(super) fn hang_up_on_removed(&mut self) {

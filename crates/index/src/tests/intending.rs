@@ -73,12 +73,18 @@ fn what_is_noted_as_placed_is_intended_no_more() {
     assert_eq!(ben.memory.intents, intents::Intents::new());
 }
 
-/// Found by a simulated world (I3): a folder that took a file's place for what others have put below it is not its user's.
-#[test]
-fn i3_a_folder_that_was_made_for_what_lies_below_is_no_edit() {
+/// Ben has a file at "a", and is told of ana's "a/b".
+fn file_in_the_way() -> Index {
     let (mut ana, mut ben) = (index(1), index(2));
     tell(&mut ben, &see(&mut ana, "a/b", Some(file(1, 10))).1);
     see(&mut ben, "a", Some(file(2, 20)));
+    ben
+}
+
+/// Found by a simulated world (I3): a folder that took a file's place for what others have put below it is not its user's.
+#[test]
+fn i3_a_folder_that_was_made_for_what_lies_below_is_no_edit() {
+    let mut ben = file_in_the_way();
     ben.intend(vec![(path("a"), Intent::ImpliedFolder)]).unwrap();
     let mut ben = ben.fork().unwrap();
     let (outcome, batches) = see(&mut ben, "a", Some(folder()));
@@ -91,9 +97,7 @@ fn i3_a_folder_that_was_made_for_what_lies_below_is_no_edit() {
 /// user's deletion.
 #[test]
 fn i3_a_file_that_made_room_for_a_folder_was_not_deleted() {
-    let (mut ana, mut ben) = (index(1), index(2));
-    tell(&mut ben, &see(&mut ana, "a/b", Some(file(1, 10))).1);
-    see(&mut ben, "a", Some(file(2, 20)));
+    let mut ben = file_in_the_way();
     ben.intend(vec![(path("a"), Intent::ImpliedFolder)]).unwrap();
     let mut ben = ben.fork().unwrap();
     let (outcome, batches) = see(&mut ben, "a", None);
@@ -115,9 +119,7 @@ fn i6_a_folder_that_its_user_deleted_did_not_make_room() {
 
 #[test]
 fn i6_where_nothing_was_done_nothing_is_intended() {
-    let (mut ana, mut ben) = (index(1), index(2));
-    tell(&mut ben, &see(&mut ana, "a/b", Some(file(1, 10))).1);
-    see(&mut ben, "a", Some(file(2, 20)));
+    let mut ben = file_in_the_way();
     ben.intend(vec![(path("a"), Intent::ImpliedFolder)]).unwrap();
     ben.forget_intents(&[path("a")]).unwrap();
     let mut ben = ben.fork().unwrap();
@@ -126,9 +128,7 @@ fn i6_where_nothing_was_done_nothing_is_intended() {
 
 /// A folder stands at "a" for ana's "a/b", in the place of ben's file.
 fn folder_over_a_file() -> Index {
-    let (mut ana, mut ben) = (index(1), index(2));
-    tell(&mut ben, &see(&mut ana, "a/b", Some(file(1, 10))).1);
-    see(&mut ben, "a", Some(file(2, 20)));
+    let mut ben = file_in_the_way();
     let planned = ben.triple(&path("a")).unwrap().unwrap().here;
     let now = Some(folder_with(Mode::IMPLIED_DIRECTORY.bits().into()));
     let placed = Placed { path: path("a"), planned, now, head: None, is_moved: false };

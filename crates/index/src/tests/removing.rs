@@ -5,21 +5,11 @@ use super::*;
 /// What a removal makes void leaves heads and sums, and what a disk shows of it is said again.
 #[test]
 fn what_a_removed_device_said_late_is_void_and_said_again_where_it_is_shown() {
-    let (mut ana, mut cem) = (index(1), index(3));
-    let entries = joined(2, Role::Writer);
-    let mut ben = Index::create(At::Memory, founding(), key(2), WriterSalt([2; 16])).unwrap();
-    for index in [&mut ana, &mut ben, &mut cem] {
-        index.add_entries(entries.clone()).unwrap();
-    }
-    ben.set_first_contact().unwrap();
-    let late = [see(&mut ben, "a", Some(file(1, 10))).1, see(&mut ben, "b", Some(file(2, 10))).1].concat();
+    let (mut ana, mut cem, late, removal) = removing_ben(&["a", "b"]);
     for index in [&mut ana, &mut cem] {
         assert_eq!(done(tell(index, &late)).new.len(), 2);
     }
     show(&mut ana, "a");
-    let last = ana.roster().last_entry(&key(1).device());
-    let statement = Statement::Removed { about: key(2).device(), kept: Kept::default() };
-    let removal = Entry::sign(&key(1), &share(), last, statement).unwrap();
     let answer = ana.add_entries(vec![removal.clone()]).unwrap();
     assert_eq!((answer.new, answer.voided), (1, vec![path("a"), path("b")]));
     let again = &answer.batches[0].records;

@@ -20,7 +20,7 @@ use crate::world::World;
 pub fn check(world: &World) -> Result<(), Broken> {
     let mut shown: Vec<(usize, Tree)> = Vec::new();
     for (at, device) in world.devices.iter().enumerate() {
-        if device.is_honest() && !device.is_retired {
+        if device.counts() {
             shown.push((at, tree(&device.disk)));
         }
     }

@@ -17,7 +17,7 @@ pub fn check(world: &World) -> Result<(), Broken> {
     if world.lost_indexes > 1 {
         return Ok(());
     }
-    for device in world.devices.iter().filter(|device| device.is_honest() && !device.is_retired) {
+    for device in world.devices.iter().filter(|device| device.counts()) {
         let tree = tree(&device.disk);
         let shown = files(&tree);
         // Where an edit won whose bytes are nowhere, what it replaced stays.

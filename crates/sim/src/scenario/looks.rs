@@ -43,7 +43,7 @@ impl World {
 
     fn each(&mut self, mut look: impl FnMut(At<'_>) -> At<'_>) -> &mut Self {
         for device in 0..self.devices.len() {
-            if self.devices[device].is_honest() && !self.devices[device].is_retired {
+            if self.devices[device].counts() {
                 look(At { world: self, device });
             }
         }

@@ -123,7 +123,14 @@ impl World {
         }
     }
 
-    pub(super) fn crash(&mut self, device: usize) -> Result<(), Broken> {
+    /// Switches a device off for good.
+    pub(super) fn retire(&mut self, device: usize) -> Result<(), Broken> {
+        self.crash(device)?;
+        self.devices[device].is_retired = true;
+        Ok(())
+    }
+
+    fn crash(&mut self, device: usize) -> Result<(), Broken> {
         if self.devices[device].running.is_none() {
             return Ok(());
         }
@@ -218,8 +225,9 @@ impl World {
             self.ledger.is_untold(&untold(&self.devices[device]));
             // It may settle a conflict in favour of what it knew, before it hears that this was deleted since.
             let one = &self.devices[device];
-            self.ledger.forget_deletions_at(|path| {
-                heads(one, path).is_some_and(|heads| heads.iter().any(|head| !head.version.kind.is_gone()))
+            let is_live = |record: &Record| !record.version.kind.is_gone();
+            self.ledger.forget_deletions(|deletion| {
+                heads(one, &deletion.path).is_some_and(|heads| heads.iter().any(is_live))
             });
         }
         self.forget_untold(device);
@@ -229,13 +237,13 @@ impl World {
     /// The index of a device is gone, or an earlier one is back: of what its user deleted, the others know what they know.
     fn forget_untold(&mut self, device: usize) {
         let others = self.devices.iter().enumerate();
-        let others = others.filter(|(at, one)| *at != device && one.is_honest() && !one.is_retired);
+        let others = others.filter(|(at, one)| *at != device && one.counts());
         let others: Vec<_> = others.map(|(_, one)| one).collect();
         let is_gone = |record: &Record| record.version.kind.is_gone();
         let is_told = |path: &[u8]| {
             others.iter().any(|other| heads(other, path).is_some_and(|heads| heads.iter().any(is_gone)))
         };
-        self.ledger.forget_deletions(device, is_told);
+        self.ledger.forget_deletions(|deletion| deletion.device == device && !is_told(&deletion.path));
         self.ledger.is_stale(&crate::users::tree(&self.devices[device].disk));
     }
 
@@ -260,8 +268,7 @@ impl World {
             let one = &self.devices[number];
             let is_meant = number == device || one.clone_of == Some(device);
             if is_meant && one.clone_of.is_some() && !one.is_retired {
-                self.crash(number)?;
-                self.devices[number].is_retired = true;
+                self.retire(number)?;
             }
         }
         Ok(())

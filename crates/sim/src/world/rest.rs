@@ -94,13 +94,10 @@ impl World {
         let share = self.share();
         let held = self.held();
         let mut nowhere = Vec::new();
-        for device in self.devices.iter().filter(|device| device.is_honest() && !device.is_retired) {
+        for device in self.devices.iter().filter(|device| device.counts()) {
             let Some(status) = device.status(&share) else { continue };
             let sought = status.problems.iter().filter(|(_, cause)| **cause == Cause::NoSource);
-            let has_none = |record: &Record| match record.version.kind {
-                Kind::File { content, .. } => !held.contains(&content),
-                _ => false,
-            };
+            let has_none = |record: &Record| is_nowhere(record, &held);
             let rows = device.index.diverging(None, usize::MAX).unwrap_or_default();
             let lost = rows.into_iter().filter(|row| row.heads.iter().any(has_none));
             let lost: BTreeSet<RelPath> = lost.map(|row| row.path).collect();
@@ -120,23 +117,18 @@ impl World {
     /// again.
     fn let_liars_leave(&mut self) -> Result<(), Broken> {
         let (share, held) = (self.share(), self.held());
-        let is_held = |record: &Record| match record.version.kind {
-            Kind::File { content, .. } => held.contains(&content),
-            _ => true,
-        };
-        let mut honest = self.devices.iter().filter(|device| device.is_honest() && !device.is_retired);
+        let mut honest = self.devices.iter().filter(|device| device.counts());
         let is_fooled = honest.any(|device| {
             let problems = device.status(&share).map(|status| status.problems);
             let mut asked = problems.iter().flatten().filter(|(_, cause)| **cause == Cause::Fetching);
             asked.any(|(path, _)| {
                 let row = device.index.triple(path).ok().flatten();
-                row.is_some_and(|row| row.heads.winner().is_some_and(|winner| !is_held(winner)))
+                row.is_some_and(|row| row.heads.winner().is_some_and(|winner| is_nowhere(winner, &held)))
             })
         });
         for device in 0..self.devices.len() {
-            if is_fooled && !self.devices[device].is_honest() && !self.devices[device].is_retired {
-                self.crash(device)?;
-                self.devices[device].is_retired = true;
+            if is_fooled && !self.devices[device].counts() {
+                self.retire(device)?;
             }
         }
         Ok(())
@@ -145,7 +137,7 @@ impl World {
     /// The contents of all files of all disks: in the folders, staged, and in history.
     fn held(&self) -> BTreeSet<ContentId> {
         let mut held = BTreeSet::new();
-        for device in self.devices.iter().filter(|device| device.is_honest() && !device.is_retired) {
+        for device in self.devices.iter().filter(|device| device.counts()) {
             let tree = device.disk.user().tree(FOLDER).unwrap_or_default();
             let files = tree.values().filter(|seen| seen.kind == shoal_disk::Kind::File);
             held.extend(files.map(|seen| content(&seen.bytes)));
@@ -265,6 +257,11 @@ fn is_overlaid(status: &Status, path: &RelPath) -> bool {
         above = folder.parent();
     }
     false
+}
+
+/// Whether a version is a file whose bytes nobody has.
+fn is_nowhere(record: &Record, held: &BTreeSet<ContentId>) -> bool {
+    matches!(record.version.kind, Kind::File { content, .. } if !held.contains(&content))
 }
 
 /// The name of content.
