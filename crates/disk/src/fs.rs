@@ -5,7 +5,10 @@
 //! machine's files ([`Os`](crate::Os)) and over a disk in memory that fails, forgets and loses power
 //! ([`MemDisk`](crate::mem::MemDisk)), and what is shown of it there holds here.
 //!
-//! Errors are those of the system: callers look at [`io::Error::kind`] and at the raw number.
+//! Errors are those of the system: callers look at [`io::Error::kind`] and at the raw number. What is not said below is as
+//! POSIX has it: `ENOENT` for what is not there, `EEXIST` for a name that is taken, `ENOTDIR` and `EISDIR` for the wrong
+//! kind, `ENAMETOOLONG`, `ENOSPC`. A link where a directory was to be opened is refused with `ELOOP` or `ENOTDIR`, where a
+//! file was with `ELOOP`. The conformance suite in `tests/disk` holds every implementation to all of it.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -88,16 +91,17 @@ pub trait FsDir: fmt::Debug + Send + Sync + 'static + Sized {
     /// Whether we may read a name that is a file; asks the system, which also knows of access lists.
     fn may_read(&self, name: &OsStr) -> bool;
 
-    /// Moves a file to a name that must be free.
+    /// Moves anything to a name that must be free. File systems that cannot exclude that a name is taken in this very
+    /// moment refuse with `EINVAL`, `ENOSYS` or `EOPNOTSUPP`, always.
     fn move_to_free(&self, from: &OsStr, to_dir: &Self, to: &OsStr) -> io::Result<()>;
 
-    /// Moves a file over whatever has the name.
+    /// Moves anything over what has the name: a file or link over a file or link, a folder over an empty one.
     fn move_over(&self, from: &OsStr, to_dir: &Self, to: &OsStr) -> io::Result<()>;
 
-    /// Exchanges two names in one step; both must exist.
+    /// Exchanges two names of anything in one step; both must exist. Refused as [`Self::move_to_free`] where that is not known.
     fn exchange(&self, from: &OsStr, to_dir: &Self, to: &OsStr) -> io::Result<()>;
 
-    /// Gives a file a second name, which must be free.
+    /// Gives a file a second name, which must be free; `EPERM` or `EOPNOTSUPP` where files have one name only.
     fn link(&self, from: &OsStr, to_dir: &Self, to: &OsStr) -> io::Result<()>;
 
     /// Makes a symbolic link.
@@ -109,13 +113,14 @@ pub trait FsDir: fmt::Debug + Send + Sync + 'static + Sized {
     /// What a symbolic link says.
     fn read_link(&self, name: &OsStr) -> io::Result<OsString>;
 
-    /// Removes a name that is not a directory; fine if it is gone already.
+    /// Removes a name that is not a directory, which is refused with `EISDIR`; fine if it is gone already.
     fn remove(&self, name: &OsStr) -> io::Result<()>;
 
-    /// Removes a directory, which must be empty.
+    /// Removes a directory, which must be empty, or it is refused with `ENOTEMPTY`.
     fn remove_dir(&self, name: &OsStr) -> io::Result<()>;
 
-    /// Calls `visit` with every name but `.` and `..`, and with the kind if the file system tells it for nothing.
+    /// Calls `visit` with every name but `.` and `..`, and with the kind if the file system tells it for nothing. What is
+    /// there all the while is told once; what comes or goes meanwhile may be told or not.
     ///
     /// One buffer of names is in memory at a time (E15).
     fn for_each(&self, visit: impl FnMut(&OsStr, Kind)) -> io::Result<()>;
@@ -158,7 +163,8 @@ pub trait FsFile: Read + Write + fmt::Debug + Send + Sync + 'static {
     /// Cuts the file, or lengthens it with zeros, to `length` bytes.
     fn set_len(&self, length: u64) -> io::Result<()>;
 
-    /// Takes room for `length` bytes without lengthening the file.
+    /// Takes room for `length` bytes without lengthening the file, or at least looks whether there is so much; for none it
+    /// always goes well. `EOPNOTSUPP` where a file system has no such thing.
     fn reserve(&self, length: u64) -> io::Result<()>;
 
     /// Sets the permissions, `0o7777` at most.

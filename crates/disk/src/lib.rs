@@ -69,7 +69,7 @@ pub use folder::{Folder, FolderOptions, OpenError, RootError};
 pub use fs::{Fs, FsDir, FsFile, Space};
 pub use history::{HISTORY_BYTES_MAX, HISTORY_KEEP, History, HistoryError, Kept, Pruned, Retention};
 pub use name::{NAME_BYTES_MAX, Name, NameError, STATE_NAME};
-pub use os::{Os, OsDir};
+pub use os::{Os, OsDir, Portable, PortableFile, PortableOs};
 pub use path::TreePath;
 pub use recover::{Recovered, Restored};
 pub use scan::{Found, Problem, ReadError, Scan, ScanError, Unlisted};

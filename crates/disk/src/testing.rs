@@ -1,5 +1,8 @@
 //! What the tests of this crate share.
 
+#[path = "testing/skip.rs"]
+pub(crate) mod skip;
+
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -9,6 +12,7 @@ use std::sync::atomic::Ordering;
 
 use tempfile::TempDir;
 
+use self::skip::skip;
 use crate::durable::Durability;
 use crate::mem::Quirks;
 use crate::{
@@ -186,21 +190,25 @@ pub(crate) fn as_nobody(test: &str) {
             let text = String::from_utf8_lossy(&output.stdout);
             assert!(output.status.success() && text.contains("1 passed"), "{text}");
         }
-        Err(error) => println!("skipped {test}: cannot run as another user: {error}"),
+        Err(error) => skip(test, &format!("cannot run as another user: {error}")),
     }
 }
 
-/// A small file system in memory, mounted while this lives; `None`, and a word, where we may not mount.
+/// A small file system in memory, mounted while this lives; `None`, and a counted skip, where we may not mount.
 pub(crate) struct Mount(TempDir);
 
 impl Mount {
-    pub(crate) fn tmpfs(options: &str) -> Option<Self> {
+    pub(crate) fn tmpfs(what: &str, options: &str) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let run = Command::new("mount").args(["-t", "tmpfs", "-o", options, "none"]).arg(dir.path()).output();
         match run {
             Ok(output) if output.status.success() => Some(Self(dir)),
-            _ => {
-                println!("skipped: cannot mount a file system here");
+            Ok(output) => {
+                skip(what, &String::from_utf8_lossy(&output.stderr));
+                None
+            }
+            Err(error) => {
+                skip(what, &format!("cannot start mount: {error}"));
                 None
             }
         }

@@ -109,8 +109,7 @@ fn a_folder_inside_a_served_one_is_refused() {
 #[test]
 fn a_strangers_state_folder_in_a_common_folder_keeps_nobody_out() {
     if !is_root() {
-        println!("skipped: only root can give a folder away");
-        return;
+        return crate::testing::skip::skip("E23: folders of others", "only root can give a folder away");
     }
     let place = Place::new();
     fs::create_dir_all(place.at("mine")).unwrap();
@@ -149,8 +148,7 @@ fn refuses_state_that_is_a_link_or_a_file() {
 #[test]
 fn refuses_state_of_another_user() {
     if !is_root() {
-        println!("skipped: only root can give a folder away");
-        return;
+        return crate::testing::skip::skip("E23: folders of others", "only root can give a folder away");
     }
     for state in [".shoal", ".shoal/staging", ".shoal/history"] {
         let place = Place::new();
@@ -182,7 +180,7 @@ fn a_folder_in_which_we_may_not_write_is_refused_clearly() {
 
 #[test]
 fn a_read_only_file_system_is_refused_clearly() {
-    if let Some(mount) = Mount::tmpfs("ro") {
+    if let Some(mount) = Mount::tmpfs("E3: a read-only file system", "ro") {
         assert!(matches!(refused(mount.path()), OpenError::ReadOnly { .. }));
     }
 }

@@ -40,20 +40,20 @@ impl Fs for MemDisk {
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         let mut state = self.state();
         state.faults.pass(Call::Look, path.as_os_str().as_bytes())?;
-        Ok(state.image.walk(path)?.1)
+        Ok(state.image.walk(path, Last::Followed)?.1)
     }
 
     fn open_path(&self, path: &Path) -> io::Result<MemDir> {
         let mut state = self.state();
         state.faults.pass(Call::Open, path.as_os_str().as_bytes())?;
-        let (node, _) = state.image.walk(path)?;
+        let (node, _) = state.image.walk(path, Last::Left)?;
         open_dir(self, &mut state, node)
     }
 
     fn look_path(&self, path: &Path) -> io::Result<Look> {
         let mut state = self.state();
         state.faults.pass(Call::Look, path.as_os_str().as_bytes())?;
-        let (node, _) = state.image.walk(path)?;
+        let (node, _) = state.image.walk(path, Last::Followed)?;
         state.image.look(node)
     }
 
@@ -281,7 +281,11 @@ impl FsFile for MemFile {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let state = self.call(Call::Read)?;
-        let bytes = &state.image.node(self.handle.node)?.live.bytes;
+        let node = state.image.node(self.handle.node)?;
+        if node.kind == Kind::Folder {
+            return Err(Errno::ISDIR.into());
+        }
+        let bytes = &node.live.bytes;
         let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
         let length = buffer.len().min(bytes.len() - offset);
         buffer[..length].copy_from_slice(&bytes[offset..offset + length]);
@@ -315,10 +319,15 @@ impl FsFile for MemFile {
     }
 
     fn reserve(&self, length: u64) -> io::Result<()> {
-        match self.call(Call::Write)?.faults.room {
-            Some(room) if room < length => Err(Errno::NOSPC.into()),
-            _ => Ok(()),
+        let state = self.call(Call::Write)?;
+        if length == 0 {
+            return Ok(());
         }
+        if !self.writable {
+            return Err(Errno::BADF.into());
+        }
+        let room = state.faults.room.unwrap_or(u64::MAX).min(state.image.quirks.space.free);
+        if room < length { Err(Errno::NOSPC.into()) } else { Ok(()) }
     }
 
     fn set_mode(&self, mode: u32) -> io::Result<()> {
@@ -378,9 +387,16 @@ impl Write for MemFile {
 fn open_dir(disk: &MemDisk, state: &mut State, node: Id) -> io::Result<MemDir> {
     match state.image.node(node)?.kind {
         Kind::Folder => Ok(MemDir { handle: Handle::new(disk, state, node) }),
-        // A system that is told not to follow links says so of a link too.
+        Kind::Symlink => Err(Errno::LOOP.into()),
         _ => Err(Errno::NOTDIR.into()),
     }
+}
+
+/// What becomes of a link at the end of a path.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Last {
+    Followed,
+    Left,
 }
 
 /// What a rename may do to the name that it moves to.
@@ -394,8 +410,8 @@ pub(super) enum Rename {
 type Place<'a> = (Id, &'a [u8]);
 
 impl Image {
-    /// Follows a path and all links in it; tells the node, and the path without links.
-    pub(super) fn walk(&self, path: &Path) -> io::Result<(Id, PathBuf)> {
+    /// Follows a path and the links in it; tells the node, and the path without links.
+    pub(super) fn walk(&self, path: &Path, last: Last) -> io::Result<(Id, PathBuf)> {
         if !path.is_absolute() {
             return Err(Errno::INVAL.into());
         }
@@ -409,7 +425,7 @@ impl Image {
             }
             let child = self.child(dir, name.as_bytes())?.ok_or(Errno::NOENT)?;
             let node = self.node(child)?;
-            if node.kind != Kind::Symlink {
+            if node.kind != Kind::Symlink || (last == Last::Left && left.is_empty()) {
                 trail.push((child, name));
                 continue;
             }
@@ -434,7 +450,11 @@ impl Image {
     }
 
     pub(super) fn symlink(&mut self, dir: Id, name: &[u8], target: &[u8]) -> io::Result<()> {
-        self.require_free(dir, name)?;
+        match target.len() {
+            0 => return Err(Errno::NOENT.into()),
+            TARGET_BYTES_MAX.. => return Err(Errno::NAMETOOLONG.into()),
+            _ => self.require_free(dir, name)?,
+        }
         let node = self.make(Kind::Symlink, 0o777, target.into());
         self.place(dir, name, node)
     }
@@ -551,6 +571,9 @@ fn names_of(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
         _ => None,
     })
 }
+
+/// A link says less than so many bytes, as on Linux.
+const TARGET_BYTES_MAX: usize = 4096;
 
 /// As many links as Linux follows in one path.
 const LINKS_MAX: u32 = 40;

@@ -169,7 +169,8 @@ impl Image {
     pub(super) fn kept_time(&self, time: FileTime) -> FileTime {
         const SECOND: u64 = 1_000_000_000;
         let (first, last) = self.quirks.time_range;
-        if time.secs < first || time.secs > last {
+        // Linux keeps no part of the first and the last second either.
+        if time.secs <= first || time.secs >= last {
             return FileTime { secs: time.secs.clamp(first, last), nanos: 0 };
         }
         let step = self.quirks.time_step.max(1);

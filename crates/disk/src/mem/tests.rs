@@ -309,7 +309,7 @@ fn a_path_is_followed_and_a_name_is_not() {
     assert_eq!(errno(disk.resolve(Path::new("/none"))), Errno::NOENT);
     assert_eq!(disk.look_path(Path::new("/all")).unwrap().kind, Kind::Folder);
     assert_eq!(root(&disk).look(os("all")).unwrap().unwrap().kind, Kind::Symlink);
-    assert_eq!(errno(root(&disk).open_dir(os("all"))), Errno::NOTDIR);
+    assert_eq!(errno(root(&disk).open_dir(os("all"))), Errno::LOOP);
     assert_eq!(root(&disk).read_link(os("all")).unwrap(), "/d/up");
     let below = root(&disk).open_dir(os("d")).unwrap();
     assert!(
@@ -345,7 +345,6 @@ fn answers<F: Fs>(fs: &F, path: &Path) -> Vec<String> {
         done(dir.symlink(os("a"), os("s"))),
         made(dir.open_file(os("s"))),
         made(dir.open_or_create(os("s"))),
-        told(dir.open_dir(os("s")), |_| "opened".into()),
         told(dir.open_dir(os("a")), |_| "opened".into()),
         told(dir.open_dir(os("none")), |_| "opened".into()),
         told(dir.read_link(os("a")), |_| "read".into()),

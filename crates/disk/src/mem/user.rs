@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::MemDisk;
-use super::calls::Rename;
+use super::calls::{Last, Rename};
 use super::image::{Id, Image};
 use crate::stat::{FileTime, Kind, Stat};
 
@@ -127,7 +127,7 @@ impl<'a> User<'a> {
     /// Everything below a directory, by its path from there.
     pub fn tree(&self, path: &str) -> io::Result<BTreeMap<PathBuf, Seen>> {
         let state = self.disk.state();
-        let (top, _) = state.image.walk(Path::new(path))?;
+        let (top, _) = state.image.walk(Path::new(path), Last::Followed)?;
         let mut tree = BTreeMap::new();
         let mut left = vec![(PathBuf::new(), top)];
         while let Some((above, dir)) = left.pop() {
@@ -151,7 +151,7 @@ impl<'a> User<'a> {
             return Err(Errno::INVAL.into());
         };
         let mut state = self.disk.state();
-        let (dir, _) = state.image.walk(above)?;
+        let (dir, _) = state.image.walk(above, Last::Followed)?;
         deed(&mut state.image, dir, name.as_bytes())
     }
 

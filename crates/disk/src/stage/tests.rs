@@ -117,7 +117,7 @@ fn more_than_fits_is_refused_before_a_byte_is_written() {
 // E19, I20
 #[test]
 fn a_disk_that_is_filling_up_keeps_its_reserve_and_recovers() {
-    let Some(mount) = Mount::tmpfs("size=96m") else { return };
+    let Some(mount) = Mount::tmpfs("E19: a disk that fills up", "size=96m") else { return };
     let (folder, _) = Folder::open(mount.path(), &FolderOptions::default()).unwrap();
     let staging = folder.staging();
     let out_of_space = |result: Result<(), StageError>| result.unwrap_err().is_out_of_space();

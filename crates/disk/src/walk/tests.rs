@@ -85,7 +85,7 @@ fn folders_of_paths_in_order_are_opened_once() {
 // E22
 #[test]
 fn another_file_system_is_not_entered_nor_the_same_one_mounted_again() {
-    let Some(mount) = Mount::tmpfs("size=1m") else { return };
+    let Some(mount) = Mount::tmpfs("E22: mounts on the way to a path", "size=1m") else { return };
     fs::create_dir_all(mount.path().join("share/inner")).unwrap();
     fs::create_dir_all(mount.path().join("share/again")).unwrap();
     let (folder, _) = Folder::open(&mount.path().join("share"), &FolderOptions::default()).unwrap();

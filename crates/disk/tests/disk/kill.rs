@@ -3,8 +3,6 @@
 //! After each kill every name must hold one complete version, and every version that ever stood in the folder must
 //! still be there: in its place or in history.
 
-#![expect(clippy::unwrap_used, reason = "a test, parts of which stand outside of test functions")]
-
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
@@ -36,7 +34,7 @@ fn a_process_killed_at_any_moment_leaves_complete_files_and_all_versions() {
     let mut rounds = 0;
     for kill in 0..KILLS {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "commit_until_killed"])
+            .args(["--exact", "kill::commit_until_killed"])
             .env(FOLDER, place.path())
             .stdout(Stdio::null())
             .spawn()
