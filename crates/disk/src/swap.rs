@@ -222,14 +222,14 @@ impl<F: Fs> Swap<'_, F> {
             Err(error) => return self.give_up(error),
         }
         if self.folder.has_plain_renames() {
-            return self.replace_folder_without_exchange();
+            return self.replace_folder_without_exchange(present);
         }
         match self.exchange() {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return self.changed_here(),
             Err(error) if lacks_flags(&error) => {
                 self.folder.plain_renames.store(true, Ordering::Relaxed);
-                return self.replace_folder_without_exchange();
+                return self.replace_folder_without_exchange(present);
             }
             Err(error) => return self.give_up(error),
         }
@@ -245,14 +245,23 @@ impl<F: Fs> Swap<'_, F> {
         }
     }
 
-    /// Without an exchange the name is nobody's for a moment: a file cannot be renamed over a folder.
-    fn replace_folder_without_exchange(&self) -> SwapResult {
+    /// Without an exchange the name is nobody's for a moment: a file cannot be renamed over a folder. If ours does not come
+    /// there, an empty folder with the same permissions does again.
+    fn replace_folder_without_exchange(&self, present: &Look) -> SwapResult {
         match self.dir.remove_dir(self.name) {
             Ok(()) => {}
             Err(error) if is_change_of_user(&error) => return self.changed_here(),
             Err(error) => return self.give_up(error),
         }
-        self.take_free_name().map_err(|error| SwapError { unsettled: true, ..error })
+        self.take_free_name().map_err(|SwapError { source, unsettled }| {
+            let returned = self.make_folder_again(present);
+            SwapError { source, unsettled: unsettled || returned.is_err() }
+        })
+    }
+
+    fn make_folder_again(&self, present: &Look) -> io::Result<()> {
+        self.dir.make_dir_with(self.name, present.stat.mode)?;
+        self.dir.enter(self.name)?.set_mode(present.stat.mode)
     }
 
     /// Undoes an exchange that displaced the user's newer edit.

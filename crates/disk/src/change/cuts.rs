@@ -284,11 +284,16 @@ fn check(quirks: &Quirks, disk: &MemDisk, answers: &[(Plan, TreeOutcome)], conte
     assert_eq!(self::world(disk, &folder).kept, world.kept, "{context}");
 }
 
-/// What the answers say must be so at once, for a folder in which only we were at work.
-fn check_answers(disk: &MemDisk, answers: &[(Plan, TreeOutcome)], context: &str) {
+/// The tree alone, as it is at this moment.
+fn tree_now(disk: &MemDisk) -> World {
     let mut tree = disk.user().tree("/f").unwrap();
     tree.retain(|path, _| !path.starts_with(".shoal"));
-    let world = World { tree, kept: Vec::new() };
+    World { tree, kept: Vec::new() }
+}
+
+/// What the answers say must be so at once, for a folder in which only we were at work.
+fn check_answers(disk: &MemDisk, answers: &[(Plan, TreeOutcome)], context: &str) {
+    let world = tree_now(disk);
     for (plan, outcome) in answers {
         let holds = match outcome {
             TreeOutcome::Done { .. } => world.is_after(*plan),
@@ -390,6 +395,9 @@ fn fail_each_call(trouble: Trouble) {
             let trace = trace.iter().find(|call| call.contains(" fails with ")).cloned().unwrap_or_default();
             let context = format!("{context}, call {nth} of {total}: {trace}");
             check_answers(&failing, &answers, &context);
+            // Nothing was interrupted, so that even without an exchange each name is somebody's.
+            let between = BATCH.iter().find(|plan| tree_now(&failing).is_between(**plan, quirks));
+            assert!(between.is_none(), "{context}: nobody has the name of {between:?}");
             let cut = failing.fork();
             cut.power_cut(nth);
             check(quirks, &cut, &answers, &format!("{context}, then a power cut"));

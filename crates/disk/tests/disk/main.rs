@@ -1,10 +1,17 @@
 //! The crate on real file systems, with real processes: what the tests inside of it, most of them on a disk in memory,
 //! take for granted.
 
-#![expect(clippy::unwrap_used, reason = "tests, parts of which stand outside of test functions")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests, parts of which stand outside of test functions"
+)]
 #![expect(clippy::print_stdout, reason = "tests tell what they did")]
 
 mod conformance;
 mod kill;
+mod racer;
 #[path = "../../src/testing/skip.rs"]
 mod skip;
+mod syscalls;
+mod workload;
