@@ -167,6 +167,10 @@ pub trait FsFile: Read + Write + fmt::Debug + Send + Sync + 'static {
     /// always goes well. `EOPNOTSUPP` where a file system has no such thing.
     fn reserve(&self, length: u64) -> io::Result<()>;
 
+    /// Gives back the room of a range within the file, which reads as zeros from then on. Only a hint, where it holds zeros
+    /// already.
+    fn release(&self, range: Range<u64>);
+
     /// Sets the permissions, `0o7777` at most.
     fn set_mode(&self, mode: u32) -> io::Result<()>;
 

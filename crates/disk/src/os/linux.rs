@@ -183,6 +183,12 @@ impl FsFile for File {
         Ok(retry_on_intr(|| rustix::fs::fallocate(self, FallocateFlags::KEEP_SIZE, 0, length))?)
     }
 
+    fn release(&self, range: Range<u64>) {
+        let flags = FallocateFlags::PUNCH_HOLE.union(FallocateFlags::KEEP_SIZE);
+        // A file system that knows no holes keeps the zeros.
+        let _ = rustix::fs::fallocate(self, flags, range.start, range.end.saturating_sub(range.start));
+    }
+
     fn set_mode(&self, mode: u32) -> io::Result<()> {
         set_mode(self, mode)
     }

@@ -232,6 +232,9 @@ impl FsFile for PortableFile {
         if free < length { Err(Errno::NOSPC.into()) } else { Ok(()) }
     }
 
+    /// None was taken.
+    fn release(&self, _range: Range<u64>) {}
+
     fn set_mode(&self, mode: u32) -> io::Result<()> {
         set_mode(&self.0, mode)
     }

@@ -21,6 +21,8 @@ pub(crate) struct PartFile<F: Fs> {
     slot: Slot<F>,
     size: u64,
     written: Spans,
+    /// What of that are zeros that were never written.
+    holes: Spans,
     /// Closed while there are too many.
     file: Option<F::File>,
     /// By what it is known again.
@@ -32,7 +34,8 @@ impl<F: Fs> Staging<F> {
     pub(crate) fn create_in_parts(&self, path: &TreePath, size: u64) -> Result<PartFile<F>, StageError> {
         let StagedFile { slot, file, .. } = self.begin(path, Some(size))?;
         let seen = file.look_through().map_err(|source| self.write_error(path, size, source))?;
-        Ok(PartFile { slot, size, written: Spans::default(), file: Some(file), number: seen.stat.ino })
+        let (written, holes) = <(Spans, Spans)>::default();
+        Ok(PartFile { slot, size, written, holes, file: Some(file), number: seen.stat.ino })
     }
 }
 
@@ -64,6 +67,7 @@ impl<F: Fs> PartFile<F> {
             Ok(())
         });
         written.map_err(|source| self.error(bytes.len() as u64, source))?;
+        self.holes.0.retain(|hole| hole.end <= span.start || span.end <= hole.start);
         self.written.add(span);
         Ok(())
     }
@@ -79,6 +83,8 @@ impl<F: Fs> PartFile<F> {
                 self.write_at(&ZEROS[..length], at)?;
                 at += length as u64;
             }
+        } else {
+            self.holes.add(span.clone());
         }
         self.written.add(span);
         Ok(())
@@ -114,7 +120,13 @@ impl<F: Fs> PartFile<F> {
             return Err(StageError::WrongLength { name, announced: size, written });
         }
         let syncs = self.slot.folder.durability == Durability::EachFile;
-        let sealed = self.open().and_then(|file| seal(file, size, mtime, mode & 0o777, syncs));
+        let holes = std::mem::take(&mut self.holes);
+        let sealed = self.open().and_then(|file| {
+            if size >= WRITE_OUT_BYTES {
+                give_back(file, size, &holes)?;
+            }
+            seal(file, size, mtime, mode & 0o777, syncs)
+        });
         match sealed {
             Ok(stat) => Ok(FinishedFile { slot: self.slot, kind: Kind::File, stat }),
             Err(source) => Err(self.error(0, source)),
@@ -150,6 +162,16 @@ impl<F: Fs> PartFile<F> {
     fn error(&self, needed: u64, source: io::Error) -> StageError {
         Staging::new(std::sync::Arc::clone(&self.slot.folder)).write_error(&self.slot.path, needed, source)
     }
+}
+
+/// Room was taken for all of a large file: what is a hole needs none.
+fn give_back(file: &impl FsFile, size: u64, holes: &Spans) -> io::Result<()> {
+    if !holes.0.is_empty() {
+        // Behind the end of a file there is nothing to give back.
+        file.set_len(size)?;
+        holes.0.iter().for_each(|hole| file.release(hole.clone()));
+    }
+    Ok(())
 }
 
 fn seal(file: &impl FsFile, size: u64, mtime: FileTime, mode: u32, syncs: bool) -> io::Result<Stat> {

@@ -10,8 +10,11 @@
 
 mod conformance;
 mod kill;
+mod mounted;
+mod own_mounts;
 mod racer;
 #[path = "../../src/testing/skip.rs"]
 mod skip;
+mod states;
 mod syscalls;
 mod workload;

@@ -107,6 +107,12 @@ fn reserves<F: Fs>(b: &Bench<'_, F>) -> Checked {
     b.same("not lengthened", b.does("look", file.look_through())?.stat.size, 5)?;
     b.same("bytes", b.read(&b.dir, "a")?, "bytes".into())?;
     b.does("no room", file.reserve(0))?;
+    b.does("write", file.write_at(&[0; 8_192], 100))?;
+    file.release(4_096..8_192);
+    file.release(1 << 40..1 << 41);
+    let bytes = b.read(&b.dir, "a")?;
+    let zeros = bytes.chars().filter(|byte| *byte == '\0').count();
+    b.same("zeros given back are zeros", (&bytes[..5], zeros, bytes.len()), ("bytes", 8_287, 8_292))?;
     b.refuses("too much", file.reserve(1 << 60), &[Errno::NOSPC, Errno::FBIG, Errno::OPNOTSUPP])
 }
 

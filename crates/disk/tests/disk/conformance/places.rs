@@ -2,16 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use shoal_disk::mem::{MemDisk, Quirks};
 use shoal_disk::{Durability, Os, PortableOs};
 
 use super::{Manners, conform};
-use crate::skip::skip;
-
-/// What the process gets that may mount; see [`in_a_namespace_of_its_own`].
-const MOUNTED: &str = "SHOAL_DISK_TEST_MOUNTED";
+use crate::own_mounts::{self, mount};
 
 #[test]
 fn this_machine_keeps_the_promises_of_the_seam() {
@@ -66,43 +63,21 @@ fn the_disk_in_memory_keeps_the_promises_of_the_seam() {
     }
 }
 
-/// Runs [`in_a_namespace_of_its_own`] where its mounts are nobody else's and end with it.
+/// Runs [`where_it_may_mount`] where its mounts are nobody else's and end with it.
 #[test]
 fn file_systems_that_are_mounted_for_it_keep_the_promises_of_the_seam() {
-    let as_root = rustix::process::geteuid().is_root();
-    let mut command = Command::new("unshare");
-    command.arg(if as_root { "-m" } else { "-rm" }).arg("--");
-    let probe = Command::new("unshare")
-        .args([if as_root { "-m" } else { "-rm" }, "mount", "-t", "tmpfs", "none", "/mnt"])
-        .output();
-    match probe {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => return skip(WHAT, &String::from_utf8_lossy(&output.stderr)),
-        Err(error) => return skip(WHAT, &format!("cannot start unshare: {error}")),
+    if let Some(said) = own_mounts::run(WHAT, "conformance::places::where_it_may_mount") {
+        said.lines().filter(|line| line.starts_with("conforms: ")).for_each(|line| println!("{line}"));
     }
-    let place = tempfile::tempdir().unwrap();
-    let name = "conformance::places::in_a_namespace_of_its_own";
-    let program = std::env::current_exe().unwrap();
-    let run = command
-        .arg(program)
-        .args(["--exact", name, "--nocapture"])
-        .env(MOUNTED, place.path())
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&run.stdout);
-    assert!(run.status.success() && text.contains("1 passed"), "{text}");
-    text.lines().filter(|line| line.starts_with("conforms: ")).for_each(|line| println!("{line}"));
 }
 
 const WHAT: &str = "the conformance suite on tmpfs, ext4 and overlayfs";
 
 /// Not a test by itself: what the test above runs where it may mount.
 #[test]
-fn in_a_namespace_of_its_own() {
-    let Some(place) = std::env::var_os(MOUNTED) else { return };
-    let place = Path::new(&place);
+fn where_it_may_mount() {
+    let Some(place) = own_mounts::place() else { return };
+    let place = &*place;
     let tmpfs = "the conformance suite on tmpfs";
     if let Some(at) = mount(place, "tmpfs", tmpfs, &["-t", "tmpfs", "none"]) {
         let above = place.join("tmpfs/other");
@@ -131,21 +106,11 @@ fn in_a_namespace_of_its_own() {
 /// A small image, by a loop device.
 fn ext4(place: &Path, name: &str, options: &[&str], manners: &Manners) {
     let what = format!("the conformance suite on {name}");
-    let image = place.join(format!("{name}.img"));
-    fs::File::create(&image).unwrap().set_len(12 << 20).unwrap();
-    let made = Command::new("mkfs.ext4").args(["-q", "-F", "-N", "256"]).args(options).arg(&image).output();
-    match made {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => return skip(&what, &String::from_utf8_lossy(&output.stderr)),
-        Err(error) => return skip(&what, &format!("cannot start mkfs.ext4: {error}")),
-    }
-    let image = image.to_str().unwrap();
-    if let Some(at) = mount(place, name, &what, &["-o", "loop", image]) {
-        fs::remove_dir(at.join("lost+found")).unwrap();
+    let options = [&["-N", "256"], options].concat();
+    if let Some(at) = own_mounts::mount_ext4(place, name, &what, 12 << 20, &options) {
         conform(name, &Os, &at, manners);
         conform(&format!("{name}, portably"), &PortableOs, &again(&at), &portable(manners));
-        // Lets the loop device go.
-        assert!(Command::new("umount").arg(&at).status().unwrap().success());
+        own_mounts::unmount(&at);
     }
 }
 
@@ -164,18 +129,6 @@ fn overlay(place: &Path) {
         };
         conform("overlayfs", &Os, &at, &manners);
     }
-}
-
-/// Mounts something at a new folder of this name; a skip, if it may not be.
-fn mount(place: &Path, name: &str, what: &str, arguments: &[&str]) -> Option<std::path::PathBuf> {
-    let at = place.join(name);
-    fs::create_dir(&at).unwrap();
-    let run = Command::new("mount").args(arguments).arg(&at).output().unwrap();
-    if run.status.success() {
-        return Some(at);
-    }
-    skip(what, &String::from_utf8_lossy(&run.stderr));
-    None
 }
 
 /// Mounts another file system, and a part of the same one, in a folder.
