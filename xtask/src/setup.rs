@@ -31,6 +31,12 @@ pub(crate) fn is_installed(program: &str) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
+/// Whether a program can be found by its name; not all of them answer when they are asked for their version.
+pub(crate) fn is_in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
 /// Installs a Debian package, if we may; whether it is there now.
 pub(crate) fn install_package(package: &str) -> bool {
     let apt = |args: &[&str]| {

@@ -15,5 +15,7 @@ mod faults;
 mod oddities;
 mod options;
 mod sizes;
+#[path = "../../disk/src/testing/skip.rs"]
+mod skip;
 mod support;
 mod swarm;

@@ -5,7 +5,7 @@ mod played;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs::{self, File, FileTimes};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+pub(crate) use crate::skip::skip;
 pub(crate) use played::{Line, PlayedPeer, PlayedTracker, ask, lasting_port};
 
 /// Longest wait for anything that should happen soon, with room for a slow machine.
@@ -420,10 +421,4 @@ pub(crate) fn for_each_at_once<C: Debug + Sync>(cases: &[C], scenario: impl Fn(&
         let failed: Vec<_> = failed.collect();
         assert!(failed.is_empty(), "failed: {failed:#?}");
     });
-}
-
-/// Says that a test, or a part of one, cannot be done on this machine. It goes past the capturing of the test
-/// harness, so that it can be seen and counted.
-pub(crate) fn skip(what: &str, why: &str) {
-    let _ = writeln!(std::io::stderr(), "skipped: {what}: {why}");
 }

@@ -1,4 +1,6 @@
 //! What cannot be tested on this machine: said, counted, and not allowed where it must not be.
+//!
+//! The integration tests of this crate and of others take this file as a module of theirs.
 
 use std::fs::OpenOptions;
 use std::io::Write;
