@@ -114,6 +114,11 @@ impl MemDisk {
         self.state().image.now = now;
     }
 
+    /// The time that what changes now is given.
+    pub fn time(&self) -> FileTime {
+        self.state().image.now
+    }
+
     /// Changes what is told of the space; see [`Quirks::space`].
     pub fn set_space(&self, space: Space) {
         self.state().image.quirks.space = space;

@@ -12,6 +12,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use shoal_disk::{Os, PortableOs};
 use tempfile::TempDir;
 
 use crate::skip::skip;
@@ -52,7 +53,7 @@ fn workload() {
     assert!(fs::metadata(BEGIN).is_err());
     let done = match &*way {
         "Start" => start(Path::new(&folder)),
-        way => work(Path::new(&folder), way != "OneByOne"),
+        way => work(&Os, Path::new(&folder), way != "OneByOne"),
     };
     assert!(fs::metadata(END).is_err());
     for step in done {
@@ -128,6 +129,42 @@ fn what_a_system_lacks_is_done_in_another_way() {
     assert!(run.status.success() && text.contains("1 passed"), "{text}");
 }
 
+/// Other Unix systems; see [`PortableOs`].
+#[test]
+fn what_every_unix_has_is_enough() {
+    for in_one in [true, false] {
+        let place = place(Way::InOne);
+        let done = work(&PortableOs, place.path(), in_one);
+        assert_eq!(done, STEPS, "all of them");
+        check(place.path(), &done, false, "portably");
+    }
+}
+
+// I10, I11
+#[test]
+fn every_call_names_one_component_below_a_handle() {
+    if !has_strace() {
+        return;
+    }
+    for way in WAYS {
+        let place = place(way);
+        let trace = trace(place.path(), way);
+        let share = place.path().to_str().unwrap();
+        let mut calls = 0;
+        for line in between_marks(&trace).filter(|line| !OF_BYTES.iter().any(|call| line.contains(call))) {
+            for named in line.split('"').skip(1).step_by(2) {
+                calls += 1;
+                // The folder as a whole is looked at by its path, to know whether it still is the one (I19).
+                let is_above = share.starts_with(named);
+                let is_below = !named.contains('/') && !line.contains("AT_FDCWD");
+                assert!(is_above || is_below, "{way:?}: {line}");
+                assert!(named != ".." || line.contains("O_PATH"), "{way:?}: {line}");
+            }
+        }
+        assert!(calls > 30, "{way:?}: the trace has the workload: {calls}");
+    }
+}
+
 /// One call to be struck, and how.
 #[derive(Debug)]
 struct Strike {
@@ -175,22 +212,32 @@ fn has_strace() -> bool {
     false
 }
 
-/// The calls of the workload, in order, each with its number among all of its sort.
-fn count(way: Way) -> Vec<(String, usize)> {
-    let place = place(way);
-    let trace = place.path().with_extension("trace");
+/// What the workload asks of the system, one call a line.
+fn trace(place: &Path, way: Way) -> String {
+    let trace = place.with_extension("trace");
     let mut command = Command::new("strace");
     command.args(["-f", "-o"]).arg(&trace).args(lacking(way));
-    let ended = workload_by(command, "syscalls::workload").envs(how(place.path(), way)).output().unwrap();
+    let ended = workload_by(command, "syscalls::workload").envs(how(place, way)).output().unwrap();
     let done = done(&ended);
     let wanted = if way == Way::Start { 0 } else { STEPS.len() };
     assert_eq!(done.len(), wanted, "without any trouble all goes well, but {ended:?}");
-    check(place.path(), &done, false, "without any trouble");
-    finish(place.path(), "without any trouble");
-    let trace_text = fs::read_to_string(&trace).unwrap();
+    check(place, &done, false, "without any trouble");
+    let text = fs::read_to_string(&trace).unwrap();
     fs::remove_file(trace).unwrap();
+    text
+}
+
+fn between_marks(trace: &str) -> impl Iterator<Item = &str> {
+    trace.lines().skip_while(|line| !line.contains(BEGIN)).skip(1).take_while(|line| !line.contains(END))
+}
+
+/// The calls of the workload, in order, each with its number among all of its sort.
+fn count(way: Way) -> Vec<(String, usize)> {
+    let place = place(way);
+    let trace = trace(place.path(), way);
+    finish(place.path(), "without any trouble");
     let (mut counts, mut calls, mut is_begun) = (BTreeMap::new(), Vec::new(), false);
-    for line in trace_text.lines() {
+    for line in trace.lines() {
         let Some((call, _)) = line.split_once('(') else { continue };
         let Some((thread, call)) = call.split_once(' ') else { continue };
         let nth = counts.entry((thread, call.trim_start())).or_insert(0);
@@ -310,6 +357,9 @@ fn place(way: Way) -> TempDir {
     }
     place
 }
+
+/// What shows bytes of files, not names.
+const OF_BYTES: [&str; 5] = ["read(", "write(", "pread64(", "pwrite64(", "symlinkat("];
 
 /// What is of no file, or cannot be struck without striking at the program itself.
 const OF_MEMORY: [&str; 16] = [

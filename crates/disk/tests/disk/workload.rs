@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use shoal_disk::{Folder, FolderOptions, Kind as DiskKind, OpenError, Recovered, Worker};
+use shoal_disk::{Folder, FolderOptions, Fs, Kind as DiskKind, OpenError, Recovered, Worker};
 use shoal_engine::disk::{
     Answer, Change, ChangeDeed, Committed, Job, Look, Seen, Source, StageId, Sweep, Taken, Write, Written,
 };
@@ -88,8 +88,8 @@ pub(crate) fn make_folder_of_user(at: &Path) {
 ///
 /// # Panics
 /// If an answer is not true: errors may be told, and nothing else.
-pub(crate) fn work(at: &Path, in_one: bool) -> Vec<Step> {
-    let Ok((folder, _)) = Folder::open(at, &FolderOptions::default()) else { return Vec::new() };
+pub(crate) fn work<F: Fs>(fs: &F, at: &Path, in_one: bool) -> Vec<Step> {
+    let Ok((folder, _)) = Folder::open_on(fs, at, &FolderOptions::default()) else { return Vec::new() };
     let worker = Worker::new(&folder);
     take(&worker);
     let mut done = Vec::new();
@@ -118,7 +118,7 @@ pub(crate) fn start(at: &Path) -> Vec<Step> {
 }
 
 /// What the user has is named as it is or not at all (E20).
-fn take(worker: &Worker) {
+fn take<F: Fs>(worker: &Worker<F>) {
     let Some(Look::Seen(seen)) = look(worker, "taken") else { return };
     match worker.perform(Job::Take(vec![(path("taken"), Some(seen)), (path("never"), None)])) {
         Answer::Taken(taken) => {
@@ -136,7 +136,7 @@ fn take(worker: &Worker) {
 }
 
 /// Nothing that is there is passed over in silence (E20).
-fn sweep(worker: &Worker) {
+fn sweep<F: Fs>(worker: &Worker<F>) {
     let (mut after, mut found, mut unknown) = (None, Vec::new(), false);
     loop {
         match worker.perform(Job::Sweep(Sweep { after: after.clone(), at_most: 3, ..Sweep::default() })) {
@@ -160,7 +160,7 @@ fn sweep(worker: &Worker) {
 }
 
 /// The step as a change that is planned against what is there now, its bytes staged; `None` if that fails.
-fn change(worker: &Worker, step: Step, stage: u64) -> Option<Change> {
+fn change<F: Fs>(worker: &Worker<F>, step: Step, stage: u64) -> Option<Change> {
     let (File(at) | Link(at) | Step::Folder(at) | Touch(at) | Remove(at) | Move(at, _)) = step;
     let over = match look(worker, at)? {
         Look::Seen(seen) => Some(seen),
@@ -183,14 +183,19 @@ fn change(worker: &Worker, step: Step, stage: u64) -> Option<Change> {
 }
 
 /// A file of one segment, staged, to be put into place.
-pub(crate) fn place_file(worker: &Worker, stage: u64, text: &str, over: Option<Seen>) -> Option<ChangeDeed> {
+pub(crate) fn place_file<F: Fs>(
+    worker: &Worker<F>,
+    stage: u64,
+    text: &str,
+    over: Option<Seen>,
+) -> Option<ChangeDeed> {
     let (mtime, mode) = (Timestamp::new(THEIRS.0, THEIRS.1)?, Mode::from_bits(MODE));
     put(worker, stage, text.as_bytes())?;
     let kind = Kind::File { size: text.len() as u64, content: content_of(text.as_bytes()) };
     Some(ChangeDeed::Place { version: Version::new(kind, mtime, mode), stage: Some(StageId(stage)), over })
 }
 
-fn put(worker: &Worker, stage: u64, bytes: &[u8]) -> Option<()> {
+fn put<F: Fs>(worker: &Worker<F>, stage: u64, bytes: &[u8]) -> Option<()> {
     let write = Write {
         stage: StageId(stage),
         size: bytes.len() as u64,
@@ -204,7 +209,7 @@ fn put(worker: &Worker, stage: u64, bytes: &[u8]) -> Option<()> {
     }
 }
 
-pub(crate) fn look(worker: &Worker, at: &str) -> Option<Look> {
+pub(crate) fn look<F: Fs>(worker: &Worker<F>, at: &str) -> Option<Look> {
     match worker.perform(Job::Look(vec![path(at)])) {
         Answer::Looked(mut looks) => looks.pop(),
         _ => None,

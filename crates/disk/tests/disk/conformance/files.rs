@@ -1,6 +1,6 @@
 //! What is done with an open file.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::ops::Range;
 
 use rustix::io::Errno;
@@ -19,6 +19,7 @@ pub(super) fn checks<F: Fs>() -> Vec<Check<F>> {
         ("holes", finds_data),
         ("permissions of files", modes),
         ("times", times),
+        ("times of changes", change_times),
         ("syncing files", syncs),
         ("locks", locks),
         ("open files and names", outlives),
@@ -209,6 +210,50 @@ fn times<F: Fs>(b: &Bench<'_, F>) -> Checked {
         }
     }
     Ok(())
+}
+
+/// Whoever writes to a file changes its change time, and nobody else seems to: on that rests what an edit is known by.
+fn change_times<F: Fs>(b: &Bench<'_, F>) -> Checked {
+    let Some(tick) = b.manners.tick else { return Ok(()) };
+    b.make_dir(&b.dir, "folder")?;
+    let folder = b.does("folder", b.dir.open_dir(os("folder")))?;
+    b.write(&folder, "a", "bytes")?;
+    let file = b.does("open", folder.open_or_create(os("a")))?;
+    let seen = || b.does("look", file.look_through()).map(|seen| seen.stat);
+    let after = |deed: &dyn Fn() -> io::Result<()>, what: &str| {
+        tick(b.fs, &b.path);
+        let before = seen()?;
+        b.does(what, deed())?;
+        Ok((before, seen()?))
+    };
+    let write = || file.write_at(b"B", 0).map(drop);
+    type Deed<'a> = (&'static str, &'a dyn Fn() -> io::Result<()>);
+    let contents: [Deed<'_>; 2] = [("a write", &write), ("a cut", &|| file.set_len(4))];
+    for (what, deed) in contents {
+        let (before, now) = after(deed, what)?;
+        b.holds(what, now.mtime > before.mtime && now.ctime > before.ctime && now.ino == before.ino)?;
+        b.holds(what, !now.same_version(&before))?;
+    }
+    let (before, now) = after(&|| file.set_mode(0o640), "permissions")?;
+    b.holds("permissions: the change time alone", now.ctime > before.ctime && now.mtime == before.mtime)?;
+    if b.manners.sets_times {
+        let (before, now) = after(&|| file.set_mtime(secs(1_000)), "a time")?;
+        b.holds("a time that was set does not hide itself", now.ctime > before.ctime)?;
+    }
+    let read = || file.read_at(&mut [0; 4], 0).map(drop);
+    let rename = || folder.move_over(os("a"), &folder, os("b"));
+    let nothings: [Deed<'_>; 3] =
+        [("reading", &read), ("syncing", &|| file.sync()), ("looking", &|| folder.look(os("a")).map(drop))];
+    for (what, deed) in nothings {
+        let (before, now) = after(deed, what)?;
+        b.same(what, now, before)?;
+    }
+    let (before, now) = after(&rename, "a rename")?;
+    b.same("a rename", (now.ino, now.size, now.mtime), (before.ino, before.size, before.mtime))?;
+    tick(b.fs, &b.path);
+    let before = b.does("look", folder.look_through())?.stat.mtime;
+    b.write(&folder, "c", "")?;
+    b.holds("a new name changes its folder", b.does("look", folder.look_through())?.stat.mtime > before)
 }
 
 fn syncs<F: Fs>(b: &Bench<'_, F>) -> Checked {

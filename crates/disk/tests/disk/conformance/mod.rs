@@ -10,6 +10,7 @@ mod places;
 mod renames;
 mod room;
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
 use std::fmt::Debug;
@@ -37,7 +38,12 @@ struct Manners {
     is_small: bool,
     /// Whether a file system mounted a second time is told from the first.
     tells_mounts: bool,
+    /// Lets time go by until what changes from then on gets a later time; `None` if that takes too long.
+    tick: Option<Tick>,
 }
+
+/// See [`Manners::tick`]; it may make files in the folder, which is nobody's.
+type Tick = fn(&dyn Any, &Path);
 
 impl Default for Manners {
     /// As ext4 with large inodes.
@@ -54,6 +60,7 @@ impl Default for Manners {
             mounted: None,
             is_small: false,
             tells_mounts: true,
+            tick: Some(tick_of_this_machine),
         }
     }
 }
@@ -179,6 +186,20 @@ fn conform<F: Fs>(place: &str, fs: &F, path: &Path, manners: &Manners) {
     }
     assert!(wrong.is_empty(), "{place}: {} of {counted} answers:\n{}", wrong.len(), wrong.join("\n"));
     println!("conforms: {place}: {} checks, {counted} answers", checks.len());
+}
+
+/// Waits for the clock of a file system.
+fn tick_of_this_machine(_fs: &dyn Any, at: &Path) {
+    use std::os::unix::fs::MetadataExt;
+    let probe = at.join("tick");
+    let now = || {
+        std::fs::write(&probe, "x").unwrap();
+        let seen = std::fs::metadata(&probe).unwrap();
+        (seen.ctime(), seen.ctime_nsec())
+    };
+    let began = now();
+    while now() == began {}
+    std::fs::remove_file(probe).unwrap();
 }
 
 /// Empties a folder, so that small places have room for the next check.

@@ -257,7 +257,7 @@ fn removes_directories<F: Fs>(b: &Bench<'_, F>) -> Checked {
 
 fn lists<F: Fs>(b: &Bench<'_, F>) -> Checked {
     b.same("nothing", b.names(&b.dir)?.len(), 0)?;
-    let many = if b.manners.is_small { 30 } else { 3_000 };
+    let many = if b.manners.is_small { 30 } else { 1_500 };
     let mut wanted = BTreeMap::new();
     for number in 0..many {
         // Long, so that they do not fit into one buffer.
@@ -287,7 +287,7 @@ fn lists<F: Fs>(b: &Bench<'_, F>) -> Checked {
 
 /// What stands there all the time is told once, whatever comes and goes meanwhile.
 fn lists_what_changes<F: Fs>(b: &Bench<'_, F>) -> Checked {
-    let many = if b.manners.is_small { 20 } else { 1_500 };
+    let many = if b.manners.is_small { 20 } else { 500 };
     for number in 0..many {
         b.does("stays", b.dir.create_new(os(&format!("stays {number}"))))?;
         b.does("goes", b.dir.create_new(os(&format!("goes {number}"))))?;

@@ -1,11 +1,12 @@
 //! Where the suite runs: the folder for temporary files, file systems that are mounted for it, and disks in memory.
 
+use std::any::Any;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use shoal_disk::mem::{MemDisk, Quirks};
-use shoal_disk::{Durability, Os, PortableOs};
+use shoal_disk::{Durability, FileTime, Os, PortableOs};
 
 use super::{Manners, conform};
 use crate::own_mounts::{self, mount};
@@ -57,10 +58,17 @@ fn the_disk_in_memory_keeps_the_promises_of_the_seam() {
             syncs_directories: quirks.syncs_directories,
             times: (quirks.time_range.0, quirks.time_range.1, quirks.time_step),
             durability: Some(quirks.durability),
+            tick: Some(tick_in_memory),
             ..Manners::default()
         };
         conform(&format!("memory, {name}"), &MemDisk::new(quirks), Path::new("/"), &manners);
     }
+}
+
+fn tick_in_memory(fs: &dyn Any, _at: &Path) {
+    let Some(disk) = fs.downcast_ref::<MemDisk>() else { return };
+    // As coarse as any of them.
+    disk.set_time(FileTime { secs: disk.time().secs + 2, nanos: 0 });
 }
 
 /// Runs [`where_it_may_mount`] where its mounts are nobody else's and end with it.
@@ -97,8 +105,12 @@ fn where_it_may_mount() {
         conform("tmpfs of 2 MiB, portably", &PortableOs, &again(&at), &portable(&manners));
     }
     ext4(place, "ext4", &["-I", "256", "-b", "4096"], &Manners { is_small: true, ..Manners::default() });
-    let old =
-        Manners { is_small: true, times: (-(1 << 31), (1 << 31) - 1, 1_000_000_000), ..Manners::default() };
+    let old = Manners {
+        tick: None,
+        is_small: true,
+        times: (-(1 << 31), (1 << 31) - 1, 1_000_000_000),
+        ..Manners::default()
+    };
     ext4(place, "ext4 of old", &["-I", "128", "-b", "1024", "-O", "^has_journal"], &old);
     overlay(place);
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use shoal_disk::Os;
 use shoal_engine::disk::{Answer, Committed, Job, StageId};
 
 use super::{Share, content, file, is_done};
@@ -167,7 +168,7 @@ fn with_few_handles() {
     let handles: u64 = handles.to_str().unwrap().parse().unwrap();
     let few = rustix::process::Rlimit { current: Some(handles), maximum: Some(4_096) };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, few).unwrap();
-    let done = crate::workload::work(Path::new(&place), true);
+    let done = crate::workload::work(&Os, Path::new(&place), true);
     let many = rustix::process::Rlimit { current: Some(4_096), maximum: Some(4_096) };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, many).unwrap();
     crate::workload::check(Path::new(&place), &done, false, "in the same process");
