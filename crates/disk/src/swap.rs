@@ -231,6 +231,10 @@ impl<F: Fs> Swap<'_, F> {
                 self.folder.plain_renames.store(true, Ordering::Relaxed);
                 return self.replace_folder_without_exchange(present);
             }
+            // File systems of layers can remove a folder of the lower one, and not rename it.
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                return self.replace_folder_without_exchange(present);
+            }
             Err(error) => return self.give_up(error),
         }
         reach(Point::Swapped);

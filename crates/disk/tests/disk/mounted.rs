@@ -4,13 +4,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use shoal_disk::{Folder, FolderOptions, Worker};
+use shoal_disk::{Folder, FolderOptions, Os, Worker};
 use shoal_engine::disk::{Answer, Change, ChangeDeed, Committed, Job, Look, Seen, Sweep};
 use shoal_proto::path::RelPath;
 
 use crate::own_mounts::{self, mount, mount_ext4, unmount};
 use crate::skip::skip;
-use crate::workload::{look, path, place_file};
+use crate::workload::{STEPS, check, finish, look, make_folder_of_user, path, place_file, work};
 
 #[test]
 fn file_systems_in_odd_states() {
@@ -27,6 +27,7 @@ fn where_it_may_mount() {
     e19_a_disk_that_became_read_only(&place);
     e21_a_share_that_is_unmounted_and_comes_back(&place);
     e22_what_is_mounted_in_a_share(&place);
+    e22_a_share_that_lies_in_layers(&place);
 }
 
 fn open(at: &Path) -> Worker {
@@ -230,4 +231,32 @@ fn e22_what_is_mounted_in_a_share(place: &Path) {
     unmount(&at.join("other"));
     unmount(&at.join("again"));
     unmount(&at);
+}
+
+/// As in a container: what the user has lies in the lower layer, another file system, and changes its number when it is
+/// first written to.
+fn e22_a_share_that_lies_in_layers(place: &Path) {
+    let what = "E22: a share in layers";
+    for in_one in [true, false] {
+        let name = |layer: &str| format!("{layer} {in_one}");
+        let Some(lower) = mount(place, &name("lower"), what, &["-t", "tmpfs", "none"]) else { return };
+        let Some(upper) = mount(place, &name("upper"), what, &["-t", "tmpfs", "-o", ROOM, "none"]) else {
+            return;
+        };
+        make_folder_of_user(&lower);
+        let layers = ["upper", "work"].map(|name| upper.join(name));
+        layers.iter().for_each(|layer| fs::create_dir(layer).unwrap());
+        let layers = layers.each_ref().map(|layer| layer.to_str().unwrap());
+        let options =
+            format!("lowerdir={},upperdir={},workdir={}", lower.to_str().unwrap(), layers[0], layers[1]);
+        let Some(at) = mount(place, &name("share"), what, &["-t", "overlay", "-o", &options, "none"]) else {
+            return;
+        };
+        let done = work(&Os, &at, in_one);
+        assert_eq!(done, STEPS, "all of them, in one: {in_one}");
+        check(&at, &done, false, what);
+        finish(&at, what);
+        check(&at, &STEPS, false, what);
+        [&at, &upper, &lower].into_iter().for_each(|at| unmount(at));
+    }
 }
