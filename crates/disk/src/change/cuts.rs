@@ -396,7 +396,8 @@ fn fail_each_call(trouble: Trouble) {
             let context = format!("{context}, call {nth} of {total}: {trace}");
             check_answers(&failing, &answers, &context);
             // Nothing was interrupted, so that even without an exchange each name is somebody's.
-            let between = BATCH.iter().find(|plan| tree_now(&failing).is_between(**plan, quirks));
+            let world = tree_now(&failing);
+            let between = BATCH.iter().find(|plan| world.is_between(**plan, quirks));
             assert!(between.is_none(), "{context}: nobody has the name of {between:?}");
             let cut = failing.fork();
             cut.power_cut(nth);

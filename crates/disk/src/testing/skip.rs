@@ -11,7 +11,7 @@ use std::io::Write;
 /// # Panics
 /// If `SHOAL_NO_SKIPS` is set, which says that everything can be tested here.
 pub(crate) fn skip(what: &str, why: &str) {
-    let line = format!("{what}: {}\n", why.trim().replace('\n', "; "));
+    let line = format!("{what}: {}\n", why.trim().lines().next().unwrap_or_default());
     let _ = write!(std::io::stderr(), "skipped: {line}");
     if let Some(path) = std::env::var_os("SHOAL_SKIPS") {
         let file = OpenOptions::new().append(true).open(path);
