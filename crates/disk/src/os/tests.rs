@@ -12,6 +12,7 @@ fn a_temporary_folder_can_be_synced() {
 }
 
 // I10, I11: not even a name that is none leads out, where the kernel can be asked to see to it.
+#[cfg(target_os = "linux")]
 #[test]
 fn opening_does_not_leave_the_directory() {
     let folder = tempfile::tempdir().unwrap();
