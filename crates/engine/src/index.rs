@@ -235,18 +235,17 @@ pub trait Index: Store {
     /// When the database cannot be read.
     fn life(&self) -> Result<Life, Self::Error>;
 
-    /// What is known of all paths below a folder (`None`: of all), or of its children alone, in path order: at most so
-    /// many, those after `after`.
+    /// What was last seen on this disk below a folder (`None`: of all), in path order: at most so many, those after
+    /// `after`.
     ///
     /// # Errors
     /// When the database cannot be read.
-    fn known(
+    fn shown(
         &self,
         below: Option<&RelPath>,
         after: Option<&RelPath>,
-        is_shallow: bool,
         at_most: usize,
-    ) -> Result<Vec<Triple>, Self::Error>;
+    ) -> Result<Vec<(RelPath, Here)>, Self::Error>;
 
     /// What is known of a path.
     ///
@@ -408,14 +407,12 @@ pub enum Job {
     Link(store::Job),
     /// Say what this device is and may do.
     Life,
-    /// What is known of paths, in order.
-    Known {
+    /// What was last seen on this disk, in path order.
+    Shown {
         /// Only below this folder.
         below: Option<RelPath>,
         /// Only after this path.
         after: Option<RelPath>,
-        /// Only the folder's children.
-        is_shallow: bool,
         /// At most so many.
         at_most: usize,
     },
@@ -492,7 +489,9 @@ pub enum Answer {
     Link(store::Answer),
     /// What this device is and may do.
     Life(Box<Life>),
-    /// What is known: of [`Job::Known`] and [`Job::Diverging`], in order.
+    /// What was last seen, in path order.
+    Shown(Vec<(RelPath, Here)>),
+    /// What is known of the paths that ask for something, in order.
     Page(Vec<Triple>),
     /// What is known of each path asked for.
     Triples(Vec<Option<Triple>>),
@@ -533,8 +532,8 @@ fn attempt<I: Index>(job: Job, index: &mut I) -> Result<Answer, I::Error> {
     Ok(match job {
         Job::Link(job) => Answer::Link(store::perform(job, index)),
         Job::Life => Answer::Life(Box::new(index.life()?)),
-        Job::Known { below, after, is_shallow, at_most } => {
-            Answer::Page(index.known(below.as_ref(), after.as_ref(), is_shallow, at_most)?)
+        Job::Shown { below, after, at_most } => {
+            Answer::Shown(index.shown(below.as_ref(), after.as_ref(), at_most)?)
         }
         Job::Triples(paths) => {
             Answer::Triples(paths.iter().map(|path| index.triple(path)).collect::<Result<_, _>>()?)

@@ -309,10 +309,24 @@ impl Share {
 
     /// Does what can be done now.
     fn go_on(&mut self) {
+        // What one part begins, or ends, may be what another has waited for. Nothing is left for whatever happens next: that
+        // may be a timer, or nobody.
+        while self.begins_more() {}
+        debug_assert!(!self.begins_more(), "was to be begun at once: {:?}", self.out);
+    }
+
+    /// Whether anything was begun.
+    fn begins_more(&mut self) -> bool {
+        let begun = self.out.len();
+        self.begin_what_is_to_be_done();
+        self.out.len() > begun
+    }
+
+    fn begin_what_is_to_be_done(&mut self) {
         self.scan_on();
         self.plan_on();
-        self.commit_on();
         self.fetch_on();
+        self.commit_on();
         self.serve_on();
         self.tell_on();
     }
@@ -326,7 +340,7 @@ impl Share {
             (Waiting::Fetch(tag), answer) => self.fetch.indexed(tag, answer),
             (Waiting::Serve(tag), answer) => self.served(tag, answer),
             (Waiting::Life, Answer::Life(life)) => self.is_told_life(*life),
-            (Waiting::SweepIndex(number), Answer::Page(rows)) => self.scanner.known(number, rows),
+            (Waiting::SweepIndex(number), Answer::Shown(rows)) => self.scanner.shown(number, rows),
             (Waiting::LookIndex(number), Answer::Triples(rows)) => self.looked_up(number, rows),
             (Waiting::Observe(observed, guarding), Answer::Observed(outcomes, batches)) => {
                 self.observed(observed, &guarding, &outcomes, &batches);

@@ -115,18 +115,13 @@ impl Port for Index {
         })
     }
 
-    fn known(
+    fn shown(
         &self,
         below: Option<&RelPath>,
         after: Option<&RelPath>,
-        is_shallow: bool,
         at_most: usize,
-    ) -> Result<Vec<Triple>, IndexError> {
-        if is_shallow {
-            self.children(below, after, at_most)
-        } else {
-            self.paths_below(below, after, at_most)
-        }
+    ) -> Result<Vec<(RelPath, Here)>, IndexError> {
+        self.shown(below, after, at_most)
     }
 
     fn triple(&self, path: &RelPath) -> Result<Option<Triple>, IndexError> {

@@ -124,9 +124,9 @@ impl Scanner {
         }
     }
 
-    pub(super) fn known(&mut self, number: u64, rows: Vec<Triple>) {
+    pub(super) fn shown(&mut self, number: u64, rows: Vec<(RelPath, Here)>) {
         if let Some(sweep) = self.sweep.as_mut().filter(|sweep| sweep.number == number) {
-            sweep.known(rows);
+            sweep.shown(rows);
         }
     }
 
@@ -247,6 +247,10 @@ impl Share {
         }
         if is_over {
             self.sweep_ends();
+            if self.scanner.sweep.is_none() && self.may_scan() {
+                // The next one, which has nothing yet that could end it.
+                self.sweep_on();
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use shoal_proto::here::{Here, Triple};
+use shoal_proto::here::Here;
 use shoal_proto::path::RelPath;
 use shoal_proto::record::{Kind, Version};
 
@@ -52,7 +52,7 @@ pub(super) struct Sweep {
     /// Answers to another one are not taken.
     pub(super) number: u64,
     disk: Side<(RelPath, Look)>,
-    index: Side<Triple>,
+    index: Side<(RelPath, Here)>,
     /// What is not to be taken for gone, with all below it.
     hidden: BTreeSet<RelPath>,
     /// What nobody can say anything about, and why.
@@ -81,9 +81,9 @@ impl<T> Default for Side<T> {
 }
 
 impl<T> Side<T> {
-    /// Whether the next page must be asked for.
+    /// Whether the next page must be asked for: while one is gone through, the next is read.
     fn must_ask(&mut self) -> bool {
-        let must = self.waiting.is_empty() && !self.is_end && !self.is_asked;
+        let must = self.waiting.len() <= PAGE_PATHS && !self.is_end && !self.is_asked;
         self.is_asked |= must;
         must
     }
@@ -119,7 +119,7 @@ impl Sweep {
     /// The page of the index that is needed to go on.
     pub(super) fn ask_index(&mut self) -> Option<index::Job> {
         let (below, after) = (self.below.clone(), self.index.after.clone());
-        let page = index::Job::Known { below, after, is_shallow: false, at_most: PAGE_PATHS };
+        let page = index::Job::Shown { below, after, at_most: PAGE_PATHS };
         self.index.must_ask().then_some(page)
     }
 
@@ -132,10 +132,10 @@ impl Sweep {
     }
 
     /// Takes a page of the index.
-    pub(super) fn known(&mut self, rows: Vec<Triple>) {
+    pub(super) fn shown(&mut self, rows: Vec<(RelPath, Here)>) {
         self.index.is_asked = false;
         self.index.is_end = rows.len() < PAGE_PATHS;
-        self.index.after = rows.last().map(|row| row.path.clone()).or_else(|| self.index.after.take());
+        self.index.after = rows.last().map(|(path, _)| path.clone()).or_else(|| self.index.after.take());
         self.index.waiting.extend(rows);
     }
 
@@ -150,7 +150,7 @@ impl Sweep {
     pub(super) fn next(&mut self) -> Option<Finding> {
         while self.disk.is_ready() && self.index.is_ready() {
             let shown = self.disk.waiting.front().map(|(path, _)| path);
-            let held = self.index.waiting.front().map(|row| &row.path);
+            let held = self.index.waiting.front().map(|(path, _)| path);
             let (takes_disk, takes_index) = match (shown, held) {
                 (None, None) => return None,
                 (Some(_), None) => (true, false),
@@ -160,12 +160,12 @@ impl Sweep {
             let entry = if takes_disk { self.disk.waiting.pop_front() } else { None };
             let here = if takes_index { self.index.waiting.pop_front() } else { None };
             let found = match (entry, here) {
-                (Some((path, look)), row) => self.compare(path, look, row.and_then(|row| row.here)),
-                (None, Some(Triple { path, here: Some(here), .. })) => {
+                (Some((path, look)), held) => self.compare(path, look, held.map(|(_, here)| here)),
+                (None, Some((path, here))) => {
                     self.is_gone(path, here);
                     None
                 }
-                (None, _) => None,
+                (None, None) => None,
             };
             if found.is_some() {
                 return found;
@@ -243,8 +243,6 @@ pub(super) fn is_within(path: &RelPath, folders: &BTreeSet<RelPath>) -> bool {
 #[cfg(test)]
 mod tests {
     use shoal_proto::hash::ContentId;
-    use shoal_proto::heads::{Below, Heads};
-    use shoal_proto::here::Standing;
     use shoal_proto::record::{Mode, Timestamp};
 
     use super::*;
@@ -259,19 +257,12 @@ mod tests {
         Seen { kind: SeenKind::File { size }, mtime: Timestamp::ZERO, mode, inode: 1, ctime: Timestamp::ZERO }
     }
 
-    fn row(text: &str, size: Option<u64>) -> Triple {
-        Triple {
-            path: path(text),
-            here: size.map(|size| seen(size).with_content(ContentId::NONE)),
-            base: None,
-            standing: Standing::Agrees,
-            heads: Heads::default(),
-            below: Below::Nothing,
-        }
+    fn row(text: &str, size: u64) -> (RelPath, Here) {
+        (path(text), seen(size).with_content(ContentId::NONE))
     }
 
     /// Goes through both streams, in pages of so many paths.
-    fn go(disk: &[(&str, Look)], index: &[Triple], page: usize) -> Sweep {
+    fn go(disk: &[(&str, Look)], index: &[(RelPath, Here)], page: usize) -> Sweep {
         let mut sweep = Sweep::new(None, 0);
         let (mut disk, mut index) = (disk.iter(), index.iter());
         while !sweep.is_over() {
@@ -281,7 +272,7 @@ mod tests {
                 sweep.swept(entries, disk.len() == 0);
             }
             if sweep.ask_index().is_some() {
-                sweep.known(index.by_ref().take(PAGE_PATHS).cloned().collect());
+                sweep.shown(index.by_ref().take(PAGE_PATHS).cloned().collect());
             }
             while let Some(found) = sweep.next() {
                 sweep.unknown.insert(found.path, Unknown::Special);
@@ -298,8 +289,7 @@ mod tests {
             ("d", Look::Seen(seen(4))),
             ("e", Look::Nothing),
         ];
-        let index =
-            [row("b", Some(3)), row("c", Some(3)), row("d", Some(4)), row("e", Some(5)), row("f", None)];
+        let index = [row("b", 3), row("c", 3), row("d", 4), row("e", 5)];
         for page in 1..5 {
             let sweep = go(&disk, &index, page);
             assert_eq!(sweep.unknown.into_keys().collect::<Vec<_>>(), [path("a"), path("b")]);
@@ -314,9 +304,9 @@ mod tests {
     #[test]
     fn i19_what_is_gone_beyond_the_bound_is_counted() {
         let names: Vec<String> = (0..GONE_MAX + 5).map(|number| format!("{number:04}")).collect();
-        let mut index: Vec<Triple> = names.iter().map(|name| row(name, Some(1))).collect();
+        let mut index: Vec<_> = names.iter().map(|name| row(name, 1)).collect();
         let folder = Seen { kind: SeenKind::Directory, ..seen(0) };
-        index[GONE_MAX + 1].here = Some(folder.with_content(ContentId::NONE));
+        index[GONE_MAX + 1].1 = folder.with_content(ContentId::NONE);
         let sweep = go(&[], &index, 3);
         assert_eq!((sweep.gone.len(), sweep.more_gone), (GONE_MAX, 5));
         assert_eq!(sweep.further.iter().map(|(_, files)| files).collect::<Vec<_>>(), [4]);
@@ -326,7 +316,7 @@ mod tests {
     #[test]
     fn i21_below_what_is_ignored_or_unknown_nothing_is_gone() {
         for look in [Look::Ignored, Look::Unknown(Unknown::Unreadable)] {
-            let index = [row("a", Some(1)), row("a!", Some(1)), row("a/x/y", Some(1)), row("b", Some(1))];
+            let index = [row("a", 1), row("a!", 1), row("a/x/y", 1), row("b", 1)];
             let sweep = go(&[("a", look)], &index, 2);
             let gone: Vec<_> = sweep.gone.iter().map(|one| one.path.clone()).collect();
             assert_eq!(gone, [path("a!"), path("b")]);

@@ -101,21 +101,22 @@ fn a_device_opens_the_secrets_that_are_for_it() {
 }
 
 #[test]
-fn what_is_known_is_listed_deep_or_shallow() {
+fn what_was_seen_is_listed_below_a_folder_and_page_by_page() {
     let mut ana = index(1);
     for at in ["a", "b/c/d", "b/x", "b/x/y", "e"] {
         see(&mut ana, at, Some(file(1, 10)));
     }
-    let known = |below: Option<&str>, after: Option<&str>, is_shallow, at_most, index: &mut Index| {
+    let shown = |below: Option<&str>, after: Option<&str>, at_most, index: &mut Index| {
         let (below, after) = (below.map(path), after.map(path));
-        let answer = perform(Job::Known { below, after, is_shallow, at_most }, index);
-        let Answer::Page(page) = answer else { panic!("{answer:?}") };
-        page.iter().map(|triple| triple.path.to_string()).collect::<Vec<_>>()
+        let answer = perform(Job::Shown { below, after, at_most }, index);
+        let Answer::Shown(page) = answer else { panic!("{answer:?}") };
+        page.iter().map(|(path, _)| path.to_string()).collect::<Vec<_>>()
     };
-    assert_eq!(known(None, None, true, 9, &mut ana), ["a", "b", "e"]);
-    assert_eq!(known(None, None, false, 9, &mut ana), ["a", "b", "b/c", "b/c/d", "b/x", "b/x/y", "e"]);
-    assert_eq!(known(Some("b"), None, true, 9, &mut ana), ["b/c", "b/x"]);
-    assert_eq!(known(Some("b"), Some("b/c/d"), false, 1, &mut ana), ["b/x"]);
+    assert_eq!(shown(None, None, 9, &mut ana), ["a", "b/c/d", "b/x", "b/x/y", "e"]);
+    assert_eq!(shown(None, Some("b/x"), 1, &mut ana), ["b/x/y"]);
+    assert_eq!(shown(Some("b"), None, 9, &mut ana), ["b/c/d", "b/x", "b/x/y"]);
+    assert_eq!(shown(Some("b"), Some("b/c/d"), 1, &mut ana), ["b/x"]);
+    assert_eq!(shown(Some("a"), None, 9, &mut ana), [""; 0]);
 }
 
 fn displaced(number: i64, content: Option<u8>) -> HistoryRow {

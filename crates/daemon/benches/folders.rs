@@ -1,0 +1,240 @@
+//! What a native peer does with real folders, in one process: `cargo bench -p shoal-daemon`, or
+//! `cargo bench -p shoal-daemon --bench folders -- WORK…`, of `first-scan`, `rescan`, `idle`, `over`, `lone`, `live`.
+//!
+//! Engine, index, disk layer and threads are those of the daemon; only the network is not there: what one end says the other
+//! hears as it is. Everything is durable. Beside each figure stands the limit of the machine in the same run. Medians of
+//! five with their range; a round of its own before them counts for nothing.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::print_stdout,
+    reason = "a benchmark prints, and ends where it fails"
+)]
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use shoal_engine::io::{Command, Conn, Hint};
+use shoal_engine::status::{Phase, Status};
+use shoal_proto::path::RelPath;
+
+#[path = "../tests/native/ends.rs"]
+mod ends;
+
+use ends::{End, connect};
+
+const ROUNDS: usize = 5;
+
+const WORKS: [(&str, fn()); 4] =
+    [("first-scan", first_scan), ("rescan", rescan), ("over", over), ("lone", lone)];
+
+fn main() {
+    let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    for (name, work) in WORKS {
+        if asked.is_empty() || asked.iter().any(|word| word == name) {
+            work();
+        }
+    }
+}
+
+// ── what is measured ──
+
+/// 100,000 files of 4 KiB, 100 in a folder: from opening the share until all of them are published.
+fn first_scan() {
+    const FILES: usize = 100_000;
+    let place = Place::new();
+    let source = place.folder("source");
+    make_files(&source, FILES, 100, 4096);
+    let limit = measure(|_| {
+        let began = Instant::now();
+        let mut bytes = 0;
+        for folder in folders(&source) {
+            for file in fs::read_dir(folder).unwrap() {
+                bytes += blake3::hash(&fs::read(file.unwrap().path()).unwrap()).as_bytes().len();
+            }
+        }
+        assert!(bytes >= 32 * FILES);
+        began.elapsed()
+    });
+    let shell = measure(|round| {
+        // A folder that knows nothing of us; nothing in it was changed.
+        let _ = fs::remove_dir_all(source.join(".shoal"));
+        let index = place.0.path().join(format!("index-{round}"));
+        let began = Instant::now();
+        let end = End::founder(&source, &index);
+        end.wait(|status| status.phase == Phase::Live && !status.is_busy);
+        began.elapsed()
+    });
+    print(&format!("first scan of {FILES} × 4 KiB"), &shell, &[("read and hashed, one thread", &limit)]);
+}
+
+/// The same, looked through again with nothing changed.
+fn rescan() {
+    const FILES: usize = 100_000;
+    let place = Place::new();
+    let source = place.folder("source");
+    make_files(&source, FILES, 100, 4096);
+    let end = End::founder(&source, &place.0.path().join("index"));
+    end.wait(|status| status.phase == Phase::Live && !status.is_busy);
+    let limit = measure(|_| {
+        let began = Instant::now();
+        let mut files = 0;
+        for folder in folders(&source) {
+            for file in fs::read_dir(folder).unwrap() {
+                files += usize::from(file.unwrap().metadata().unwrap().len() == 4096);
+            }
+        }
+        assert_eq!(files, FILES);
+        began.elapsed()
+    });
+    let shell = measure(|_| {
+        let began = Instant::now();
+        end.shell.command(end.share, Command::Rescan);
+        end.wait(|status| !status.is_busy);
+        began.elapsed()
+    });
+    print(&format!("rescan of {FILES}"), &shell, &[("listed and looked at, one thread", &limit)]);
+}
+
+/// 50,000 files of 4 KiB come over, from the connection on until the other end has all of them, durably.
+fn over() {
+    const FILES: usize = 50_000;
+    let place = Place::new();
+    let source = place.folder("source");
+    make_files(&source, FILES, 100, 4096);
+    let giver = End::founder(&source, &place.0.path().join("giver"));
+    giver.wait(|status| status.phase == Phase::Live && !status.is_busy);
+    let limit = measure(|round| {
+        let target = place.folder(&format!("plain-{round}"));
+        let began = Instant::now();
+        make_files(&target, FILES, 100, 4096);
+        sync(&target);
+        began.elapsed()
+    });
+    let shell = measure(|round| {
+        let target = place.folder(&format!("target-{round}"));
+        let taker = End::joined(&giver, &target, &place.0.path().join(format!("taker-{round}")), round as u8);
+        taker.wait(|status| status.phase == Phase::FirstContact);
+        let began = Instant::now();
+        let conn = Conn(round as u64 + 1);
+        connect(&giver, &taker, conn);
+        taker.wait(Status::is_in_sync);
+        let took = began.elapsed();
+        assert_eq!(count(&target), FILES);
+        giver.shell.disconnected(conn);
+        took
+    });
+    print(&format!("{FILES} × 4 KiB come over"), &shell, &[("made and synced once, one thread", &limit)]);
+}
+
+/// One file of 4 KiB, told of by a hint, until it stands at the other end, durably: a hundred of them.
+fn lone() {
+    let place = Place::new();
+    let (source, target) = (place.folder("source"), place.folder("target"));
+    let giver = End::founder(&source, &place.0.path().join("giver"));
+    giver.wait(|status| status.phase == Phase::Live && !status.is_busy);
+    let taker = End::joined(&giver, &target, &place.0.path().join("taker"), 1);
+    connect(&giver, &taker, Conn(1));
+    taker.wait(Status::is_in_sync);
+    let limit: Vec<Duration> = (0..100)
+        .map(|number| {
+            let began = Instant::now();
+            let mut file = File::create(place.0.path().join(format!("plain-{number}"))).unwrap();
+            file.write_all(&content(number, 4096)).unwrap();
+            file.sync_all().unwrap();
+            File::open(place.0.path()).unwrap().sync_all().unwrap();
+            began.elapsed()
+        })
+        .collect();
+    let took: Vec<Duration> = (0..100)
+        .map(|number| {
+            let name = format!("file-{number}");
+            fs::write(source.join(&name), content(number, 4096)).unwrap();
+            let began = Instant::now();
+            giver.shell.hint(giver.share, Hint::At(RelPath::parse(name.as_bytes()).unwrap()));
+            let path = target.join(&name);
+            while !path.exists() {
+                thread::sleep(Duration::from_micros(200));
+            }
+            let took = began.elapsed();
+            taker.wait(|status| !status.is_busy);
+            took
+        })
+        .collect();
+    print("one file of 4 KiB comes over, from the hint", &took, &[("made and synced", &limit)]);
+}
+
+// ── folders ──
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::create_dir(&path).unwrap();
+        path
+    }
+}
+
+fn make_files(folder: &Path, files: usize, per_folder: usize, size: usize) {
+    for first in (0..files).step_by(per_folder) {
+        let folder = folder.join(format!("holidays-{first:06}"));
+        fs::create_dir(&folder).unwrap();
+        for number in first..(first + per_folder).min(files) {
+            fs::write(folder.join(format!("photo-{number:08}.jpg")), content(number, size)).unwrap();
+        }
+    }
+}
+
+/// Each number has its own.
+fn content(number: usize, size: usize) -> Vec<u8> {
+    let mut bytes = vec![0; size];
+    blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+/// Those of the user.
+fn folders(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let all = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    all.filter(|path| path.file_name().is_some_and(|name| name != ".shoal"))
+}
+
+fn count(folder: &Path) -> usize {
+    folders(folder).map(|folder| fs::read_dir(folder).unwrap().count()).sum()
+}
+
+fn sync(folder: &Path) {
+    rustix::fs::syncfs(File::open(folder).unwrap().as_fd()).unwrap();
+}
+
+// ── figures ──
+
+/// Medians are of what comes after the first round.
+fn measure(mut round: impl FnMut(usize) -> Duration) -> Vec<Duration> {
+    (0..=ROUNDS).map(&mut round).skip(1).collect()
+}
+
+fn print(what: &str, took: &[Duration], limits: &[(&str, &[Duration])]) {
+    println!("{what}: {}", told(took));
+    for (name, limit) in limits {
+        println!("    limit, {name}: {}", told(limit));
+    }
+}
+
+fn told(times: &[Duration]) -> String {
+    let mut times: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1e3).collect();
+    times.sort_by(f64::total_cmp);
+    let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
+    format!("{:.1} ms [{:.1}..{:.1}], 99 % {:.1}", at(0.5), at(0.0), at(1.0), at(0.99))
+}

@@ -1,0 +1,315 @@
+//! The one loop of a native peer: drains the engine's actions, waits for the next thing to happen, feeds it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use shoal_disk::Worker;
+use shoal_engine::Engine;
+use shoal_engine::io::{Action, Command, Conn, Hint, Input, Now, Opened};
+use shoal_engine::status::Status;
+use shoal_engine::time::Time;
+use shoal_index::Index;
+use shoal_proto::frame::RequestId;
+use shoal_proto::id::{DeviceId, ShareId};
+use shoal_proto::message::Message;
+use shoal_proto::secret::{ShareSecret, Side};
+
+use super::disk_pool::DiskPool;
+use super::gate::Gate;
+use super::index_thread::IndexThread;
+
+/// So many threads perform jobs of disks.
+const DISK_THREADS: usize = 4;
+
+/// A native peer at work. Dropped, it ends: what was asked of indexes is still done, and nothing new begun.
+#[derive(Debug)]
+pub struct Shell {
+    inbox: Sender<Event>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A share to be opened.
+#[derive(Debug)]
+pub struct NewShare {
+    /// Its index, open.
+    pub index: Index,
+    /// Who performs jobs in its folder.
+    pub worker: Worker,
+    /// By which its members find each other; the newest first.
+    pub secrets: Vec<ShareSecret>,
+}
+
+/// A connection that stands, with both keys proved.
+pub struct Connected {
+    /// Whose it is.
+    pub device: DeviceId,
+    /// Which end this is.
+    pub side: Side,
+    /// The TLS exporter value.
+    pub exporter: [u8; 32],
+    /// Where what is said goes.
+    pub outlet: Box<dyn Outlet>,
+    /// What holds back whoever reads it.
+    pub gate: Arc<Gate>,
+}
+
+/// The sending side of a connection. Nothing here may wait: the loop of the engine calls it.
+pub trait Outlet: Send {
+    /// Sends a message after those before it. When what waits to be sent has become little again,
+    /// [`Shell::drained`] is to be called.
+    fn send(&mut self, request: RequestId, message: Message);
+}
+
+/// Why a shell cannot be started, or a share not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start a thread")]
+pub struct ShellError(#[from] io::Error);
+
+/// What the loop is told.
+enum Event {
+    Happens(Input),
+    Opens(Box<NewShare>, Sender<Result<ShareId, ShellError>>),
+    Connects(Conn, Connected),
+    Asks(ShareId, Sender<Option<Status>>),
+    Looks(ShareId, Box<dyn FnOnce(&mut Index) + Send>),
+    Ends,
+}
+
+impl Shell {
+    /// Starts a peer without shares. `seed` must be random and fresh; `agent` is the program's name and version.
+    ///
+    /// # Errors
+    /// When its threads cannot be started.
+    pub fn start(device: DeviceId, seed: [u8; 32], agent: &str) -> Result<Self, ShellError> {
+        let (inbox, events) = channel();
+        let work = Loop {
+            engine: Engine::new(device, seed, agent),
+            began: Instant::now(),
+            inbox: inbox.clone(),
+            shares: BTreeMap::new(),
+            links: BTreeMap::new(),
+            pool: DiskPool::start(DISK_THREADS)?,
+        };
+        let thread = thread::Builder::new().name("engine".into()).spawn(move || work.run(&events))?;
+        Ok(Self { inbox, thread: Some(thread) })
+    }
+
+    /// Opens a share.
+    ///
+    /// # Errors
+    /// When its thread cannot be started.
+    pub fn open(&self, share: NewShare) -> Result<ShareId, ShellError> {
+        let (answer, answers) = channel();
+        self.tell(Event::Opens(Box::new(share), answer));
+        answers.recv().map_err(|_| io::Error::other("the engine has ended"))?
+    }
+
+    /// Forgets a share.
+    pub fn close(&self, share: ShareId) {
+        self.happens(Input::Closed(share));
+    }
+
+    /// A connection stands. `conn` must never have been used before.
+    pub fn connect(&self, conn: Conn, connected: Connected) {
+        self.tell(Event::Connects(conn, connected));
+    }
+
+    /// The other end said something; who calls this has passed the [`Gate`].
+    pub fn received(&self, conn: Conn, request: RequestId, message: Message) {
+        self.happens(Input::Received(conn, request, message));
+    }
+
+    /// There is room again for what is to be sent.
+    pub fn drained(&self, conn: Conn) {
+        self.happens(Input::Drained(conn));
+    }
+
+    /// A connection is over.
+    pub fn disconnected(&self, conn: Conn) {
+        self.happens(Input::Disconnected(conn));
+    }
+
+    /// Something may have happened to a folder.
+    pub fn hint(&self, share: ShareId, hint: Hint) {
+        self.happens(Input::Hint(share, hint));
+    }
+
+    /// A person wants something.
+    pub fn command(&self, share: ShareId, command: Command) {
+        self.happens(Input::Command(share, command));
+    }
+
+    /// How a share stands; `None` if there is none.
+    pub fn status(&self, share: ShareId) -> Option<Status> {
+        let (answer, answers) = channel();
+        self.tell(Event::Asks(share, answer));
+        answers.recv().ok().flatten()
+    }
+
+    /// Does something with the index of a share, after what the engine has asked of it; `None`: there is no such share.
+    pub fn with_index<T: Send + 'static>(
+        &self,
+        share: ShareId,
+        look: impl FnOnce(&mut Index) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (answer, answers) = channel();
+        let look = move |index: &mut Index| drop(answer.send(look(index)));
+        self.tell(Event::Looks(share, Box::new(look)));
+        answers.recv().ok()
+    }
+
+    fn happens(&self, input: Input) {
+        self.tell(Event::Happens(input));
+    }
+
+    fn tell(&self, event: Event) {
+        // Whoever has ended hears nothing more.
+        let _ = self.inbox.send(event);
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        self.tell(Event::Ends);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Loop {
+    engine: Engine,
+    began: Instant,
+    inbox: Sender<Event>,
+    shares: BTreeMap<ShareId, OpenShare>,
+    links: BTreeMap<Conn, Link>,
+    pool: DiskPool,
+}
+
+struct OpenShare {
+    index: IndexThread,
+    worker: Arc<Worker>,
+}
+
+struct Link {
+    outlet: Box<dyn Outlet>,
+    gate: Arc<Gate>,
+    /// Messages that were heard while the engine had enough, for which the gate is still shut.
+    owed: u32,
+}
+
+impl Loop {
+    fn run(mut self, events: &Receiver<Event>) {
+        loop {
+            self.act();
+            match self.next(events) {
+                Some(Event::Ends) | None => return,
+                Some(event) => self.hear(event),
+            }
+        }
+    }
+
+    /// The next thing that happens, or that the moment has come that the engine waits for.
+    fn next(&self, events: &Receiver<Event>) -> Option<Event> {
+        let Some(at) = self.engine.poll_timeout() else { return events.recv().ok() };
+        match events.recv_timeout(at.since(self.now().time)) {
+            Ok(event) => Some(event),
+            Err(RecvTimeoutError::Timeout) => Some(Event::Happens(Input::Tick)),
+            Err(RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::Happens(input) => {
+                let (heard, over, closed) = match &input {
+                    Input::Received(conn, ..) => (Some(*conn), None, None),
+                    Input::Disconnected(conn) => (None, Some(*conn), None),
+                    Input::Closed(share) => (None, None, Some(*share)),
+                    _ => (None, None, None),
+                };
+                self.engine.handle(input, self.now());
+                if let Some(link) = heard.and_then(|conn| self.links.get_mut(&conn)) {
+                    link.owed += 1;
+                }
+                if let Some(link) = over.and_then(|conn| self.links.remove(&conn)) {
+                    link.gate.end();
+                }
+                if let Some(share) = closed {
+                    self.shares.remove(&share);
+                }
+            }
+            Event::Opens(share, answer) => drop(answer.send(self.open(*share))),
+            Event::Connects(conn, Connected { device, side, exporter, outlet, gate }) => {
+                self.links.insert(conn, Link { outlet, gate, owed: 0 });
+                self.engine.handle(Input::Connected { conn, device, side, exporter }, self.now());
+            }
+            Event::Asks(share, answer) => drop(answer.send(self.engine.status(&share))),
+            Event::Looks(share, look) => {
+                if let Some(share) = self.shares.get(&share) {
+                    share.index.look(look);
+                }
+            }
+            Event::Ends => {}
+        }
+    }
+
+    fn open(&mut self, NewShare { index, worker, secrets }: NewShare) -> Result<ShareId, ShellError> {
+        let share = index.life().share;
+        let inbox = self.inbox.clone();
+        let answer = move |id, answer| {
+            let _ = inbox.send(Event::Happens(Input::Indexed(share, id, answer)));
+        };
+        let index = IndexThread::start(index, answer)?;
+        self.shares.insert(share, OpenShare { index, worker: Arc::new(worker) });
+        self.engine.handle(Input::Opened(Opened { share, secrets }), self.now());
+        Ok(share)
+    }
+
+    /// Has all of it done that the engine asks for.
+    fn act(&mut self) {
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::Send(conn, request, message) => {
+                    if let Some(link) = self.links.get_mut(&conn) {
+                        link.outlet.send(request, message);
+                    }
+                }
+                Action::HangUp(conn) => {
+                    if let Some(link) = self.links.remove(&conn) {
+                        link.gate.end();
+                    }
+                }
+                Action::Index(share, id, job) => {
+                    if let Some(share) = self.shares.get(&share) {
+                        share.index.perform(id, job);
+                    }
+                }
+                Action::Disk(share, id, job) => {
+                    if let Some(OpenShare { worker, .. }) = self.shares.get(&share) {
+                        let inbox = self.inbox.clone();
+                        let answer = move |answer| {
+                            let _ = inbox.send(Event::Happens(Input::DiskDone(share, id, answer)));
+                        };
+                        self.pool.perform(worker, job, answer);
+                    }
+                }
+            }
+        }
+        for (conn, link) in &mut self.links {
+            if link.owed > 0 && self.engine.is_reading(*conn) {
+                link.gate.open(std::mem::take(&mut link.owed));
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        let time = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Now { time: Time(time), wall: wall.as_ref().map_or(0, Duration::as_secs) }
+    }
+}

@@ -1,0 +1,87 @@
+//! Native peers on real folders, in one process.
+
+#![expect(clippy::unwrap_used, reason = "tests, parts of which stand outside of test functions")]
+
+mod ends;
+
+use std::fs;
+use std::path::Path;
+
+use shoal_engine::io::{Command, Conn, Hint};
+use shoal_engine::status::{Phase, Status};
+use shoal_proto::path::RelPath;
+
+use self::ends::{End, connect};
+
+/// Two devices of one share, connected, with these files at the first.
+fn pair(place: &Path, files: &[(&str, &[u8])]) -> (End, End) {
+    for folder in ["one", "other"] {
+        fs::create_dir(place.join(folder)).unwrap();
+    }
+    for (path, bytes) in files {
+        let path = place.join("one").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    let one = End::founder(&place.join("one"), &place.join("index-one"));
+    one.wait(|status| status.phase == Phase::Live && !status.is_busy);
+    let other = End::joined(&one, &place.join("other"), &place.join("index-other"), 1);
+    connect(&one, &other, Conn(1));
+    (one, other)
+}
+
+fn hint(end: &End, path: &str) {
+    end.shell.hint(end.share, Hint::At(RelPath::parse(path.as_bytes()).unwrap()));
+}
+
+#[test]
+fn a_tree_comes_over_and_stays_the_same() {
+    let place = tempfile::tempdir().unwrap();
+    let large: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    let files: [(&str, &[u8]); 4] = [("a", b"1"), ("empty", b""), ("d/e/b", b"2"), ("d/large", &large)];
+    let (one, other) = pair(place.path(), &files);
+    other.wait(Status::is_in_sync);
+    let at = |folder: &str, path: &str| place.path().join(folder).join(path);
+    for (path, bytes) in files {
+        assert!(fs::read(at("other", path)).unwrap() == bytes, "{path}");
+        let mtime = |folder| fs::metadata(at(folder, path)).unwrap().modified().unwrap();
+        assert_eq!(mtime("one"), mtime("other"), "{path}");
+    }
+    // There and back: an edit here, a deletion there.
+    fs::write(at("other", "a"), b"edited").unwrap();
+    hint(&other, "a");
+    one.wait_until(|| fs::read(at("one", "a")).unwrap() == b"edited");
+    fs::remove_file(at("one", "d/e/b")).unwrap();
+    hint(&one, "d/e/b");
+    other.wait_until(|| !at("other", "d/e/b").exists());
+    for end in [&one, &other] {
+        end.wait(Status::is_in_sync);
+    }
+}
+
+#[test]
+fn what_a_rescan_finds_needs_no_hint() {
+    let place = tempfile::tempdir().unwrap();
+    let (one, other) = pair(place.path(), &[("a", b"1")]);
+    other.wait(Status::is_in_sync);
+    fs::write(place.path().join("one/new"), b"unheard of").unwrap();
+    one.shell.command(one.share, Command::Rescan);
+    other.wait_until(|| place.path().join("other/new").exists());
+}
+
+#[test]
+fn a_share_that_is_closed_and_opened_again_goes_on() {
+    let place = tempfile::tempdir().unwrap();
+    let (one, other) = pair(place.path(), &[("a", b"1")]);
+    other.wait(Status::is_in_sync);
+    let share = other.share;
+    other.shell.close(share);
+    assert!(other.shell.status(share).is_none());
+    assert!(other.shell.with_index(share, |_| ()).is_none());
+    drop(other);
+    fs::write(place.path().join("one/a"), b"2 meanwhile").unwrap();
+    hint(&one, "a");
+    let again = End::again(&one, &place.path().join("other"), &place.path().join("index-other"));
+    connect(&one, &again, Conn(2));
+    again.wait_until(|| fs::read(place.path().join("other/a")).unwrap() == b"2 meanwhile");
+}
