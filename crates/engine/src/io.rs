@@ -79,8 +79,10 @@ pub struct Opened {
 /// What a watcher of a folder says. Only a hint: it may be late, merged or lost (I33).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Hint {
-    /// Something happened at this path.
+    /// Something happened at this path, and it is over: a file was closed, came, went, or was set another time.
     At(RelPath),
+    /// Somebody is writing at this path, and may go on.
+    Changing(RelPath),
     /// Something happened somewhere below this folder, or a folder has come to be there.
     Below(RelPath),
     /// Events were lost: look at everything.

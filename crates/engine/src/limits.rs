@@ -180,8 +180,29 @@ pub const TAKE_BYTES_MAX: u64 = 64 << 20;
 /// Most paths that are to be looked at; beyond them all is looked through.
 pub const LOOKS_MAX: usize = 1 << 14;
 
-/// A path is looked at so long after something has happened there.
+/// A path is looked at so long after something has happened there …
 pub const LOOK_DELAY: Duration = Duration::from_millis(10);
+
+/// … or, if somebody is still at it, when nothing more was written for so long …
+pub const WRITTEN_DELAY: Duration = Duration::from_millis(50);
+
+/// … but, whatever happens there, at most so long after the first of it.
+pub const LOOK_WAIT_MAX: Duration = Duration::from_millis(200);
+
+/// A path at which something happens all the time is looked at so often without waiting longer …
+pub const WARM_LOOKS: u32 = 4;
+
+/// … and then only after this, which doubles with each further time …
+pub const WARM_WAIT_MIN: Duration = Duration::from_millis(50);
+
+/// … up to this; one such time is forgotten after as long.
+pub const WARM_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// A file that has become empty is taken for that when it still is so long after it was first seen to be.
+pub const EMPTIED_DELAY: Duration = LULL;
+
+const _: () = assert!(LOOK_DELAY.as_nanos() < WRITTEN_DELAY.as_nanos());
+const _: () = assert!(WRITTEN_DELAY.as_nanos() < LOOK_WAIT_MAX.as_nanos());
 
 /// A file that changed while it was read is read again after so long, and twice as long each further time …
 pub const RETRY_MIN: Duration = Duration::from_millis(50);

@@ -19,6 +19,7 @@ mod commit;
 mod goals;
 mod gone;
 mod history;
+mod looks;
 mod lull;
 mod peers;
 mod plan;

@@ -412,6 +412,8 @@ impl World {
             0 if self.draw.one_in(3) => Vec::new(),
             0 | 1 => vec![Hint::Lost],
             2 => paths.iter().filter_map(|path| parsed(path)).map(|path| merged(&path)).collect(),
+            // Somebody may still be at it, as far as the watcher can tell.
+            _ if late % 4 == 0 => paths.iter().filter_map(|path| parsed(path)).map(Hint::Changing).collect(),
             _ => paths.iter().filter_map(|path| parsed(path)).map(Hint::At).collect(),
         };
         for hint in hints {

@@ -12,12 +12,15 @@ use shoal_proto::here::{Here, Triple};
 use shoal_proto::path::RelPath;
 
 use super::gone::{Gone, Guarding, Meant, shown_anew};
+use super::looks::Looks;
 use super::sweep::{Finding, Sweep, replaces_folder};
 use super::{Share, Stage, Waiting, Wake};
 use crate::disk::{self, Look, Taken, Unknown};
 use crate::index::{self, Observed, Outcome};
 use crate::io::{Hint, Now};
-use crate::limits::{LOOK_DELAY, LOOKS_MAX, RETRY_MAX, RETRY_MIN, TAKE_BYTES_MAX, TAKE_PATHS_MAX};
+use crate::limits::{
+    EMPTIED_DELAY, LOOK_DELAY, LOOKS_MAX, RETRY_MAX, RETRY_MIN, TAKE_BYTES_MAX, TAKE_PATHS_MAX,
+};
 use crate::time::Time;
 
 /// How many jobs that name contents may be out.
@@ -34,7 +37,7 @@ pub(super) struct Scanner {
     /// Counts sweeps and looks: an answer to an abandoned one is not taken.
     number: u64,
     /// Paths to be looked at, from when on.
-    looks: BTreeMap<RelPath, Due>,
+    looks: Looks,
     looking: Option<Looking>,
     /// What is to be taken.
     found: Vec<Finding>,
@@ -42,6 +45,8 @@ pub(super) struct Scanner {
     /// What changes all the time, and how long it is left alone.
     pub(super) in_flux: BTreeMap<RelPath, Duration>,
     pub(super) unknown: BTreeMap<RelPath, Unknown>,
+    /// Files that have become empty, and until when that is not believed.
+    emptied: BTreeMap<RelPath, Time>,
     pub(super) suspicious: BTreeSet<RelPath>,
     /// Changed by us while it was found changed: to be looked at when that is over.
     passed_over: BTreeSet<RelPath>,
@@ -50,13 +55,6 @@ pub(super) struct Scanner {
     pub(super) meant: Meant,
     /// Why all could not be looked through the last time.
     pub(super) trouble: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Due {
-    at: Time,
-    /// To be taken even if the disk shows what the index holds: it is not published yet.
-    is_forced: bool,
 }
 
 #[derive(Debug)]
@@ -85,11 +83,20 @@ impl Scanner {
 
     /// Asks for a path to be looked at.
     pub(super) fn look(&mut self, path: RelPath, at: Time, is_forced: bool) {
-        let due = self.looks.entry(path).or_insert(Due { at, is_forced });
-        due.at = due.at.min(at);
-        due.is_forced |= is_forced;
+        self.looks.add(path, at, is_forced);
+        self.keep_few_looks();
+    }
+
+    /// Somebody says that something happened at a path; `is_at_it`: and goes on.
+    fn hear_of(&mut self, path: RelPath, is_at_it: bool, now: Time) {
+        self.looks.hear_of(path, is_at_it, now);
+        self.keep_few_looks();
+    }
+
+    fn keep_few_looks(&mut self) {
         if self.looks.len() > LOOKS_MAX {
-            self.looks.clear();
+            self.looks = Looks::default();
+            self.emptied.clear();
             self.want_all();
         }
     }
@@ -113,7 +120,7 @@ impl Scanner {
         self.number += 1;
         if let Some(looking) = self.looking.take() {
             for (path, is_forced) in looking.paths {
-                self.looks.insert(path, Due { at: Time::ZERO, is_forced });
+                self.looks.add(path, Time::ZERO, is_forced);
             }
         }
     }
@@ -137,14 +144,13 @@ impl Scanner {
 
     /// Whether nothing is being looked at, or to be looked at now, and what was found is noted.
     pub(super) fn has_found_all(&self, now: Time) -> bool {
-        let is_due = |due: &Due| due.at <= now;
         self.sweep.is_none()
             && self.looking.is_none()
             && self.taking == 0
             && self.found.is_empty()
             && self.wanted.is_empty()
             && self.gone_folders.is_empty()
-            && !self.looks.values().any(is_due)
+            && !self.looks.has_due(now)
     }
 
     /// How much the sweep under way has found to be gone.
@@ -158,7 +164,7 @@ impl Scanner {
         if let Some(below) = self.wanted.pop_first() {
             return Some(Sweep::new(below, number));
         }
-        let is_due = self.looking.is_some() || self.looks.values().any(|due| due.at <= now);
+        let is_due = self.looking.is_some() || self.looks.has_due(now);
         if is_due || self.taking > 0 || !self.found.is_empty() {
             return None;
         }
@@ -189,7 +195,8 @@ impl Share {
         self.now = now;
         let at = now.time.after(LOOK_DELAY);
         match hint {
-            Hint::At(path) => self.scanner.look(path, at, false),
+            Hint::At(path) => self.scanner.hear_of(path, false, now.time),
+            Hint::Changing(path) => self.scanner.hear_of(path, true, now.time),
             Hint::Below(folder) => {
                 self.scanner.look(folder.clone(), at, false);
                 self.scanner.want_below(folder);
@@ -214,7 +221,7 @@ impl Share {
             self.planner.is_dirty = true;
         }
         // While paths are looked at, the answer is what goes on from.
-        let next = self.scanner.looks.values().map(|due| due.at).min();
+        let next = self.scanner.looks.next();
         let next = next.filter(|_| self.scanner.looking.is_none());
         match next.into_iter().chain(self.scanner.gone.wake(self.now.time)).min() {
             Some(at) => self.timers.set(Wake::Looks, at),
@@ -289,14 +296,9 @@ impl Share {
         if self.scanner.looking.is_some() {
             return;
         }
-        let is_due = |(_, due): &(&RelPath, &Due)| due.at <= self.now.time;
-        let due = self.scanner.looks.iter().filter(is_due).take(TAKE_PATHS_MAX);
-        let paths: Vec<_> = due.map(|(path, due)| (path.clone(), due.is_forced)).collect();
+        let paths = self.scanner.looks.take_due(self.now.time, TAKE_PATHS_MAX);
         if paths.is_empty() {
             return;
-        }
-        for (path, _) in &paths {
-            self.scanner.looks.remove(path);
         }
         self.scanner.number += 1;
         let number = self.scanner.number;
@@ -334,7 +336,7 @@ impl Share {
         let (mut gone, mut shown_anew_at) = (Vec::new(), BTreeSet::new());
         for (((path, is_forced), look), row) in looking.paths.into_iter().zip(shown).zip(held) {
             let here = row.and_then(|row| row.here);
-            self.scanner.unknown.remove(&path);
+            let was_unknown = self.scanner.unknown.remove(&path).is_some();
             self.scanner.gone.forget(&path);
             let was_folder = here.as_ref().is_some_and(is_folder);
             match look {
@@ -348,9 +350,12 @@ impl Share {
                         continue;
                     }
                     let is_folder = seen.kind == disk::SeenKind::Directory;
-                    if is_folder != was_folder {
+                    if is_folder != was_folder || is_folder && was_unknown {
                         // What is in a new folder, or was in one that is none any more, nobody has told of.
                         self.scanner.want_below(path.clone());
+                    }
+                    if !is_forced && self.is_emptied_just_now(&path, here.as_ref(), &seen) {
+                        continue;
                     }
                     let compared = here.clone();
                     let found = Finding::new(path.clone(), here, Some(seen.clone()));
@@ -385,6 +390,27 @@ impl Share {
             }
         }
         self.hold_unless_moved(gone, &shown_anew_at);
+    }
+
+    /// A file that had something in it is empty: perhaps only for the moment in which it is written anew (E18). Then it is
+    /// looked at again.
+    fn is_emptied_just_now(&mut self, path: &RelPath, here: Option<&Here>, seen: &disk::Seen) -> bool {
+        let is_empty = seen.kind == disk::SeenKind::File { size: 0 };
+        let had_bytes = || {
+            let held = here.map(|here| disk::Seen::from(here).kind);
+            matches!(held, Some(disk::SeenKind::File { size }) if size > 0)
+        };
+        if !(is_empty && had_bytes()) {
+            self.scanner.emptied.remove(path);
+            return false;
+        }
+        let until = *self.scanner.emptied.entry(path.clone()).or_insert(self.now.time.after(EMPTIED_DELAY));
+        if until <= self.now.time {
+            self.scanner.emptied.remove(path);
+            return false;
+        }
+        self.scanner.look(path.clone(), until, false);
+        true
     }
 
     // ── taking ──
