@@ -22,12 +22,13 @@
 //!   └─ commit ◄── Change ◄── staging().create_at, symlink_at
 //! ```
 //!
-//! What the engine asks of a share's disk, a [`Worker`] does with these.
+//! What the engine asks of a share's disk, a [`Worker`] does with these. That something may have changed, a [`Watch`] tells.
 //!
 //! All of it asks one seam for what a file system does, [`Fs`], so that it runs over this machine's files ([`Os`], unless
 //! told otherwise) and over a disk in memory ([`mem::MemDisk`], by [`Folder::open_on`]).
 //!
-//! Deliberately absent: sockets, clocks (`prune` is told the time), threads, and any idea of what should be fetched.
+//! Deliberately absent: sockets, clocks (`prune` is told the time) and threads but for the one of a [`Watch`], and any idea
+//! of what should be fetched.
 
 mod batch;
 mod change;
@@ -56,6 +57,7 @@ mod sweep;
 mod testing;
 mod tree;
 mod walk;
+mod watch;
 pub mod worker;
 
 pub use change::{Change, ChangeError, Changed, TreeDeed, TreeOutcome};
@@ -79,4 +81,5 @@ pub use swap::INSIDE_TOLD_MAX;
 pub use sweep::{Entry, Left, Sweep, SweepError, SweepRange, Swept, Unswept};
 pub use tree::{LookError, Tree};
 pub use walk::{Barred, WalkError};
+pub use watch::{Heard, POLL_INTERVAL, Unwatched, Watch, WatchStatus};
 pub use worker::Worker;

@@ -124,6 +124,12 @@ impl<W> OsDir<W> {
     }
 }
 
+impl<W> AsFd for OsDir<W> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd()
+    }
+}
+
 impl<W> From<OwnedFd> for OsDir<W> {
     fn from(handle: OwnedFd) -> Self {
         Self { handle, ways: PhantomData }

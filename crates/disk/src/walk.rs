@@ -76,6 +76,11 @@ impl<'a, F: Fs> Walker<'a, F> {
         Self { folder, steps: Vec::new() }
     }
 
+    /// The folder that all walks begin at.
+    pub(crate) fn root(&self) -> Arc<F::Dir> {
+        Arc::clone(&self.folder.root)
+    }
+
     /// The folder in which the last name of a path is, and that name.
     pub(crate) fn open_parent<'p>(
         &mut self,
@@ -115,6 +120,12 @@ impl<'a, F: Fs> Walker<'a, F> {
         }
         Ok(dir)
     }
+}
+
+/// Opens a folder of the share that is in an open one.
+pub(crate) fn step<D: FsDir>(root: &Look, dir: &D, name: &OsStr) -> Result<D, Barred> {
+    let seen = look_at_folder(root, dir, name)?;
+    enter(dir, name, &seen)
 }
 
 /// Looks at a name that must be a folder of the share.

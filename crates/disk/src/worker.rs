@@ -27,10 +27,12 @@ mod stages;
 mod taking;
 mod words;
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shoal_engine::disk::{Answer, Compare, Job, Kept, Sweep, Wanted};
+use shoal_engine::io::Hint;
 use shoal_proto::chunk::ChunkList;
 use shoal_proto::hash::ContentId;
 
@@ -45,6 +47,7 @@ use crate::folder::{Folder, RootError, Shared};
 use crate::fs::Fs;
 use crate::os::Os;
 use crate::sweep::Left;
+use crate::watch::{Heard, Scope, Watch, WatchStatus};
 
 pub use self::guard::{IGNORE_NAME, IgnoreError};
 pub use self::looking::LEFT_OUT_MAX;
@@ -54,7 +57,7 @@ pub use self::rules::{IGNORE_BYTES_MAX, IGNORE_LINE_BYTES_MAX, IGNORE_RULES_MAX}
 #[derive(Debug)]
 pub struct Worker<F: Fs = Os> {
     folder: Folder<F>,
-    guard: Guard<F>,
+    guard: Arc<Guard<F>>,
     stages: Stages<F>,
     sweeps: Mutex<Sweeps<F>>,
     /// Held while a commit is under way: they come one after the other.
@@ -63,13 +66,36 @@ pub struct Worker<F: Fs = Os> {
     folds_case: bool,
 }
 
+impl Worker {
+    /// Watches the tree, but for what the user keeps out of it, also when that changes.
+    ///
+    /// Returns at once; `hear` is called in a thread of the watch's own and must not wait. The first hint is
+    /// [`Hint::Lost`], when all is watched: whoever opens the share then, or looks at everything, misses nothing.
+    ///
+    /// # Errors
+    /// When the system gives no thread, or no handle to wake it with.
+    pub fn watch(
+        &self,
+        hear: impl FnMut(&WatchStatus, Vec<Hint>) -> Heard + Send + 'static,
+    ) -> io::Result<Watch> {
+        let (folder, scope) = self.watched();
+        Watch::start(folder, scope, Box::new(hear))
+    }
+
+    /// What a watch is of.
+    pub(crate) fn watched(&self) -> (&Folder, Scope) {
+        let guard = Arc::clone(&self.guard);
+        (&self.folder, Scope::Tree(guard))
+    }
+}
+
 impl<F: Fs> Worker<F> {
     /// A worker in this folder. There must be no other one.
     pub fn new(folder: &Folder<F>) -> Self {
         let shared = &folder.shared;
         Self {
             folder: folder.clone(),
-            guard: Guard::new(Arc::clone(shared)),
+            guard: Arc::new(Guard::new(Arc::clone(shared))),
             stages: Stages::new(Arc::clone(shared)),
             sweeps: Mutex::default(),
             committing: Mutex::default(),

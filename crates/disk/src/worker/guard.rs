@@ -21,6 +21,7 @@ use crate::folder::Shared;
 use crate::fs::{Fs, FsDir, FsFile};
 use crate::stage::read_all_at;
 use crate::stat::{Kind, Look};
+use crate::watch::{Alarm, Ignores, KeepsRules};
 
 /// Where a share's rules are.
 pub const IGNORE_NAME: &str = ".shoalignore";
@@ -55,6 +56,8 @@ struct State {
     offered: Vec<Mark>,
     /// Whether what is above was read from the disk.
     is_loaded: bool,
+    /// Whom to tell when other rules come into force.
+    watch: Option<Arc<Alarm>>,
     /// The rules are those of the user's text, but the disk did not take the copy of it: it is tried again at each look.
     is_unkept: bool,
 }
@@ -181,6 +184,18 @@ impl<F: Fs> Guard<F> {
     }
 }
 
+impl<F: Fs> KeepsRules for Guard<F> {
+    fn in_force(&self) -> io::Result<Arc<dyn Ignores>> {
+        let mut state = self.state();
+        state.load(&self.folder)?;
+        Ok(Arc::<Rules>::clone(&state.rules))
+    }
+
+    fn tell(&self, watch: Arc<Alarm>) {
+        self.state().watch = Some(watch);
+    }
+}
+
 impl State {
     fn refresh<F: Fs>(
         &mut self,
@@ -223,6 +238,9 @@ impl State {
             Err(why) => return Ok(Err(why)),
         };
         self.rules = Arc::new(rules);
+        if let Some(watch) = self.watch.as_ref().filter(|_| self.accepted != accepted) {
+            watch.rules_changed();
+        }
         let kept = match self.accepted == accepted {
             true => Ok(()),
             // The file first: a power cut must not bring back an older one, which would then pass for a newer edit.

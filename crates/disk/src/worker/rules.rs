@@ -10,6 +10,8 @@ use std::path::Path;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use shoal_proto::path::RelPath;
 
+use crate::watch::Ignores;
+
 /// Most bytes of the rules.
 pub const IGNORE_BYTES_MAX: usize = 1 << 20;
 
@@ -101,6 +103,12 @@ impl Rules {
 
     fn matches(&self, path: &[u8], is_folder: bool) -> bool {
         self.0.matched(Path::new(OsStr::from_bytes(path)), is_folder).is_ignore()
+    }
+}
+
+impl Ignores for Rules {
+    fn ignores(&self, path: &RelPath, is_folder: bool) -> bool {
+        self.ignore_itself(path, if is_folder { Of::Folder } else { Of::Other })
     }
 }
 
