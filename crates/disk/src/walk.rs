@@ -122,10 +122,14 @@ impl<'a, F: Fs> Walker<'a, F> {
     }
 }
 
-/// Opens a folder of the share that is in an open one.
+/// Opens a folder that is in an open one of the share, whichever stands there now; `.shoal` is the caller's to avoid.
 pub(crate) fn step<D: FsDir>(root: &Look, dir: &D, name: &OsStr) -> Result<D, Barred> {
-    let seen = look_at_folder(root, dir, name)?;
-    enter(dir, name, &seen)
+    let opened = dir.enter(name).map_err(barred)?;
+    match opened.look_through() {
+        Ok(seen) if seen.stat.dev != root.stat.dev => Err(Barred::OtherFileSystem),
+        Ok(_) => Ok(opened),
+        Err(error) => Err(barred(error)),
+    }
 }
 
 /// Looks at a name that must be a folder of the share.

@@ -7,8 +7,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
-use notify::{RecursiveMode, Watcher};
-use shoal_disk::Folder;
+use shoal_disk::{Folder, Heard, POLL_INTERVAL, Watch, WatchStatus};
 
 use super::Notice;
 use super::driver::{Report, Reports};
@@ -18,7 +17,7 @@ use super::view::View;
 
 /// A watched folder; dropped, it is no longer watched.
 pub(super) struct LiveWatch {
-    _watcher: Option<notify::RecommendedWatcher>,
+    _watch: Option<Watch>,
     hint: SyncSender<()>,
 }
 
@@ -32,27 +31,38 @@ impl LiveWatch {
     pub(super) fn start(folder: &Folder, view: View, reports: Reports) -> io::Result<Self> {
         // One place is enough: an event says no more than «look again».
         let (hint, hints) = sync_channel(1);
-        let hinted = hint.clone();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let is_read_only = event.as_ref().is_ok_and(|event| event.kind.is_access());
-            if !is_read_only {
-                let _ = hinted.try_send(());
+        let (hinted, told) = (hint.clone(), reports.clone());
+        let mut is_told = false;
+        let watch = folder.watch_names(move |status, _| {
+            if status.polled > 0 && !is_told {
+                is_told = tell(&told, polled(status));
             }
+            let _ = hinted.try_send(());
+            Heard::Taken
         });
-        let watcher = watcher.and_then(|mut watcher| {
-            watcher.watch(folder.path(), RecursiveMode::NonRecursive)?;
-            Ok(watcher)
-        });
-        if let Err(error) = &watcher {
-            let why =
-                format!("the folder cannot be watched ({error}); it is looked through every minute instead");
-            let _ = reports.try_send(Report::Notice(Notice::Unlisted { name: ".".into(), why }));
+        if let Err(error) = &watch {
+            tell(
+                &reports,
+                format!("the folder cannot be watched ({error}); it is looked through every minute instead"),
+            );
         }
         let settling = Settling::default();
         let eye = Eye { folder: folder.clone(), view, reports, settling, began: Instant::now() };
         std::thread::Builder::new().name("watch".into()).spawn(move || eye.run(&hints))?;
-        Ok(Self { _watcher: watcher.ok(), hint })
+        Ok(Self { _watch: watch.ok(), hint })
     }
+}
+
+/// Why the folder is looked through again and again.
+fn polled(status: &WatchStatus) -> String {
+    let seconds = POLL_INTERVAL.as_secs();
+    let why = status.why.map_or_else(String::new, |why| format!(": {why}"));
+    format!("the folder cannot be watched; it is looked through every {seconds} s instead{why}")
+}
+
+/// `false`: there is no room for it just now.
+fn tell(reports: &Reports, why: String) -> bool {
+    reports.try_send(Report::Notice(Notice::Unlisted { name: ".".into(), why })).is_ok()
 }
 
 struct Eye {
