@@ -118,46 +118,105 @@ fn e27_where_nothing_can_be_watched_all_is_polled() {
     ear.stands("as many as before", |status| status.polled == 4);
 }
 
-/// The system's own limit, in a user namespace of the test's own, so that nobody else has less.
+/// Not a test by itself: what the tests below start where they may set limits, in namespaces of their own.
+#[test]
+fn in_a_namespace() {
+    match std::env::var(NAMESPACE).as_deref() {
+        Ok("few watches") => few_watches(),
+        Ok("no watcher") => no_watcher(),
+        Ok("a mount") => a_mount(),
+        _ => {}
+    }
+}
+
+/// E27: the limit of the system itself is told, lived with, and taken advantage of when it allows more.
 #[test]
 fn e27_the_limit_of_the_system_is_told_and_lived_with() {
-    if std::env::var_os(FEW_WATCHES).is_some() {
-        let mut ear = Ear::on(&["a/", "b/", "c/", "d/"]);
-        let status = ear.watch.status();
-        assert_eq!((status.watched, status.polled, status.why), (3, 2, Some(Unwatched::NoMoreWatches)));
-        // What was freed is taken; which those are nobody knows.
-        fs::remove_dir(ear.place.at("a")).unwrap();
-        fs::remove_dir(ear.place.at("b")).unwrap();
-        ear.stands("the rest is watched", |status| (status.watched, status.polled) == (3, 0));
-        ear.write("c/f");
-        ear.write("d/f");
-        ear.wait_for(&at("c/f"));
-        ear.wait_for(&at("d/f"));
+    run_in_namespace("few watches", "echo 3 > /proc/sys/user/max_inotify_watches");
+}
+
+fn few_watches() {
+    let mut ear = Ear::with(inotify::Inotify::new().unwrap(), OFTEN, &["a/", "b/", "c/", "d/"]);
+    let status = ear.watch.status();
+    assert_eq!((status.watched, status.polled, status.why), (3, 2, Some(Unwatched::NoMoreWatches)));
+    // Which are watched nobody knows; what two of them leave is taken.
+    for one in ["a", "b", "c", "d"] {
+        ear.make(&format!("{one}/f"));
+    }
+    fs::remove_dir_all(ear.place.at("c")).unwrap();
+    fs::remove_dir_all(ear.place.at("d")).unwrap();
+    let status = ear.stands("the rest is watched", |status| status.polled == 0);
+    assert_eq!((status.watched, status.why), (3, None));
+    ear.all();
+    for file in ["a/f", "b/f"] {
+        ear.write(file);
+        ear.wait_for(&at(file));
+    }
+}
+
+#[test]
+fn e27_without_any_watcher_all_is_polled_until_there_is_one() {
+    run_in_namespace("no watcher", "echo 0 > /proc/sys/user/max_inotify_instances");
+}
+
+fn no_watcher() {
+    let mut ear = Ear::with(inotify::Inotify::new().unwrap(), OFTEN, &["a/"]);
+    let status = ear.watch.status();
+    assert_eq!((status.watched, status.polled, status.why), (0, 2, Some(Unwatched::NoMoreWatchers)));
+    ear.write("a/f");
+    ear.wait_for(&below("a"));
+    fs::write("/proc/sys/user/max_inotify_instances", "8").unwrap();
+    ear.stands("all is watched", |status| (status.watched, status.polled) == (2, 0));
+    ear.write("a/f");
+    ear.wait_for(&at("a/f"));
+}
+
+#[test]
+fn e22_another_file_system_is_not_watched() {
+    run_in_namespace("a mount", "true");
+}
+
+fn a_mount() {
+    let place = Place::new();
+    make(&place, "a/mounted/");
+    make(&place, "again/");
+    let mount = |args: &[&str], on: &str| {
+        assert!(Command::new("mount").args(args).arg(place.at(on)).status().unwrap().success());
+    };
+    mount(&["-t", "tmpfs", "none"], "a/mounted");
+    // The same file system, mounted a second time.
+    mount(&["--bind", place.at("a").to_str().unwrap()], "again");
+    make(&place, "a/mounted/deep/");
+    let ear = Ear::in_place(place, |worker, hear| worker.watch(hear).unwrap());
+    let status = ear.stands("root and a", |status| status.watched == 2);
+    assert_eq!(status.polled, 0);
+}
+
+/// Runs a part of [`in_a_namespace`] as root of namespaces for users and mounts, after this command.
+fn run_in_namespace(what: &str, first: &str) {
+    let script = format!("{first} && exec \"$@\"");
+    let unshared = || {
+        let mut command = Command::new("unshare");
+        command.args(["-Urm", "sh", "-c", &script, "sh"]);
+        command
+    };
+    if !unshared().arg("true").output().is_ok_and(|can| can.status.success()) {
+        let said = format!("skipped: {what}: no namespaces of our own\n");
+        // Past the capturing of the test harness, so that it can be seen and counted.
+        let _ = io::Write::write_all(&mut io::stderr(), said.as_bytes());
         return;
     }
-    let me = std::env::current_exe().unwrap();
-    let limited = "echo 3 > /proc/sys/user/max_inotify_watches && exec \"$@\"";
-    let can = Command::new("unshare").args(["-Ur", "sh", "-c", limited, "sh", "true"]).output();
-    if !can.is_ok_and(|can| can.status.success()) {
-        let _ = io::Write::write_all(
-            &mut io::stderr(),
-            b"skipped: E27: the system's limit of watches: no user namespace of our own\n",
-        );
-        return;
-    }
-    let name = "watch::tests::limits::e27_the_limit_of_the_system_is_told_and_lived_with";
-    let child = Command::new("unshare")
-        .args(["-Ur", "sh", "-c", limited, "sh"])
-        .arg(me)
-        .args(["--exact", name, "--nocapture"])
-        .env(FEW_WATCHES, "yes")
+    let child = unshared()
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "watch::tests::limits::in_a_namespace", "--nocapture"])
+        .env(NAMESPACE, what)
         .output()
         .unwrap();
     let output = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
     assert!(child.status.success() && output.contains("1 passed"), "{output}");
 }
 
-const FEW_WATCHES: &str = "SHOAL_DISK_TEST_FEW_WATCHES";
+const NAMESPACE: &str = "SHOAL_DISK_TEST_NAMESPACE";
 
 /// E27: nobody reads the queue of the system, until it has run over. Then all is looked at, and all is watched.
 #[test]
