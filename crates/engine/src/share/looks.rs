@@ -105,6 +105,14 @@ impl Looks {
         self.set(path, Due { at, is_forced, window: Some(Window { to: latest, ..window }) });
     }
 
+    /// A look has found nothing new: it does not count as one. What we put in place ourselves is told of too (I13).
+    pub(super) fn was_for_nothing(&mut self, path: &RelPath) {
+        let each = u64::try_from(WARM_WAIT_MAX.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(until) = self.warm.get_mut(path) {
+            *until = Time(until.0.saturating_sub(each));
+        }
+    }
+
     /// How long a path is left alone at least, after it was looked at more and more often.
     fn warm_up(&mut self, path: &RelPath, now: Time) -> Duration {
         if self.warm.len() > LOOKS_MAX {
@@ -186,6 +194,18 @@ mod tests {
         // Saving every few seconds is no such thing.
         let saves = looked((0..300).map(|save| (save * 5_000, false)));
         assert!((0..300).eq(saves.iter().map(|look| (look - 10) / 5_000)), "{saves:?}");
+    }
+
+    /// I13: what we did ourselves does not make us slower to see what the user does next.
+    #[test]
+    fn i13_looks_that_find_nothing_do_not_count() {
+        let mut looks = Looks::default();
+        for number in 0..1_000 {
+            let now = at(number * 100);
+            looks.hear_of(path(), false, now);
+            assert_eq!(looks.take_due(now.after(LOOK_DELAY), 9).len(), 1, "{number}");
+            looks.was_for_nothing(&path());
+        }
     }
 
     #[test]

@@ -366,7 +366,10 @@ impl Share {
                             shown_anew_at.extend(shown_anew(&found));
                             self.found(found);
                         }
-                        None => drop(self.scanner.in_flux.remove(&path)),
+                        None => {
+                            self.scanner.in_flux.remove(&path);
+                            self.scanner.looks.was_for_nothing(&path);
+                        }
                     }
                 }
                 Look::Nothing => {
