@@ -20,6 +20,7 @@ use shoal_engine::io::Hint;
 fn main() {
     registering();
     telling();
+    bursting();
     resting();
 }
 
@@ -66,6 +67,31 @@ fn telling() {
     }
     waits.sort();
     println!("closed to told: p50 {:.2?}, p99 {:.2?}", waits[waits.len() / 2], waits[waits.len() * 99 / 100]);
+}
+
+/// What it costs that many files are made at once.
+fn bursting() {
+    for is_watched in [false, true] {
+        let place = tempfile::tempdir().unwrap();
+        let worker = open(place.path());
+        let watched = is_watched.then(|| watch(&worker));
+        if let Some((_, heard)) = &watched {
+            heard.recv().unwrap();
+        }
+        let (began, before) = (Instant::now(), processor());
+        for number in 0..20_000 {
+            fs::write(place.path().join(format!("{number}")), "some text").unwrap();
+        }
+        let took = began.elapsed();
+        std::thread::sleep(Duration::from_millis(100));
+        let told: Vec<Hint> = watched.iter().flat_map(|(_, heard)| heard.try_iter().flatten()).collect();
+        println!(
+            "20,000 files made in {took:.0?}, {:.0?} of the processor, {} hints{}",
+            processor() - before,
+            told.len(),
+            if is_watched { "" } else { ", nothing watched" }
+        );
+    }
 }
 
 /// What a large folder costs while nothing happens in it, and when we look at all of it ourselves.

@@ -69,16 +69,13 @@ pub struct WatchStatus {
 
 impl fmt::Display for WatchStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "folders watched: {}", self.watched)?;
         match self.why {
             Some(why) if self.polled > 0 => {
                 let seconds = POLL_INTERVAL.as_secs();
-                write!(
-                    f,
-                    "{} folders are looked through every {seconds} s instead of being watched: {why}",
-                    self.polled
-                )
+                write!(f, ", looked through every {seconds} s instead: {} ({why})", self.polled)
             }
-            _ => write!(f, "{} folders are watched", self.watched),
+            _ => Ok(()),
         }
     }
 }

@@ -276,6 +276,48 @@ fn i11_a_link_is_not_followed() {
     assert_eq!(ear.all(), []);
 }
 
+/// T11: somebody swaps a directory for a link to another one, again and again, while it is being watched anew all the
+/// time. What the kernel says that we watch is never what the link leads to.
+#[test]
+fn i11_t11_a_racer_gets_nothing_watched_outside() {
+    use std::os::unix::fs::{MetadataExt, symlink};
+    let outside = tempfile::tempdir().unwrap();
+    let root = outside.path();
+    fs::create_dir_all(root.join("in/deep")).unwrap();
+    let numbers = ["", "in", "in/deep"].map(|folder| fs::metadata(root.join(folder)).unwrap().ino());
+    let foreign: BTreeSet<String> = numbers.iter().map(|number| format!("ino:{number:x} ")).collect();
+    let ear = Ear::on(&["a/in/deep/"]);
+    let (folder, aside, link) = (ear.place.at("a"), ear.place.at("aside"), ear.place.at("link"));
+    symlink(root, &link).unwrap();
+    let (mut looks, mut watches) = (0, 0);
+    let end = Instant::now() + Duration::from_millis(800);
+    while Instant::now() < end {
+        fs::rename(&folder, &aside).unwrap();
+        fs::rename(&link, &folder).unwrap();
+        fs::rename(&folder, &link).unwrap();
+        fs::rename(&aside, &folder).unwrap();
+        looks += 1;
+        if looks % 16 == 0 {
+            for watched in watched_by_this_process() {
+                watches += 1;
+                assert!(!foreign.iter().any(|foreign| watched.contains(foreign.as_str())), "{watched}");
+            }
+        }
+    }
+    assert!(looks > 100 && watches > 0, "{looks} swaps, {watches} watches");
+    ear.stands("root, a, a/in, a/in/deep", |status| status.watched == 4);
+}
+
+/// What the kernel tells of the watches of this process, a line each.
+fn watched_by_this_process() -> Vec<String> {
+    let infos = fs::read_dir("/proc/self/fdinfo").unwrap();
+    // Other tests open and close handles meanwhile.
+    let infos = infos.filter_map(|info| fs::read_to_string(info.ok()?.path()).ok());
+    let lines: Vec<String> =
+        infos.flat_map(|info| info.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    lines.into_iter().filter(|line| line.starts_with("inotify ")).collect()
+}
+
 #[test]
 fn a_folder_that_becomes_readable_is_watched() {
     use std::os::unix::fs::PermissionsExt;

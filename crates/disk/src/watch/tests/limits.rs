@@ -68,7 +68,7 @@ fn e27_folders_without_a_watch_are_polled_until_there_is_one() {
     let status = ear.stands("two of five", |status| (status.watched, status.polled) == (2, 3));
     assert_eq!(status.why, Some(Unwatched::NoMoreWatches));
     let told = status.to_string();
-    assert!(told.starts_with("3 folders are looked through every 10 s"), "{told}");
+    assert!(told.starts_with("folders watched: 2, looked through every 10 s instead: 3 ("), "{told}");
     assert!(told.contains("max_user_watches"), "{told}");
 
     // A change in a file changes nothing in its folder.
@@ -91,7 +91,7 @@ fn e27_folders_without_a_watch_are_polled_until_there_is_one() {
     limit.store(100, Ordering::SeqCst);
     let status = ear.stands("all watched", |status| status.polled == 0);
     assert_eq!((status.watched, status.why), (4, None));
-    assert_eq!(status.to_string(), "4 folders are watched");
+    assert_eq!(status.to_string(), "folders watched: 4");
     ear.all();
     ear.write("b/deep/f");
     ear.wait_for(&at("b/deep/f"));
