@@ -88,6 +88,31 @@ fn i13_e18_each_way_to_save_is_one_version() {
     panic!("this machine is too slow to save like this: {:?}", left.keys());
 }
 
+/// What is copied into a new folder, more slowly than the folder is looked through, is not published half.
+#[test]
+fn i22_what_is_copied_into_a_new_folder_is_one_version() {
+    let mut share = Share::new(tempfile::tempdir().unwrap(), &[]);
+    for round in 1..=40 {
+        let folder = share.root.join(format!("new {round}"));
+        let copying = std::thread::spawn(move || {
+            let mut steps = Steps::new(round);
+            fs::create_dir(&folder).unwrap();
+            in_pieces(&folder.join("file"), &mut steps);
+            steps.are_in_time
+        });
+        while !copying.is_finished() {
+            share.live_on();
+        }
+        share.settle();
+        if copying.join().unwrap() {
+            let told = &share.versions[&path(&format!("new {round}/file"))];
+            assert_eq!(*told, [Version::File(content(round).len())]);
+            return;
+        }
+    }
+    panic!("this machine is too slow to copy like this");
+}
+
 /// E4: a file that is appended to all the time costs a few versions, not one each time.
 #[test]
 fn e4_a_log_is_not_a_version_each_time() {
@@ -150,6 +175,7 @@ impl Share {
     /// A share with these folders, and a file in each.
     fn new(place: tempfile::TempDir, folders: &[&str]) -> Self {
         let root = place.path().join("share");
+        fs::create_dir(&root).unwrap();
         for folder in folders {
             fs::create_dir_all(root.join(folder)).unwrap();
             fs::write(root.join(folder).join("file"), content(0)).unwrap();

@@ -21,6 +21,8 @@ pub(super) struct Looks {
     due: BTreeMap<RelPath, Due>,
     /// None is due before this: so not all are asked each time.
     soonest: Time,
+    /// Folders that are to be looked through, from when on.
+    below: BTreeMap<RelPath, Time>,
     /// Paths that were looked at because of a hint: when all of that is forgotten. Each look lasts [`WARM_WAIT_MAX`].
     warm: BTreeMap<RelPath, Time>,
 }
@@ -32,6 +34,8 @@ struct Due {
     is_forced: bool,
     /// Because of a hint, after which others may come.
     window: Option<Window>,
+    /// That was not the end of it.
+    is_at_it: bool,
 }
 
 /// When a path is looked at the earliest and the latest.
@@ -43,7 +47,7 @@ struct Window {
 
 impl Looks {
     pub(super) fn len(&self) -> usize {
-        self.due.len()
+        self.due.len() + self.below.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -52,11 +56,18 @@ impl Looks {
 
     /// When to ask for those that are due.
     pub(super) fn next(&self) -> Option<Time> {
-        (!self.due.is_empty()).then_some(self.soonest)
+        let soonest = (!self.due.is_empty()).then_some(self.soonest);
+        soonest.into_iter().chain(self.below.values().min().copied()).min()
     }
 
     pub(super) fn has_due(&self, now: Time) -> bool {
         self.soonest <= now && self.due.values().any(|due| due.at <= now)
+            || self.below.values().any(|at| *at <= now)
+    }
+
+    /// Whether somebody was writing there a moment ago, so that it is left to a look that is to come.
+    pub(super) fn is_being_written(&self, path: &RelPath, now: Time) -> bool {
+        self.due.get(path).is_some_and(|due| due.is_at_it && due.at > now)
     }
 
     /// Those that are due, at most so many, and whether they are forced.
@@ -73,12 +84,22 @@ impl Looks {
         paths
     }
 
+    /// Folders that are due to be looked through.
+    pub(super) fn take_due_below(&mut self, now: Time) -> Vec<RelPath> {
+        self.below.extract_if(.., |_, at| *at <= now).map(|(folder, _)| folder).collect()
+    }
+
+    /// Something happened somewhere below a folder. What it is, and that somebody is still at it, may be told next.
+    pub(super) fn hear_below(&mut self, folder: RelPath, now: Time) {
+        self.below.entry(folder).or_insert(now.after(LOOK_DELAY));
+    }
+
     /// Asks for a path to be looked at, no later than this.
     pub(super) fn add(&mut self, path: RelPath, at: Time, is_forced: bool) {
         let due = self.due.get(&path).copied();
-        let due = due.unwrap_or(Due { at, is_forced, window: None });
+        let due = due.unwrap_or(Due { at, is_forced, window: None, is_at_it: false });
         let window = due.window.map(|Window { from, to }| Window { from: from.min(at), to: to.min(at) });
-        self.set(path, Due { at: due.at.min(at), is_forced: due.is_forced || is_forced, window });
+        self.set(path, Due { at: due.at.min(at), is_forced: due.is_forced || is_forced, window, ..due });
     }
 
     fn set(&mut self, path: RelPath, due: Due) {
@@ -102,7 +123,8 @@ impl Looks {
         let delay = if is_at_it { WRITTEN_DELAY } else { LOOK_DELAY };
         let at = now.after(delay).max(window.from).min(latest);
         let is_forced = due.is_some_and(|due| due.is_forced);
-        self.set(path, Due { at, is_forced, window: Some(Window { to: latest, ..window }) });
+        let window = Some(Window { to: latest, ..window });
+        self.set(path, Due { at, is_forced, window, is_at_it });
     }
 
     /// A look has found nothing new: it does not count as one. What we put in place ourselves is told of too (I13).
@@ -221,6 +243,21 @@ mod tests {
         looks.hear_of(path(), true, at(215));
         assert_eq!(looks.take_due(at(220), 9), [(path(), true)]);
         assert!(looks.is_empty());
+    }
+
+    #[test]
+    fn folders_are_looked_through_when_it_may_be_known_what_is_being_written_there() {
+        let mut looks = Looks::default();
+        looks.hear_below(path(), at(100));
+        looks.hear_below(path(), at(105));
+        looks.hear_of(path(), true, at(104));
+        assert_eq!((looks.next(), looks.len()), (Some(at(110)), 2));
+        assert!(!looks.has_due(at(109)) && looks.take_due_below(at(109)).is_empty());
+        assert!(looks.has_due(at(110)) && looks.is_being_written(&path(), at(110)));
+        assert_eq!(looks.take_due_below(at(110)), [path()]);
+        assert!(!looks.has_due(at(110)) && !looks.is_being_written(&path(), at(154)));
+        looks.hear_of(path(), false, at(120));
+        assert!(!looks.is_being_written(&path(), at(120)));
     }
 
     #[test]

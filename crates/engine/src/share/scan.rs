@@ -199,7 +199,8 @@ impl Share {
             Hint::Changing(path) => self.scanner.hear_of(path, true, now.time),
             Hint::Below(folder) => {
                 self.scanner.look(folder.clone(), at, false);
-                self.scanner.want_below(folder);
+                self.scanner.looks.hear_below(folder, now.time);
+                self.scanner.keep_few_looks();
             }
             Hint::Lost => self.scanner.want_all(),
         }
@@ -232,6 +233,9 @@ impl Share {
     // ── sweeps ──
 
     fn sweep_on(&mut self) {
+        for folder in self.scanner.looks.take_due_below(self.now.time) {
+            self.scanner.want_below(folder);
+        }
         if self.scanner.sweep.is_none()
             && let Some(sweep) = self.scanner.next_sweep(self.now.time)
         {
@@ -241,7 +245,10 @@ impl Share {
         while self.scanner.taking < TAKES_MAX && self.scanner.found.len() < TAKE_PATHS_MAX {
             let Some(sweep) = &mut self.scanner.sweep else { return };
             let Some(found) = sweep.next() else { break };
-            self.found(found);
+            // What is being written is looked at when that pauses.
+            if found.seen.is_none() || !self.scanner.looks.is_being_written(&found.path, self.now.time) {
+                self.found(found);
+            }
         }
         let Some(sweep) = &mut self.scanner.sweep else { return };
         let (number, on_disk, in_index) = (sweep.number, sweep.ask_disk(), sweep.ask_index());
