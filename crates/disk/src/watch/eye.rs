@@ -193,6 +193,10 @@ impl<S: Source> Eye<S> {
             }
             What::MovedAway(cookie) => {
                 let node = self.nodes.take_out(folder, name);
+                if self.moved.len() >= MOVED_MAX {
+                    let first = self.moved.swap_remove(0);
+                    self.has_left(first);
+                }
                 self.moved.push(Moved { cookie, path, node, since: Instant::now() });
             }
             What::MovedHere(cookie) => self.came(folder, name, path, is_folder, cookie),
@@ -404,6 +408,9 @@ const FAILED_PAUSE: Duration = Duration::from_millis(100);
 
 /// What was moved away and has not appeared elsewhere in such a time has left.
 const MOVING: Duration = Duration::from_millis(5);
+
+/// So many things can be on their way from one place to another.
+const MOVED_MAX: usize = 1024;
 
 /// Who had no room for hints is asked again after so long.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
