@@ -221,8 +221,11 @@ impl World {
             let gone: Vec<_> = gone.filter_map(|path| shoal_proto::path::RelPath::parse(path).ok()).collect();
             self.forsaken.extend(gone);
         }
-        if part == Part::Index {
+        if part != Part::Disk {
+            // Also of a backup of both that was made between an edit and the look that found it.
             self.ledger.is_untold(&untold(&self.devices[device]));
+        }
+        if part == Part::Index {
             // It may settle a conflict in favour of what it knew, before it hears that this was deleted since.
             let one = &self.devices[device];
             let is_live = |record: &Record| !record.version.kind.is_gone();
