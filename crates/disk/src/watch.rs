@@ -215,5 +215,6 @@ impl Alarm {
 /// What is not watched is looked through so often, or as much more seldom as keeps the looking at a twentieth of the time.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;

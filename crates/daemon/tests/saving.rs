@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -23,10 +24,11 @@ use shoal_engine::status::Phase;
 use shoal_engine::time::Time;
 use shoal_index::{At, Index};
 use shoal_proto::id::{ShareId, WriterSalt};
+use shoal_proto::key::DeviceKey;
 use shoal_proto::path::RelPath;
 use shoal_proto::record::{Kind, Record};
+use shoal_proto::roster::Founding;
 use shoal_proto::secret::ShareSecret;
-use shoal_sim::device::{Members, key};
 
 /// So long at most a test waits for what must come.
 const SOON: Duration = Duration::from_secs(30);
@@ -189,14 +191,14 @@ impl Share {
             Err(TrySendError::Disconnected(_)) => Heard::NoMore,
         });
         assert_eq!(heard.recv_timeout(SOON).unwrap(), [Hint::Lost]);
-        let members = Members::new();
-        let key = key(0);
+        let key = Arc::new(DeviceKey::from_seed(&[1; 32]));
+        let founding = Founding { creator: key.device(), random: [2; 32], cut: 1 };
         let mut share = Self {
             _place: place,
             root,
-            id: members.share(),
+            id: founding.share(),
             engine: Engine::new(key.device(), [1; 32], "saving"),
-            index: Index::create(At::Memory, members.founding, key, WriterSalt([1; 16])).unwrap(),
+            index: Index::create(At::Memory, founding, key, WriterSalt([1; 16])).unwrap(),
             worker,
             _watch: watch.unwrap(),
             heard,
