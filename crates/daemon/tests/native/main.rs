@@ -1,8 +1,13 @@
 //! Native peers on real folders, in one process.
 
-#![expect(clippy::unwrap_used, reason = "tests, parts of which stand outside of test functions")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests, parts of which stand outside of test functions"
+)]
 
 mod ends;
+mod saving;
 
 use std::fs;
 use std::path::Path;

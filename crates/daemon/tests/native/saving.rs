@@ -1,12 +1,6 @@
 //! A real folder with its watch, worker, index and engine, and programs that save files in it as editors do (E18): each
 //! save is one version, and nothing is ever published as deleted that is only being replaced.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test, parts of which stand outside of test functions"
-)]
-
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
