@@ -2,16 +2,21 @@
 //!
 //! Promise: a replaced file is kept whole under its number, its path and sender in a table beside it; filing never
 //! overwrites anything. The table may lag behind or lose its last line in a crash: a numbered file without a line is
-//! still listed, and the next start gives it its name back from the list of its batch. Only [`History::prune`] removes.
+//! still listed, and the next start gives it its name back from the list of its batch. Only [`History::prune`] and
+//! [`History::remove`] remove: first the file, durably, then its line; so a crash between the two leaves a line that says
+//! nothing. The line of the highest number stays, so that no number is ever given twice.
 //!
 //! The table is `history/table.tsv`: one line a version, `number, filed, size, mtime seconds, nanoseconds, by, path`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use shoal_engine::history::{HISTORY_BYTES_MAX, HISTORY_KEEP, Retention};
 
 use crate::batch::{number_in, text_in};
 use crate::durable::sync_names;
@@ -23,12 +28,6 @@ use crate::number::Number;
 use crate::os::Os;
 use crate::path::TreePath;
 use crate::stat::{FileTime, Kind};
-
-/// How long a replaced version is kept unless told otherwise.
-pub const HISTORY_KEEP: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-
-/// How many bytes of replaced versions are kept unless told otherwise.
-pub const HISTORY_BYTES_MAX: u64 = 10 << 30;
 
 /// The replaced versions of one folder. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -55,22 +54,6 @@ pub struct Kept {
     pub mtime: FileTime,
     /// A program had it open and wrote to it after it was replaced (E17).
     pub late_edit: bool,
-}
-
-/// How much is kept.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Retention {
-    /// Versions replaced longer ago go.
-    pub keep: Duration,
-    /// When all are larger than this, versions go until they are not: the oldest of the name that takes most, and the
-    /// last version of a name only when every name is down to one.
-    pub bytes_max: u64,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        Self { keep: HISTORY_KEEP, bytes_max: HISTORY_BYTES_MAX }
-    }
 }
 
 /// What a pruning removed.
@@ -114,6 +97,13 @@ impl<F: Fs> History<F> {
         self.folder.kept().map_err(|source| self.io_error("read", source))
     }
 
+    /// The versions that are kept with numbers after `after`, by their numbers: at most so many, and whether these are the
+    /// last ones. Takes memory for these, however many there are.
+    pub fn page(&self, after: Option<u64>, at_most: usize) -> Result<(Vec<Kept>, bool), HistoryError> {
+        let _guard = self.folder.lock_table();
+        self.folder.kept_page(after, at_most).map_err(|source| self.io_error("read", source))
+    }
+
     /// Opens a version for reading.
     pub fn open(&self, number: u64) -> Result<F::File, HistoryError> {
         let name = Number(number).file_name();
@@ -144,22 +134,42 @@ impl<F: Fs> History<F> {
         }
     }
 
-    /// Removes what is too old or too much. `now` is the time by which age is counted.
+    /// Removes what is too old or too much, of a folder in which nothing is ever deleted and nobody needs what is kept: the
+    /// last version of a name goes only when every name is down to one. `now` is the time by which age is counted.
     pub fn prune(&self, now: SystemTime, retention: &Retention) -> Result<Pruned, HistoryError> {
         let _guard = self.folder.lock_table();
-        let kept = self.folder.kept().map_err(|source| self.io_error("read", source))?;
-        let doomed = choose_doomed(&kept, seconds(now), retention);
-        let mut pruned = Pruned::default();
-        for kept in kept.iter().filter(|kept| doomed.contains(&kept.number)) {
-            let name = Number(kept.number).file_name();
-            self.folder.history.remove(name.as_ref()).map_err(|source| self.io_error("prune", source))?;
-            pruned.versions += 1;
-            pruned.bytes += kept.size;
-        }
-        if pruned.versions > 0 {
-            self.folder.rewrite_table(&doomed).map_err(|source| self.io_error("prune", source))?;
-        }
-        Ok(pruned)
+        let prune = || {
+            let kept = self.folder.kept()?;
+            let doomed = choose_doomed(&kept, seconds(now), retention);
+            let pruned = self.folder.remove_kept(doomed.iter().copied())?;
+            if pruned.versions > 0 {
+                self.folder.rewrite_table(&doomed)?;
+            }
+            Ok(pruned)
+        };
+        prune().map_err(|source| self.io_error("prune", source))
+    }
+
+    /// Removes these versions, durably; one that is not there is fine. Their lines stay until [`Self::tidy`].
+    pub fn remove(&self, numbers: &[u64]) -> Result<Pruned, HistoryError> {
+        let _guard = self.folder.lock_table();
+        let removed = self.folder.remove_kept(numbers.iter().copied());
+        removed.map_err(|source| self.io_error("prune", source))
+    }
+
+    /// Leaves the lines of versions that are gone out of the table. Takes time and memory for all lines.
+    pub fn tidy(&self) -> Result<(), HistoryError> {
+        let _guard = self.folder.lock_table();
+        let tidy = || {
+            let mut gone: BTreeSet<_> = self.folder.rows()?.into_keys().map(|number| number.0).collect();
+            self.folder.history.for_each(|name, _| {
+                if let Some(number) = Number::parse(name.as_encoded_bytes()) {
+                    gone.remove(&number.0);
+                }
+            })?;
+            if gone.is_empty() { Ok(()) } else { self.folder.rewrite_table(&gone) }
+        };
+        tidy().map_err(|source| self.io_error("prune", source))
     }
 
     fn io_error(&self, deed: &'static str, source: io::Error) -> HistoryError {
@@ -250,9 +260,27 @@ impl<F: Fs> Shared<F> {
 
     /// The lines of the table; one that cannot be read counts as lost.
     pub(crate) fn rows(&self) -> io::Result<BTreeMap<Number, Row>> {
-        let rows = self.table_bytes()?;
-        let rows = rows.split(|byte| *byte == b'\n').filter_map(Row::decode);
-        Ok(rows.map(|row| (row.number, row)).collect())
+        self.rows_in(Number(0)..=Number(u64::MAX))
+    }
+
+    /// The lines of versions with these numbers. Takes memory for those alone.
+    fn rows_in(&self, numbers: RangeInclusive<Number>) -> io::Result<BTreeMap<Number, Row>> {
+        let mut rows = BTreeMap::new();
+        let mut table = match self.history.open_file(OsStr::new(TABLE)) {
+            Ok(table) => BufReader::with_capacity(TABLE_READ_BYTES, table),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(rows),
+            Err(error) => return Err(error),
+        };
+        let mut line = Vec::new();
+        while table.read_until(b'\n', &mut line)? > 0 {
+            let end = line.iter().position(|byte| *byte == b'\t').unwrap_or(0);
+            if Number::parse(&line[..end]).is_some_and(|number| numbers.contains(&number)) {
+                let row = line.strip_suffix(b"\n").and_then(Row::decode);
+                rows.extend(row.map(|row| (row.number, row)));
+            }
+            line.clear();
+        }
+        Ok(rows)
     }
 
     /// Cuts off a last line that a crash has left half written, so that the next one does not run on in it.
@@ -277,10 +305,15 @@ impl<F: Fs> Shared<F> {
     }
 
     fn kept(&self) -> io::Result<Vec<Kept>> {
-        let mut rows = self.rows()?;
-        let mut numbers = Vec::new();
-        self.history.for_each(|name, _| numbers.extend(Number::parse(name.as_encoded_bytes())))?;
-        numbers.sort_unstable();
+        Ok(self.kept_page(None, usize::MAX)?.0)
+    }
+
+    fn kept_page(&self, after: Option<u64>, at_most: usize) -> io::Result<(Vec<Kept>, bool)> {
+        let (numbers, is_end) = self.numbers_after(after, at_most)?;
+        let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else {
+            return Ok((Vec::new(), is_end));
+        };
+        let mut rows = self.rows_in(*first..=*last)?;
         let mut kept = Vec::with_capacity(numbers.len());
         for number in numbers {
             let Some(seen) = self.history.look(number.file_name().as_ref())? else { continue };
@@ -302,7 +335,41 @@ impl<F: Fs> Shared<F> {
                 kind: seen.kind,
             });
         }
-        Ok(kept)
+        Ok((kept, is_end))
+    }
+
+    /// The lowest numbers after this one, in order, and whether there are no more.
+    fn numbers_after(&self, after: Option<u64>, at_most: usize) -> io::Result<(Vec<Number>, bool)> {
+        let mut lowest = BinaryHeap::new();
+        let mut is_end = true;
+        self.history.for_each(|name, _| {
+            let number = Number::parse(name.as_encoded_bytes());
+            lowest.extend(number.filter(|number| after.is_none_or(|after| number.0 > after)));
+            if lowest.len() > at_most {
+                is_end = false;
+                lowest.pop();
+            }
+        })?;
+        Ok((lowest.into_sorted_vec(), is_end))
+    }
+
+    /// Removes versions, durably.
+    fn remove_kept(&self, numbers: impl Iterator<Item = u64>) -> io::Result<Pruned> {
+        let mut pruned = Pruned::default();
+        for number in numbers {
+            let name = Number(number).file_name();
+            let Some(seen) = self.history.look(name.as_ref())? else { continue };
+            if seen.kind == Kind::Folder {
+                continue;
+            }
+            self.history.remove(name.as_ref())?;
+            pruned.versions += 1;
+            pruned.bytes += seen.stat.size;
+        }
+        if pruned.versions > 0 {
+            sync_names(&self.history)?;
+        }
+        Ok(pruned)
     }
 
     /// Leaves the lines of removed versions out. Readers of the table see the old one or the new one.
@@ -311,8 +378,9 @@ impl<F: Fs> Shared<F> {
     /// system takes such bytes for written, and syncing the same file again would not write them.
     pub(crate) fn rewrite_table(&self, without: &BTreeSet<u64>) -> io::Result<()> {
         let rows = self.rows()?;
-        let lines: String =
-            rows.values().filter(|row| !without.contains(&row.number.0)).map(Row::encode).collect();
+        let highest = rows.keys().next_back().copied();
+        let stays = |row: &&Row| !without.contains(&row.number.0) || Some(row.number) == highest;
+        let lines: String = rows.values().filter(stays).map(Row::encode).collect();
         self.history.remove(NEW_TABLE.as_ref())?;
         let mut table = self.history.create_new(NEW_TABLE.as_ref())?;
         table.write_all(lines.as_bytes())?;
@@ -346,6 +414,9 @@ fn seconds(time: SystemTime) -> i64 {
 
 const TABLE: &str = "table.tsv";
 const NEW_TABLE: &str = "table.new";
+
+/// So much of the table is read at a time.
+const TABLE_READ_BYTES: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests;

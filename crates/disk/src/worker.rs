@@ -11,7 +11,9 @@
 //!           │       Take ─────────► taking ──┤
 //!           │       Read, Chunks ─► reading ─┼──► Tree, Staging, History
 //!           │       Write, Drop ──► stages ──┤
-//!           │       Commit ───────► changing ┘
+//!           │       Commit ───────► changing ┤
+//!           │       History, Prune, ─────────┤
+//!           │       Name, Restore ► history ─┘
 //!           └── guard, rules: what the user keeps out of the share
 //! ```
 //!
@@ -20,6 +22,7 @@
 
 mod changing;
 mod guard;
+mod history;
 mod looking;
 mod reading;
 mod rules;
@@ -31,7 +34,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use shoal_engine::disk::{Answer, Compare, Job, Kept, Sweep, Wanted};
+use shoal_engine::disk::{Answer, Compare, Job, Sweep, Wanted};
 use shoal_engine::io::Hint;
 use shoal_proto::chunk::ChunkList;
 use shoal_proto::hash::ContentId;
@@ -189,8 +192,17 @@ impl<F: Fs> Worker<F> {
             Job::Chunks { content, wanted } => {
                 self.heeding(false, |rules| self.chunks(rules, &content, &wanted))
             }
-            Job::History { after } => self.history(after),
-            Job::Name(number) => Answer::Named(taking::name_of_history(self.shared(), number)),
+            Job::History { after } => history::page(&self.folder.history(), after),
+            Job::Name(number) => Answer::Named(history::name(&self.folder.history(), number)),
+            Job::Prune { numbers, tidies } => history::prune(&self.folder.history(), &numbers, tidies),
+            Job::Restore(restore) => self.at_root(|worker| {
+                worker.heeding(false, |rules| {
+                    let changing = worker.changing(rules);
+                    let restored = history::Restoring { folder: worker.shared(), changing: &changing }
+                        .perform(*restore, &worker.committing);
+                    Answer::Restored(Box::new(restored))
+                })
+            }),
         }
     }
 
@@ -214,26 +226,6 @@ impl<F: Fs> Worker<F> {
     fn chunks(&self, rules: &Rules, content: &ContentId, wanted: &Wanted) -> Answer {
         let bytes = self.reader(rules).read(wanted);
         Answer::Chunks(bytes.map(|bytes| ChunkList::of(content, &bytes)))
-    }
-
-    /// A page of the history, in the order of numbers.
-    fn history(&self, after: Option<u64>) -> Answer {
-        let mut kept = match self.folder.history().list() {
-            Ok(kept) => kept,
-            Err(error) => return Answer::Failed(words::told(&error)),
-        };
-        kept.retain(|kept| after.is_none_or(|after| kept.number > after));
-        kept.sort_by_key(|kept| kept.number);
-        let is_end = kept.len() <= HISTORY_PAGE_MAX;
-        kept.truncate(HISTORY_PAGE_MAX);
-        let kept = kept.into_iter().map(|kept| Kept {
-            number: kept.number,
-            path: kept.name.and_then(|path| path.rel_path()),
-            size: kept.size,
-            when: words::second(kept.filed),
-            content: None,
-        });
-        Answer::History(kept.collect(), is_end)
     }
 
     /// Does something if the folder still is the one that was opened.
@@ -286,9 +278,6 @@ impl<F: Fs> Worker<F> {
         self.sweeps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// So many versions are told of at a time.
-const HISTORY_PAGE_MAX: usize = if cfg!(test) { 4 } else { 4096 };
 
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ use shoal_proto::path::RelPath;
 use shoal_proto::record::{Kind, Mode, Timestamp, Version};
 use shoal_proto::segment::Segment;
 
+use crate::history::{Kept, Naming, Why};
 use crate::index::List;
 
 /// What a look at a path shows: all of a [`Here`] but the content.
@@ -95,6 +96,10 @@ pub enum BytesAt {
     History {
         /// Its number there.
         number: u64,
+        /// How many bytes it has, and when it was changed last, as long as it is still that (E17).
+        size: u64,
+        /// See above.
+        mtime: Timestamp,
         /// From this byte of it on.
         offset: u64,
     },
@@ -142,6 +147,15 @@ pub enum Job {
     },
     /// Name the content of a version in history.
     Name(u64),
+    /// Remove these versions from the history. `tidies`: what is written down of those that are gone goes, too.
+    Prune {
+        /// Their numbers.
+        numbers: Vec<u64>,
+        /// It takes as long as there are versions.
+        tidies: bool,
+    },
+    /// Put a copy of a version in history into the folder, as its user would.
+    Restore(Box<Restore>),
 }
 
 /// A part of a tree to be looked through.
@@ -217,6 +231,21 @@ pub struct Change {
     pub deed: ChangeDeed,
     /// Whose record asks for it.
     pub by: Option<DeviceId>,
+    /// Why what it displaces goes.
+    pub why: Why,
+}
+
+/// A version in history, and where it is to stand.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Restore {
+    /// Its number.
+    pub number: u64,
+    /// Where. Folders that are missing on the way are made.
+    pub to: RelPath,
+    /// What it replaces, which goes to history; `None`: the path must be free.
+    pub over: Option<Seen>,
+    /// Whose user wants it.
+    pub by: DeviceId,
 }
 
 /// What is to be done to a path.
@@ -289,9 +318,12 @@ pub enum Answer {
     Chunks(Option<ChunkList>),
     /// A page of what the history holds, and whether it is the last.
     History(Vec<Kept>, bool),
-    /// The content of a version in history, and its segments, if there are several; `None`: it is no file that can be
-    /// read, or not there.
-    Named(Option<(ContentId, Option<List>)>),
+    /// What a version in history is.
+    Named(Naming),
+    /// The versions are gone.
+    Pruned,
+    /// What became of putting a version back.
+    Restored(Box<Restored>),
     /// The root of the share is not the one that it was; nothing was done (I19). The text says what is wrong.
     NotTheRoot(String),
     /// The whole job failed: nothing is known to be done.
@@ -394,17 +426,20 @@ pub enum Committed {
     Failed(String),
 }
 
-/// A version in history.
+/// What became of putting a version back.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Kept {
-    /// Its number there.
-    pub number: u64,
-    /// Where it was; `None` if that is not known.
-    pub path: Option<RelPath>,
-    /// Bytes.
-    pub size: u64,
-    /// When it was filed, by this machine's clock.
-    pub when: Timestamp,
-    /// Its content, if it is known to whom it was displaced by.
-    pub content: Option<ContentId>,
+pub enum Restored {
+    /// It stands there, durably.
+    Done {
+        /// What is there now.
+        here: Here,
+        /// Its segments, if there are several.
+        list: Option<List>,
+        /// What it displaced, in history.
+        kept: Option<Kept>,
+    },
+    /// There is no such version.
+    Missing,
+    /// It could not be put there: the outcome says why, and is not [`Committed::Done`].
+    Not(Committed),
 }

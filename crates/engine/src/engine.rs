@@ -134,8 +134,9 @@ impl Engine {
         let seed =
             Domain::SALT.hash(&[&self.seed, opened.share.as_bytes(), &self.shares_opened.to_be_bytes()]);
         let jobs_from = self.shares_opened << 32;
-        let share = Share::new(self.device, opened.secrets, seed, jobs_from, now);
-        self.shares.insert(opened.share, share);
+        let id = opened.share;
+        let share = Share::new(self.device, opened, seed, jobs_from, now);
+        self.shares.insert(id, share);
         // Who is connected already may have it too: that shows in a new greeting.
         self.hang_up_where(|_| true, now);
     }

@@ -14,12 +14,13 @@ use shoal_proto::id::{DeviceId, WriterSalt};
 use shoal_proto::message::Unserved;
 use shoal_proto::path::RelPath;
 use shoal_proto::publication::Place;
-use shoal_proto::record::{Record, Timestamp};
+use shoal_proto::record::Record;
 use shoal_proto::roster::Role;
 use shoal_proto::secret::ShareSecret;
 use shoal_proto::segment::{PageIndex, SegmentList};
 
-use crate::disk::{BytesAt, Kept};
+use crate::disk::BytesAt;
+use crate::history::{self, Kept};
 use crate::store::{self, Me, Store};
 use crate::time::Time;
 
@@ -137,23 +138,6 @@ pub enum Resolved {
     TooMuchSeen,
 }
 
-/// A version that was displaced, and is kept.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct HistoryRow {
-    /// The name of its file in the history's folder.
-    pub number: i64,
-    /// Where it was.
-    pub path: RelPath,
-    /// What it is; `None` if that is not known.
-    pub content: Option<ContentId>,
-    /// Bytes.
-    pub size: u64,
-    /// When it was filed, by this device's clock.
-    pub when: Timestamp,
-    /// Whose record displaced it; `None`: nobody's.
-    pub by: Option<DeviceId>,
-}
-
 /// The list of a content's segments.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum List {
@@ -228,7 +212,7 @@ pub enum Serving {
 }
 
 /// The index of one share, as the share asks for it.
-pub trait Index: Store {
+pub trait Index: Store + history::Histories<<Self as Store>::Error> {
     /// What this device is and may do.
     ///
     /// # Errors
@@ -311,7 +295,7 @@ pub trait Index: Store {
     fn placed(
         &mut self,
         placed: Vec<Placed>,
-        history: Vec<HistoryRow>,
+        history: Vec<Kept>,
         now: Time,
     ) -> Result<Vec<PlacedOutcome>, Self::Error>;
 
@@ -382,16 +366,11 @@ pub trait Index: Store {
     /// When the database refuses; the old one stays then.
     fn new_writer(&mut self, salt: WriterSalt, agreed: Option<Place>) -> Result<Vec<Batch>, Self::Error>;
 
-    /// Notes what the history on the disk holds, and the lists of segments of what is large among it. The numbers of
-    /// what nobody knows the content of.
+    /// Who said what these paths are to show.
     ///
     /// # Errors
-    /// When a list is not its content's, or the database refuses; nothing is noted then.
-    fn add_history(
-        &mut self,
-        kept: Vec<Kept>,
-        lists: Vec<(ContentId, List)>,
-    ) -> Result<Vec<u64>, Self::Error>;
+    /// When the database cannot be read.
+    fn authors(&self, rows: &[Option<Triple>]) -> Result<Vec<Option<DeviceId>>, Self::Error>;
 
     /// Lets go of lists that nothing names.
     ///
@@ -441,7 +420,7 @@ pub enum Job {
     /// Note what shows a head already.
     Agreed(Vec<Placed>),
     /// Note what was brought onto the disk, and what it displaced; this is the time.
-    Placed(Vec<Placed>, Vec<HistoryRow>, Time),
+    Placed(Vec<Placed>, Vec<Kept>, Time),
     /// End a conflict.
     Resolve {
         /// Where.
@@ -476,8 +455,8 @@ pub enum Job {
     SetHalted(bool),
     /// Draw a new writer with this salt; up to this place others know what the old one has published.
     NewWriter(WriterSalt, Option<Place>),
-    /// Note what the history holds, and lists of segments of it.
-    AddHistory(Vec<Kept>, Vec<(ContentId, List)>),
+    /// About what the history holds.
+    History(history::Job),
     /// Let go of lists that nothing names.
     ForgetUnnamedLists,
 }
@@ -513,8 +492,10 @@ pub enum Answer {
     Serve(Vec<Serving>),
     /// What is lacking, and the root of all records.
     Lacking(BTreeSet<RecordHash>, Sum),
-    /// The history is noted; of these nobody knows the content.
-    Unnamed(Vec<u64>),
+    /// What is known of the paths of [`Job::Intend`], and who said what each is to show.
+    Intended(Vec<Option<Triple>>, Vec<Option<DeviceId>>),
+    /// Of the history.
+    History(history::Answer),
     /// Done; this was published because of it.
     Published(Vec<Batch>),
     /// Done.
@@ -538,7 +519,11 @@ fn attempt<I: Index>(job: Job, index: &mut I) -> Result<Answer, I::Error> {
         Job::Triples(paths) => {
             Answer::Triples(paths.iter().map(|path| index.triple(path)).collect::<Result<_, _>>()?)
         }
-        Job::Intend(intents) => Answer::Triples(index.intend(intents)?),
+        Job::Intend(intents) => {
+            let rows = index.intend(intents)?;
+            let authors = index.authors(&rows)?;
+            Answer::Intended(rows, authors)
+        }
         Job::ForgetIntents(paths) => done(index.forget_intents(&paths)?),
         Job::Diverging { after, at_most } => Answer::Page(index.diverging(after.as_ref(), at_most)?),
         Job::Observe { observed, lists, guard } => observe(observed, lists, &guard, index)?,
@@ -568,7 +553,7 @@ fn attempt<I: Index>(job: Job, index: &mut I) -> Result<Answer, I::Error> {
         Job::SetFirstContact => done(index.set_first_contact()?),
         Job::SetHalted(is_halted) => done(index.set_halted(is_halted)?),
         Job::NewWriter(salt, agreed) => Answer::Published(index.new_writer(salt, agreed)?),
-        Job::AddHistory(kept, lists) => Answer::Unnamed(index.add_history(kept, lists)?),
+        Job::History(job) => Answer::History(history::perform(job, index)?),
         Job::ForgetUnnamedLists => done(index.forget_unnamed_lists()?),
     })
 }

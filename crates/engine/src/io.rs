@@ -9,6 +9,7 @@ use shoal_proto::message::Message;
 use shoal_proto::path::RelPath;
 use shoal_proto::secret::{ShareSecret, Side};
 
+use crate::history::{Restore, Retention};
 use crate::time::Time;
 use crate::{disk, index};
 
@@ -74,6 +75,16 @@ pub struct Opened {
     pub share: ShareId,
     /// The secrets by which members find each other, as this device was told them with its invite; the newest first.
     pub secrets: Vec<ShareSecret>,
+    /// How much of what was displaced is kept.
+    pub retention: Retention,
+}
+
+impl Opened {
+    /// A share that was opened, whose history is kept as long as any.
+    #[must_use]
+    pub fn new(share: ShareId, secrets: Vec<ShareSecret>) -> Self {
+        Self { share, secrets, retention: Retention::default() }
+    }
 }
 
 /// What a watcher of a folder says. Only a hint: it may be late, merged or lost (I33).
@@ -101,6 +112,13 @@ pub enum Command {
     Alone,
     /// Do nothing to the disk and publish nothing until [`Command::Resume`].
     Pause,
+    /// A version in history is to stand in the folder again, as this device's newest one. What becomes of it, the status
+    /// says.
+    Restore(Restore),
+    /// What a program wrote to this version in history after it was displaced is known: it needs not be listed.
+    Heed(u64),
+    /// So much of what was displaced is to be kept from now on.
+    Retain(Retention),
 }
 
 /// What is to be done.

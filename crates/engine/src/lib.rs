@@ -7,6 +7,7 @@ pub mod disk;
 mod engine;
 pub mod fetch;
 pub mod greeting;
+pub mod history;
 pub mod index;
 pub mod io;
 pub mod limits;

@@ -248,6 +248,29 @@ pub const STREAM_PAUSE: Duration = Duration::from_secs(3600);
 /// What has come to be held is told so long after it has.
 pub const HAVE_DELAY: Duration = Duration::from_millis(100);
 
+// ── history ──
+
+/// Versions that are let go in one job.
+pub const PRUNED_MAX: usize = 1024;
+
+/// Room is made so long after the history has come to take too much.
+pub const ROOM_DELAY: Duration = Duration::from_secs(60);
+
+/// Most late edits that are listed.
+pub const LATE_EDITS_MAX: usize = 1000;
+
+/// Most versions that are on their way back at a time.
+pub const RESTORES_MAX: usize = 1 << 14;
+
+/// Most of those that are over, of which it is told what became of them.
+pub const RESTORES_TOLD_MAX: usize = 1024;
+
+/// A version waits so long before it is tried again to put it back where something else is being done …
+pub const RESTORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// … and so often.
+pub const RESTORE_TRIES_MAX: u32 = 60;
+
 // ── connections ──
 
 /// After such a silence the other end is asked whether it is there.

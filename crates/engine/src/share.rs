@@ -25,6 +25,7 @@ mod peers;
 mod plan;
 mod report;
 mod resolve;
+mod restore;
 mod scan;
 mod sweep;
 
@@ -32,7 +33,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use shoal_proto::batch::Batch;
 use shoal_proto::frame::RequestId;
-use shoal_proto::hash::{ContentId, Domain, RecordHash, prefix};
+use shoal_proto::hash::{Domain, RecordHash, prefix};
 use shoal_proto::id::{DeviceId, WriterSalt};
 use shoal_proto::message::{Goodbye, Message};
 use shoal_proto::path::RelPath;
@@ -46,12 +47,13 @@ use self::history::Historian;
 use self::peers::Peer;
 use self::plan::Planner;
 use self::resolve::Resolver;
+use self::restore::Restorer;
 use self::scan::Scanner;
 use self::sweep::Finding;
 use crate::disk;
 use crate::fetch::{Fetch, Tag};
 use crate::index::{self, Life, Observed};
-use crate::io::{Command, Conn, JobId, Now};
+use crate::io::{Command, Conn, JobId, Now, Opened};
 use crate::limits::{RESCAN_INTERVAL, RETRY_MAX};
 use crate::planner::Rights;
 use crate::serve::Serve;
@@ -99,10 +101,8 @@ enum Stage {
 enum Waiting {
     Life,
     Link(Conn),
-    History,
-    HistoryNoted(Vec<disk::Kept>, bool),
-    Name(disk::Kept),
-    Named(ContentId),
+    History(history::Asked),
+    Restore(restore::Asked),
     SweepDisk(u64),
     SweepIndex(u64),
     LookDisk(u64),
@@ -141,6 +141,8 @@ enum Wake {
     Have,
     Fetch,
     Index,
+    History,
+    Restore,
 }
 
 /// A share.
@@ -160,6 +162,7 @@ pub(crate) struct Share {
     /// Paths that are being changed on the disk.
     busy: BTreeSet<RelPath>,
     historian: Historian,
+    restorer: Restorer,
     scanner: Scanner,
     planner: Planner,
     goals: Goals,
@@ -196,14 +199,14 @@ impl Share {
     /// above the numbers of all jobs of an earlier opening, so that no late answer is taken for another one's.
     pub(crate) fn new(
         device: DeviceId,
-        told: Vec<ShareSecret>,
+        opened: Opened,
         seed: [u8; 32],
         jobs_from: u64,
         now: Now,
     ) -> Self {
         let mut share = Self {
             device,
-            told,
+            told: opened.secrets,
             salts: Salts { seed, drawn: 0 },
             stage: Stage::Starting,
             life: None,
@@ -212,7 +215,8 @@ impl Share {
             jobs: BTreeMap::new(),
             jobs_made: jobs_from,
             busy: BTreeSet::new(),
-            historian: Historian::default(),
+            historian: Historian::new(opened.retention),
+            restorer: Restorer::default(),
             scanner: Scanner::default(),
             planner: Planner::default(),
             goals: Goals::default(),
@@ -285,6 +289,9 @@ impl Share {
             Command::Resume => self.resume(),
             Command::Alone => self.index(Waiting::Contact, index::Job::SetFirstContact),
             Command::Pause => self.pause(),
+            Command::Restore(restore) => self.wants_back(restore.clone()),
+            Command::Heed(number) => self.heeds(*number),
+            Command::Retain(retention) => self.retains(*retention),
         }
         self.go_on();
     }
@@ -303,6 +310,8 @@ impl Share {
                 Wake::Have => self.tell_had(),
                 Wake::Fetch => self.fetch.tick(now.time),
                 Wake::Index => self.tries_index_again(),
+                Wake::History => self.looks_into_history(),
+                Wake::Restore => {}
             }
         }
         self.go_on();
@@ -326,6 +335,7 @@ impl Share {
     fn begin_what_is_to_be_done(&mut self) {
         self.scan_on();
         self.plan_on();
+        self.restore_on();
         self.fetch_on();
         self.commit_on();
         self.serve_on();
@@ -353,7 +363,9 @@ impl Share {
             (Waiting::Places, Answer::Places(places)) => self.planned_places(places),
             (Waiting::Movers, Answer::Triples(rows)) => self.planned_moves(rows),
             (Waiting::Survey, Answer::Survey(survey, removals)) => self.surveyed(survey, removals),
-            (Waiting::Recheck(batch), Answer::Triples(rows)) => self.rechecked(batch, rows),
+            (Waiting::Recheck(batch), Answer::Intended(rows, authors)) => {
+                self.rechecked(batch, rows, &authors);
+            }
             (Waiting::Noted(batch), Answer::Placed(outcomes)) => self.noted(batch, &outcomes),
             (Waiting::Agreed, Answer::Placed(outcomes)) => {
                 self.planner.is_dirty |= outcomes.contains(&index::PlacedOutcome::Agreed);
@@ -361,10 +373,8 @@ impl Share {
             (Waiting::CopyRows(path), Answer::Triples(rows)) => self.copies_known(&path, rows),
             (Waiting::Resolve(path), Answer::Resolved(resolved)) => self.resolved(&path, resolved),
             (Waiting::Statement(conns), Answer::Lacking(records, root)) => self.state(&conns, &records, root),
-            (Waiting::HistoryNoted(kept, is_end), Answer::Unnamed(unnamed)) => {
-                self.history_is_noted(kept, &unnamed, is_end);
-            }
-            (Waiting::Named(content), _) => self.is_named(&content),
+            (Waiting::History(asked), Answer::History(answer)) => self.history_answered(asked, answer),
+            (Waiting::Restore(asked), answer) => self.restore_answered(asked, answer),
             (Waiting::NewWriter, Answer::Published(_)) => self.begin_anew(),
             (Waiting::Contact, _) => {
                 self.index(Waiting::Life, index::Job::Life);
@@ -378,8 +388,8 @@ impl Share {
         match (waiting, answer) {
             (Waiting::Fetch(tag), answer) => self.fetch.disk_done(tag, answer, self.now.time),
             (Waiting::Serve(tag), answer) => self.serve.disk_done(tag, answer),
-            (Waiting::History, answer) => self.is_told_history(answer),
-            (Waiting::Name(kept), answer) => self.is_told_name(kept, answer),
+            (Waiting::History(asked), answer) => self.history_told(asked, answer),
+            (Waiting::Restore(asked), answer) => self.restore_told(&asked, answer),
             (Waiting::SweepDisk(number), Answer::Swept { entries, is_end }) => {
                 self.scanner.swept(number, entries, is_end);
             }
@@ -447,6 +457,8 @@ impl Share {
                 self.fetch.disk_done(tag, disk::Answer::Failed(String::new()), self.now.time);
             }
             Waiting::Serve(tag) => self.serve.disk_done(tag, disk::Answer::Failed(String::new())),
+            Waiting::History(_) => self.leaves_history(),
+            Waiting::Restore(_) => self.restore_breaks_off(),
             _ => {}
         }
     }
@@ -476,12 +488,10 @@ impl Share {
         match (&self.stage, was_halted) {
             (Stage::Paused(_), true) => self.stage = Stage::Paused(Some(Halt::Before)),
             (_, true) => self.stage = Stage::Halted(Halt::Before),
-            (Stage::Paused(_), false) => self.look_through_history(None),
-            (_, false) => {
-                self.look_through();
-                self.look_through_history(None);
-            }
+            (Stage::Paused(_), false) => {}
+            (_, false) => self.look_through(),
         }
+        self.looks_into_history();
     }
 
     /// The folder is looked through before anything else is done.
@@ -588,13 +598,15 @@ impl Share {
 
 #[cfg(test)]
 mod tests {
+    use shoal_proto::id::ShareId;
+
     use super::*;
 
     /// I20: a database without space is asked again after a while, and nobody has to come by.
     #[test]
     fn i20_an_index_that_refuses_is_asked_again() {
         let now = |time| Now { time, wall: 0 };
-        let mut share = Share::new(DeviceId::from_bytes([1; 32]), Vec::new(), [2; 32], 0, now(Time(1)));
+        let mut share = Share::new(DeviceId::from_bytes([1; 32]), Opened::new(ShareId::from_bytes([3; 32]), Vec::new()), [2; 32], 0, now(Time(1)));
         for _ in 0..3 {
             let Some(Out::Index(job, index::Job::Life)) = share.poll() else { panic!("it is to be asked") };
             let began = share.now.time;

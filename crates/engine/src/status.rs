@@ -10,6 +10,8 @@ use shoal_proto::guard::Contents;
 use shoal_proto::id::DeviceId;
 use shoal_proto::path::RelPath;
 
+use crate::history::{Held, Restore, Restored};
+
 /// A share, as it is now.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Status {
@@ -25,6 +27,14 @@ pub struct Status {
     pub trouble: Option<String>,
     /// Whether anything is being looked at, fetched or written.
     pub is_busy: bool,
+    /// What the history held when that was last counted.
+    pub history: Held,
+    /// Versions in history that a program wrote to after they were displaced, by their numbers, and where they were: what
+    /// it wrote stands nowhere else (E17). At most [`LATE_EDITS_MAX`](crate::limits::LATE_EDITS_MAX), the newest.
+    pub late_edits: BTreeMap<u64, Option<RelPath>>,
+    /// Versions that a person wanted back, and what became of it, the last one last; at most
+    /// [`RESTORES_TOLD_MAX`](crate::limits::RESTORES_TOLD_MAX) of those that are over.
+    pub restores: Vec<(Restore, Restored)>,
 }
 
 impl Status {

@@ -7,7 +7,8 @@
 use core::mem;
 use std::collections::{BTreeMap, BTreeSet};
 
-use shoal_engine::index::{Guard, HistoryRow, List, Observed, Outcome, Placed, PlacedOutcome};
+use shoal_engine::history::Kept;
+use shoal_engine::index::{Guard, List, Observed, Outcome, Placed, PlacedOutcome};
 use shoal_engine::limits::LOSS_QUIET;
 use shoal_engine::time::Time;
 use shoal_proto::hash::ContentId;
@@ -127,7 +128,7 @@ impl Index {
     pub fn placed_at(
         &mut self,
         placed: Vec<Placed>,
-        displaced: &[HistoryRow],
+        displaced: &[Kept],
         now: Time,
     ) -> Result<Vec<PlacedOutcome>, IndexError> {
         let gone: Vec<_> = placed.iter().map(|one| gone(one.planned.as_ref(), one.now.as_ref())).collect();

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
+use shoal_engine::time::Time;
 use shoal_proto::digest::{Digests, Leaf};
 use shoal_proto::hash::{ContentId, Domain, RecordHash, prefix};
 use shoal_proto::id::{ShareId, Writer};
@@ -65,6 +66,8 @@ pub(crate) struct Memory {
     pub(crate) lost_to_others: Losses,
     /// To the numbers of pages of lists.
     pub(crate) segments: Crowd,
+    /// When this process last counted how the history has aged.
+    pub(crate) aged_at: Option<Time>,
     pub(crate) folders: Folders,
     pub(crate) counts: Counts,
     /// For each publication how many heads are its records.
@@ -94,6 +97,7 @@ impl Memory {
             lost_here: Losses::default(),
             lost_to_others: Losses::default(),
             segments: Crowd::default(),
+            aged_at: None,
             folders: Folders::default(),
             counts: Counts::default(),
             heads: Vec::new(),

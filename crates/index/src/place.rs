@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use shoal_engine::index::{HistoryRow, Placed, PlacedOutcome, Resolved};
+use shoal_engine::history::Kept;
+use shoal_engine::index::{Placed, PlacedOutcome, Resolved};
 use shoal_proto::hash::RecordHash;
 use shoal_proto::heads::{Base, Below, Heads, Shown};
 use shoal_proto::here::{Here, Standing};
@@ -27,7 +28,7 @@ impl Index {
     pub fn placed(
         &mut self,
         placed: Vec<Placed>,
-        displaced: &[HistoryRow],
+        displaced: &[Kept],
     ) -> Result<Vec<PlacedOutcome>, IndexError> {
         self.job(|work| {
             history::add(work, displaced)?;

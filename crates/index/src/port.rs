@@ -4,9 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use shoal_engine::disk::{BytesAt, Kept};
+use shoal_engine::disk::BytesAt;
+use shoal_engine::history::{Doomed, Histories, Kept, Listing, Noted, Pruning};
 use shoal_engine::index::{
-    Asked, Guard, HistoryRow, Index as Port, Intent, Life, List, ListPart, Observed, Outcome, Placed,
+    Asked, Guard, Index as Port, Intent, Life, List, ListPart, Observed, Outcome, Placed,
     PlacedOutcome, Resolved, Serving, Survey,
 };
 use shoal_engine::store::{Me, Merge, Store};
@@ -15,7 +16,7 @@ use shoal_proto::batch::Batch;
 use shoal_proto::digest::Sum;
 use shoal_proto::hash::{ContentId, RecordHash, SegmentId};
 use shoal_proto::here::{Here, Triple};
-use shoal_proto::id::{Writer, WriterSalt};
+use shoal_proto::id::{DeviceId, Writer, WriterSalt};
 use shoal_proto::path::RelPath;
 use shoal_proto::publication::{Place, Publication, PublicationHash};
 use shoal_proto::roster::{Entries, Entry, Roster};
@@ -172,7 +173,7 @@ impl Port for Index {
     fn placed(
         &mut self,
         placed: Vec<Placed>,
-        history: Vec<HistoryRow>,
+        history: Vec<Kept>,
         now: Time,
     ) -> Result<Vec<PlacedOutcome>, IndexError> {
         self.placed_at(placed, &history, now)
@@ -224,15 +225,41 @@ impl Port for Index {
         self.new_writer(salt, agreed)
     }
 
-    fn add_history(
-        &mut self,
-        kept: Vec<Kept>,
-        lists: Vec<(ContentId, List)>,
-    ) -> Result<Vec<u64>, IndexError> {
-        self.note_history(&kept, &lists)
+    fn authors(&self, rows: &[Option<Triple>]) -> Result<Vec<Option<DeviceId>>, IndexError> {
+        self.authors(rows)
     }
 
     fn forget_unnamed_lists(&mut self) -> Result<(), IndexError> {
         self.forget_unnamed_lists().map(drop)
+    }
+}
+
+impl Histories<IndexError> for Index {
+    fn add_history(
+        &mut self,
+        kept: Vec<Kept>,
+        lists: Vec<(ContentId, List)>,
+    ) -> Result<Noted, IndexError> {
+        self.note_history(&kept, &lists)
+    }
+
+    fn nameless(&mut self, number: u64) -> Result<(), IndexError> {
+        self.nameless(number)
+    }
+
+    fn heeded(&mut self, number: u64) -> Result<(), IndexError> {
+        self.heeded(number)
+    }
+
+    fn history(&self, asked: &Listing) -> Result<Vec<Kept>, IndexError> {
+        self.history(asked)
+    }
+
+    fn kept(&self, number: u64) -> Result<Option<Kept>, IndexError> {
+        self.kept(number)
+    }
+
+    fn prune(&mut self, pruning: &Pruning) -> Result<Doomed, IndexError> {
+        self.prune(pruning)
     }
 }

@@ -18,6 +18,9 @@ use crate::row::{blob, file_content};
 use crate::store::Index;
 use crate::work::{Work, read_row, reading, writing};
 
+/// The versions in history that have a content.
+const KEPT_WITH_CONTENT: &str = "SELECT number, size, mtime, nanos FROM history WHERE content = ?1";
+
 /// How many places of one content are told: one is enough, others are for when it changed meanwhile.
 pub(crate) const PLACES_MAX: usize = 8;
 
@@ -140,13 +143,15 @@ impl Index {
             }
         }
         let mut statement =
-            self.conn.prepare_cached("SELECT number FROM history WHERE content = ?1").map_err(reading())?;
+            self.conn.prepare_cached(KEPT_WITH_CONTENT).map_err(reading())?;
         let left = PLACES_MAX.saturating_sub(places.len());
         // A limit that is bound would have SQLite prepare the statement anew each time.
-        let numbers =
-            statement.query_map([content.as_bytes()], |row| row.get::<_, i64>(0)).map_err(reading())?;
-        for number in numbers.take(left) {
-            places.push(BytesAt::History { number: number.map_err(reading())?.cast_unsigned(), offset });
+        let mut kept = statement.query([content.as_bytes()]).map_err(reading())?;
+        for _ in 0..left {
+            let Some(sql) = kept.next().map_err(reading())? else { break };
+            let number = |at| sql.get::<_, i64>(at).map(i64::cast_unsigned).map_err(reading());
+            let (number, size, mtime) = (number(0)?, number(1)?, crate::row::time(sql, 2)?);
+            places.push(BytesAt::History { number, size, mtime, offset });
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::error::IndexError;
 use crate::row::file_content;
 use crate::segments::PLACES_MAX;
 use crate::store::Index;
-use crate::work::{read_row, reading};
+use crate::work::read_row;
 
 impl Index {
     /// What to answer a peer that asks for this.
@@ -107,27 +107,20 @@ impl Index {
         }
         let places = self.places(content)?;
         let Some(place) = places.first() else { return Ok(None) };
-        let length = self.bytes_at(place)?.filter(|length| *length <= SEGMENT_BYTES_MAX.into());
+        let length = bytes_at(place).filter(|length| *length <= SEGMENT_BYTES_MAX.into());
         Ok(length.map(|length| (places, length)))
     }
+}
 
-    /// How many bytes the file has that is there.
-    fn bytes_at(&self, place: &BytesAt) -> Result<Option<u64>, IndexError> {
-        match place {
-            BytesAt::Folder { seen, .. } => Ok(match seen.kind {
-                SeenKind::File { size } => Some(size),
-                SeenKind::Directory | SeenKind::Symlink { .. } => None,
-            }),
-            BytesAt::History { number, .. } => self
-                .conn
-                .prepare_cached("SELECT size FROM history WHERE number = ?1")
-                .and_then(|mut statement| {
-                    statement.query_row([number.cast_signed()], |row| row.get::<_, i64>(0))
-                })
-                .map(|size| Some(size.cast_unsigned()))
-                .map_err(reading()),
-            BytesAt::Staged { .. } => Ok(None),
-        }
+/// How many bytes the file has that is there.
+fn bytes_at(place: &BytesAt) -> Option<u64> {
+    match place {
+        BytesAt::Folder { seen, .. } => match seen.kind {
+            SeenKind::File { size } => Some(size),
+            SeenKind::Directory | SeenKind::Symlink { .. } => None,
+        },
+        BytesAt::History { size, .. } => Some(*size),
+        BytesAt::Staged { .. } => None,
     }
 }
 

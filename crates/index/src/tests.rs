@@ -13,6 +13,7 @@ mod worlds;
 use std::sync::Arc;
 
 use shoal_engine::disk::Seen;
+use shoal_engine::history::{Listing, Why};
 use shoal_proto::batch::{Batch, Part};
 use shoal_proto::digest::Leaf;
 use shoal_proto::hash::{ContentId, RecordHash, prefix};
@@ -24,7 +25,7 @@ use shoal_proto::publication::{Place, Publication};
 use shoal_proto::reconcile::Records;
 use shoal_proto::record::{Kind, Mode, Record, Timestamp, Version};
 use shoal_proto::roster::{
-    Delegation, Described, DeviceName, Entry, Founding, Joined, Kept, Offer, Role, Statement,
+    Delegation, Described, DeviceName, Entry, Founding, Joined, Offer, Role, Statement,
 };
 use shoal_proto::segment::{ListHasher, Segment, SegmentList};
 
@@ -643,19 +644,13 @@ fn lists_of_segments_live_as_long_as_something_names_them() {
     assert_eq!(ana.places(&listed.content).unwrap(), at(0));
     assert_eq!(ana.places_of_segment(&segments[2].id).unwrap(), at(700_000));
 
-    let row = HistoryRow {
-        number: 4,
-        path: path("a"),
-        content: Some(listed.content),
-        size: listed.size,
-        when: Timestamp::new(99, 1).unwrap(),
-        by: Some(key(2).device()),
-    };
+    let row = Kept { content: Some(listed.content), size: listed.size, ..kept(4, "a") };
     ana.add_history(std::slice::from_ref(&row)).unwrap();
     see(&mut ana, "a", Some(file(9, 20)));
-    assert_eq!(ana.history(Some(&path("a")), None, 9).unwrap(), std::slice::from_ref(&row));
-    assert_eq!(ana.history(None, Some(4), 9).unwrap(), []);
-    let within = vec![BytesAt::History { number: 4, offset: 300_000 }];
+    assert_eq!(ana.history(&listing(Some("a"), None, 9)).unwrap(), std::slice::from_ref(&row));
+    assert_eq!(ana.history(&listing(None, Some(4), 9)).unwrap(), []);
+    let within =
+        vec![BytesAt::History { number: 4, size: listed.size, mtime: row.mtime, offset: 300_000 }];
     assert_eq!(ana.places_of_segment(&segments[1].id).unwrap(), within);
     assert_eq!((ana.remove_history(&[4, 5]).unwrap(), ana.list(&listed.content, None).unwrap()), (1, None));
     assert_eq!(ana.places_of_segment(&segments[1].id).unwrap(), []);
@@ -684,6 +679,25 @@ fn i17_a_job_that_fails_leaves_nothing() {
     assert_eq!((&ana.memory.digests, *ana.life()), (&digests, life));
     check(&ana);
     assert_eq!(see(&mut ana, "b", Some(file(2, 10))).0, Outcome::Published);
+}
+
+/// A version that was filed, of which nobody knows the content.
+pub(crate) fn kept(number: u64, at: &str) -> Kept {
+    Kept {
+        number,
+        path: Some(path(at)),
+        content: None,
+        size: 7,
+        mtime: Timestamp::new(70, 2).unwrap(),
+        when: Timestamp::new(99, 1).unwrap(),
+        by: Some(key(2).device()),
+        why: Why::Replaced,
+        is_late: false,
+    }
+}
+
+pub(crate) fn listing(at: Option<&str>, before: Option<u64>, at_most: usize) -> Listing {
+    Listing { at: at.map(path), before, at_most }
 }
 
 /// The publication of these records by device and salt of these numbers.

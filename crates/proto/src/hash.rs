@@ -110,6 +110,14 @@ macro_rules! thirty_two_bytes {
                 &self.0
             }
 
+            /// The value with this text; `None` if it is the text of none.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                let letters = text.to_ascii_uppercase();
+                let bytes = data_encoding::BASE32_NOPAD.decode(letters.as_bytes()).ok()?;
+                Some(Self(bytes.try_into().ok()?))
+            }
+
             /// The first seven letters of its text: enough to tell values apart by eye.
             #[must_use]
             pub fn short(&self) -> String {

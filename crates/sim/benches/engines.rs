@@ -158,7 +158,7 @@ impl End {
             share,
             spent: Duration::ZERO,
         };
-        end.hear(Input::Opened(Opened { share, secrets: vec![ShareSecret::from_bytes([7; 32])] }));
+        end.hear(Input::Opened(Opened::new(share, vec![ShareSecret::from_bytes([7; 32])])));
         end
     }
 

@@ -33,6 +33,15 @@ pub enum Deed {
         /// What.
         step: Step,
     },
+    /// The user of a device wants one of the versions in its history back.
+    Restore {
+        /// Which device.
+        device: usize,
+        /// Which of the versions that are there then.
+        pick: u64,
+        /// Where it is to stand; `None`: where it was.
+        to: Option<String>,
+    },
     /// This breaks, or is mended.
     Fault(Fault),
 }
@@ -59,8 +68,22 @@ pub fn draw(seed: u64, options: &Options) -> Vec<Act> {
         };
         acts.extend(deeds.into_iter().map(|(wait, deed)| Act { group, at: at.after(wait), deed }));
     }
+    acts.extend(draw_restores(seed, options, at));
     acts.sort_by_key(|act| act.at);
     acts
+}
+
+/// What users want back from history, until this moment.
+fn draw_restores(seed: u64, options: &Options, end: Time) -> Vec<Act> {
+    let mut draw = Draw::new(seed ^ 0x0b_ac_c0_de);
+    let draw_one = |number: usize| {
+        let millis = draw.below(usize::try_from(end.0 / 1_000_000).unwrap_or(usize::MAX)) as u64;
+        let (device, pick) = (draw.below(options.devices), draw.any());
+        let to = draw.one_in(3).then(|| ["b", "d/x", "new/again"][draw.below(3)].to_owned());
+        let at = Time::ZERO.after(Duration::from_millis(millis));
+        Act { group: options.acts + number, at, deed: Deed::Restore { device, pick, to } }
+    };
+    (0..options.restores).map(draw_one).collect()
 }
 
 /// Mostly some seconds; now and then at once, or minutes.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use shoal_disk::mem::{MemDisk, Quirks};
 use shoal_disk::{Durability, FileTime};
 use shoal_engine::disk::{self, Source, StageId};
+use shoal_engine::history::Retention;
 use shoal_engine::index;
 use shoal_engine::io::{JobId, Now};
 use shoal_engine::status::Status;
@@ -70,6 +71,10 @@ pub struct Device {
     pub hostile: Option<Hostile>,
     /// Whether its next processes know that its machine was not shut down.
     pub is_unclean: bool,
+    /// How much of what is displaced it keeps.
+    pub retention: Retention,
+    /// How often its clock jumped, or nobody looked at it for a while: its process began.
+    pub leaps: u32,
     /// Of which device it is a copy.
     pub clone_of: Option<usize>,
     /// Whether it never starts again: a copy whose user has noticed.
@@ -194,6 +199,8 @@ impl Device {
             is_distrusted: false,
             hostile: None,
             is_unclean: false,
+            retention: Retention::default(),
+            leaps: 0,
             clone_of: None,
             is_retired: false,
             writers: 0,
@@ -221,6 +228,8 @@ impl Device {
             is_distrusted: false,
             hostile: None,
             is_unclean: self.is_unclean,
+            retention: self.retention,
+            leaps: self.leaps,
             clone_of: Some(number),
             is_retired: false,
             writers: self.writers + COPY_WRITERS,
@@ -289,6 +298,7 @@ impl Device {
     /// When the index or the folder cannot be opened; the text says why.
     pub fn start(&mut self, make: Make) -> Result<(), String> {
         self.life += 1;
+        self.leaps += 1;
         // As a real start does, the index is read anew from what its last job wrote.
         self.index = self.index.fork().map_err(|error| error.to_string())?;
         let worker = Worker::open(&self.disk, self.is_unclean)?;
@@ -363,7 +373,9 @@ fn stages(job: &disk::Job) -> BTreeSet<StageId> {
         | disk::Job::Take(_)
         | disk::Job::Compare(_)
         | disk::Job::History { .. }
-        | disk::Job::Name(_) => BTreeSet::new(),
+        | disk::Job::Name(_)
+        | disk::Job::Prune { .. }
+        | disk::Job::Restore(_) => BTreeSet::new(),
     }
 }
 

@@ -55,6 +55,8 @@ pub enum During {
     Take,
     /// Writing staged files.
     Write,
+    /// Putting a version back.
+    Restore,
 }
 
 /// What of a device is put back.

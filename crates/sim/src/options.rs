@@ -2,6 +2,11 @@
 //!
 //! Promise: plain values; with the seed they say all.
 
+use core::time::Duration;
+
+use shoal_engine::history::Retention;
+
+use crate::draw::Draw;
 use crate::hostile::Tamper;
 
 /// How a world is to be.
@@ -17,6 +22,10 @@ pub struct Options {
     pub hostile: Vec<Tamper>,
     /// Whether the last honest device only reads.
     pub with_reader: bool,
+    /// How much of what is displaced is kept.
+    pub retention: Retention,
+    /// How often users want something back from history.
+    pub restores: usize,
     /// Whether lines of the trace are kept.
     pub is_traced: bool,
 }
@@ -29,6 +38,8 @@ impl Default for Options {
             with_faults: true,
             hostile: Vec::new(),
             with_reader: false,
+            retention: Retention::default(),
+            restores: 0,
             is_traced: false,
         }
     }
@@ -39,12 +50,15 @@ impl Options {
     /// hostile members.
     #[must_use]
     pub fn varied(seed: u64, devices: usize) -> Self {
-        let mut draw = crate::draw::Draw::new(seed ^ 0x0b_71_05);
+        let mut draw = Draw::new(seed ^ 0x0b_71_05);
         let mut hostile = Vec::new();
         if devices > 2 && draw.one_in(6) {
             hostile.push(Tamper::draw(&mut draw));
         }
+        let mut draw_kept = Draw::new(seed ^ 0x0e_7a_19);
         Self {
+            retention: draw_retention(&mut draw_kept),
+            restores: [0, 0, 2, 6][draw_kept.below(4)],
             devices,
             acts: 15 + draw.below(40),
             with_faults: !draw.one_in(5),
@@ -59,4 +73,14 @@ impl Options {
     pub fn honest(&self) -> usize {
         self.devices.saturating_sub(self.hostile.len()).max(1)
     }
+}
+
+/// Every other world keeps things as long as anybody does; the others have little time, or little room.
+fn draw_retention(draw: &mut Draw) -> Retention {
+    if draw.one_in(2) {
+        return Retention::default();
+    }
+    let minutes = [20, 60, 240][draw.below(3)];
+    let bytes_max = [0, 500, 50_000, 1 << 30][draw.below(4)];
+    Retention { keep: Duration::from_secs(60 * minutes), bytes_max }
 }

@@ -15,11 +15,13 @@
 //! ```
 
 mod looks;
+mod past;
 mod troubles;
 mod words;
 
 use core::time::Duration;
 
+use shoal_engine::history::Retention;
 use shoal_engine::io::{Command, Input};
 use shoal_engine::status::Status;
 use shoal_proto::roster::Role;
@@ -42,6 +44,7 @@ pub struct Plan {
     names: Vec<String>,
     has_reader: bool,
     hostile: Vec<Tamper>,
+    retention: Retention,
 }
 
 /// Whoever does something at one device, and what happens there.
@@ -55,7 +58,13 @@ impl World {
     /// A world from this seed: it says how fast everything is, and how late.
     #[must_use]
     pub fn seeded(seed: u64) -> Plan {
-        Plan { seed, names: Vec::new(), has_reader: false, hostile: Vec::new() }
+        Plan {
+            seed,
+            names: Vec::new(),
+            has_reader: false,
+            hostile: Vec::new(),
+            retention: Retention::default(),
+        }
     }
 
     /// At this device.
@@ -163,6 +172,7 @@ impl Plan {
             devices: self.names.len(),
             with_reader: self.has_reader,
             hostile: self.hostile,
+            retention: self.retention,
             is_traced: true,
             ..Options::default()
         };

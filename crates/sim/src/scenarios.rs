@@ -10,6 +10,7 @@ mod joiners;
 mod large;
 mod lives;
 mod members;
+mod past;
 mod promises;
 mod quarrels;
 mod stops;

@@ -9,11 +9,13 @@ mod jobs;
 mod rest;
 mod wires;
 
+pub(crate) use self::rest::content;
+
 use core::time::Duration;
 use std::collections::BTreeSet;
 
 use shoal_disk::mem::Seen;
-use shoal_engine::io::{Action, Conn, Hint, Input, JobId, Opened};
+use shoal_engine::io::{Action, Command, Conn, Hint, Input, JobId, Opened};
 use shoal_engine::time::Time;
 use shoal_proto::here::Here;
 use shoal_proto::id::ShareId;
@@ -24,6 +26,7 @@ use shoal_proto::secret::ShareSecret;
 
 use crate::act::Act;
 use crate::brain::Make;
+use crate::check::kept_long_enough::Histories;
 use crate::check::{self, Broken};
 use crate::device::{Device, Members};
 use crate::draw::Draw;
@@ -84,7 +87,11 @@ pub struct World {
     pub lost_indexes: u32,
     /// How often a disk was put back.
     pub puts_back: u32,
+    /// What was filed in histories, and what went from there.
+    pub histories: Histories,
     make: Make,
+    /// A promise that was broken where nobody could be told.
+    broken: Option<Broken>,
 }
 
 /// How much happened in a world.
@@ -164,6 +171,7 @@ impl World {
             };
             let mut device =
                 Device::new(number, name, role, &members, &mut draw).map_err(Broken::of_world)?;
+            device.retention = options.retention;
             if let Some(tamper) = tamper {
                 let hostile = Hostile::new(tamper, draw.any(), &device.key, &members.founding);
                 device.hostile = Some(hostile.map_err(Broken::of_world)?);
@@ -192,7 +200,9 @@ impl World {
             forsaken,
             lost_indexes: 0,
             puts_back: 0,
+            histories: Histories::default(),
             make,
+            broken: None,
         };
         for device in 0..world.devices.len() {
             let wait = Duration::from_millis(world.draw.below(STARTS_WITHIN) as u64);
@@ -300,10 +310,11 @@ impl World {
             return Ok(());
         }
         self.moved = now;
+        self.note_filed(device);
         self.trace.note(now, b's', device, &[]);
         self.trace.say(now, || format!("{} starts", NAMES[device % 16]));
         let secrets = vec![ShareSecret::from_bytes([7; 32])];
-        self.tell(device, Input::Opened(Opened { share: self.share(), secrets }))?;
+        self.tell(device, Input::Opened(Opened { retention: self.devices[device].retention, ..Opened::new(self.share(), secrets) }))?;
         for peer in 0..self.devices.len() {
             if self.devices[peer].id() != self.devices[device].id() {
                 let wait = Duration::from_millis(self.draw.below(2_000) as u64);
@@ -319,6 +330,9 @@ impl World {
     /// When a promise is broken.
     pub fn hear(&mut self, device: usize, input: Input) -> Result<(), Broken> {
         self.moved = self.now();
+        if let Input::Command(_, Command::Retain(retention)) = &input {
+            self.devices[device].retention = *retention;
+        }
         self.tell(device, input)
     }
 

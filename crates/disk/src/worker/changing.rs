@@ -9,7 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use rustix::io::Errno;
-use shoal_engine::disk::{Change, ChangeDeed, Committed, Kept, Seen, SeenKind, StageId};
+use shoal_engine::disk::{Change, ChangeDeed, Committed, Seen, SeenKind, StageId};
+use shoal_engine::history::{Kept, Why};
+use shoal_proto::id::DeviceId;
 use shoal_proto::path::RelPath;
 use shoal_proto::record::{Kind as Of, Mode, Timestamp, Version};
 
@@ -29,7 +31,7 @@ use crate::tree::Tree;
 use crate::walk::{Barred, WalkError};
 
 /// What a change is answered with that is not made; boxed, because it is seldom and large.
-type Refused = Box<Committed>;
+pub(super) type Refused = Box<Committed>;
 
 /// One job of committing.
 pub(super) struct Changing<'a, F: Fs> {
@@ -103,7 +105,7 @@ impl<F: Fs> Changing<'_, F> {
 
     /// The change in the words of the tree, its staged file finished. The error is its answer.
     fn prepare(&self, at: usize, asked: Change) -> Result<Ready<F>, Refused> {
-        let Change { path, deed, by } = asked;
+        let Change { path, deed, by, why } = asked;
         self.require_heeded(&path, &deed)?;
         self.require_own_name(&path, &deed)?;
         let mut target = None;
@@ -131,8 +133,47 @@ impl<F: Fs> Changing<'_, F> {
                 TreeDeed::Move { to, present: words::expected(&present) }
             }
         };
-        let by = by.map_or_else(String::new, |by| by.to_string());
+        let by = words::who(by, why);
         Ok(Ready { change: change::Change { path, deed, by }, at, target })
+    }
+
+    /// Refuses a path at which nothing may be put, whatever it is.
+    pub(super) fn require_placeable(&self, path: &RelPath) -> Result<(), Refused> {
+        if let Some(ignored) = self.rules.ignored_at(path, What::Other) {
+            return Err(Committed::Barred(format!("{ignored} is ignored here")).into());
+        }
+        self.require_no_stranger(path)
+    }
+
+    /// Puts something staged in place for this device's own user, with the folders above it that are missing. `target` is
+    /// what it says, if it is a link.
+    pub(super) fn put(
+        &self,
+        path: &RelPath,
+        staged: FinishedFile<F>,
+        over: Option<&Seen>,
+        by: DeviceId,
+        target: Option<&[u8]>,
+    ) -> Committed {
+        let tree = Tree::new(Arc::clone(self.folder));
+        let by = words::who(Some(by), Why::Replaced);
+        let mut changes = Vec::new();
+        let mut above = path.parent();
+        while let Some(folder) = above {
+            above = folder.parent();
+            if matches!(tree.look(&folder), Ok(Some(_))) {
+                break;
+            }
+            let deed = TreeDeed::MakeFolder { mode: OWN_FOLDER_MODE, over: None };
+            changes.insert(0, change::Change { path: folder, deed, by: by.clone() });
+        }
+        let deed = match over {
+            None => TreeDeed::Create(staged),
+            Some(over) => TreeDeed::Replace(staged, words::expected(over)),
+        };
+        changes.push(change::Change { path: path.clone(), deed, by });
+        let last = tree.commit(changes).pop().map(|changed| self.outcome(path, changed.outcome, target));
+        last.unwrap_or_else(|| Committed::Failed("it was not tried".to_owned()))
     }
 
     /// Refuses what the user ignores.
@@ -157,15 +198,18 @@ impl<F: Fs> Changing<'_, F> {
 
     /// Where the disk folds case, refuses a path that leads to something of another name.
     fn require_own_name(&self, path: &RelPath, deed: &ChangeDeed) -> Result<(), Refused> {
-        let mut looker = Looker::new(self.folder, self.rules, self.folds_case);
-        for path in [Some(path), moved_to(deed)].into_iter().flatten() {
-            let stranger = looker.stranger(path);
-            if let Some(stranger) = stranger.map_err(|error| Committed::Failed(error.to_string()))? {
+        [Some(path), moved_to(deed)].into_iter().flatten().try_for_each(|path| self.require_no_stranger(path))
+    }
+
+    fn require_no_stranger(&self, path: &RelPath) -> Result<(), Refused> {
+        let stranger = Looker::new(self.folder, self.rules, self.folds_case).stranger(path);
+        match stranger.map_err(|error| Committed::Failed(error.to_string()))? {
+            Some(stranger) => {
                 let text = format!("this disk takes {stranger} for a name that something else has already");
-                return Err(Committed::NoName(text).into());
+                Err(Committed::NoName(text).into())
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// What is to be put into place, finished.
@@ -242,12 +286,12 @@ impl<F: Fs> Changing<'_, F> {
 
     fn outcome(&self, path: &RelPath, outcome: TreeOutcome, target: Option<&[u8]>) -> Committed {
         match outcome {
-            TreeOutcome::Done { now, kept, late_edit: _ } => Committed::Done {
+            TreeOutcome::Done { now, kept, late_edit } => Committed::Done {
                 now: now.and_then(|now| words::seen(&now, target)),
-                kept: kept.and_then(|number| self.kept(path, number)),
+                kept: kept.map(|number| Kept { is_late: late_edit, ..self.kept(path, number) }),
             },
             TreeOutcome::ChangedHere { kept } => {
-                Committed::ChangedHere { kept: kept.and_then(|number| self.kept(path, number)) }
+                Committed::ChangedHere { kept: kept.map(|number| self.kept(path, number)) }
             }
             TreeOutcome::NotEmpty { inside } => Committed::NotEmpty { inside },
             TreeOutcome::Barred(WalkError { why: Barred::Failed(error), .. }) => {
@@ -259,11 +303,21 @@ impl<F: Fs> Changing<'_, F> {
     }
 
     /// What was displaced, as the history has it; its number alone if it cannot be looked at.
-    fn kept(&self, path: &RelPath, number: u64) -> Option<Kept> {
+    fn kept(&self, path: &RelPath, number: u64) -> Kept {
         let name = Number(number).file_name();
         let look = self.folder.history.look(name.as_ref()).ok().flatten();
-        let (size, when) = look.map_or((0, 0), |look| (look.stat.size, look.stat.ctime.secs));
-        Some(Kept { number, path: Some(path.clone()), size, when: words::second(when), content: None })
+        let stat = look.map(|look| look.stat);
+        Kept {
+            number,
+            path: Some(path.clone()),
+            content: None,
+            size: stat.map_or(0, |stat| stat.size),
+            mtime: stat.map_or(Timestamp::ZERO, |stat| stat.mtime.into()),
+            when: stat.map_or(Timestamp::ZERO, |stat| words::second(stat.ctime.secs)),
+            by: None,
+            why: Why::Unknown,
+            is_late: false,
+        }
     }
 
     fn is_about_rules(&self, change: &Change) -> bool {
@@ -303,6 +357,9 @@ impl<F: Fs> Changing<'_, F> {
     }
 }
 
+/// The permissions of a folder that is made for what comes back into it.
+const OWN_FOLDER_MODE: u32 = 0o755;
+
 /// So much of a file tells whose rules it is.
 fn prefix(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX).min(IGNORE_BYTES_MAX + 1)
@@ -322,7 +379,7 @@ fn says(present: &Seen) -> Option<Box<[u8]>> {
     }
 }
 
-fn cannot_stage(error: &StageError) -> Committed {
+pub(super) fn cannot_stage(error: &StageError) -> Committed {
     match error {
         error if error.is_out_of_space() => Committed::NoSpace,
         // A handle that leads nowhere any more: somebody has tidied up in our own directory.

@@ -1,10 +1,10 @@
 //! Reading spans, and putting segments together from what is here and what came.
 //!
 //! Promise: bytes are given out only whole, and only from where they were asked for: of a file in the folder while it is
-//! what was seen and is not ignored (I11, I21), of a staged file where they were written. What they are is for the asker
+//! what was seen and is not ignored (I11, I21), of the history while the version is what was filed (E17), of a staged file
+//! where they were written. What they are is for the asker
 //! to check; what [`assemble`] gives has passed.
 
-use std::io;
 use std::sync::Arc;
 
 use shoal_engine::disk::{BytesAt, Compare, Seen, Wanted};
@@ -20,7 +20,8 @@ use crate::content::{Opened, Span};
 use crate::folder::Shared;
 use crate::fs::Fs;
 use crate::history::History;
-use crate::stage::read_all_at;
+use crate::path::TreePath;
+use crate::stat::FileTime;
 use crate::tree::Tree;
 
 /// Reads spans, best many of one file in a row: the last file stays open.
@@ -34,7 +35,7 @@ pub(super) struct Reader<'a, F: Fs> {
 /// The file that was read last.
 enum Last<F: Fs> {
     Folder(RelPath, Seen, Opened<F>),
-    History(u64, F::File),
+    History(u64, Opened<F>),
 }
 
 /// What came of putting a segment together.
@@ -65,7 +66,9 @@ impl<'a, F: Fs> Reader<'a, F> {
         let length = length as usize;
         match place {
             BytesAt::Folder { path, seen, offset } => self.in_folder(path, seen, *offset, length),
-            BytesAt::History { number, offset } => self.in_history(*number, *offset, length).ok().flatten(),
+            BytesAt::History { number, size, mtime, offset } => {
+                self.in_history(*number, (*size, (*mtime).into()), *offset, length)
+            }
             BytesAt::Staged { stage, offset } => self.stages.read(*stage, *offset, length),
         }
     }
@@ -92,15 +95,29 @@ impl<'a, F: Fs> Reader<'a, F> {
         }
     }
 
-    fn in_history(&mut self, number: u64, offset: u64, length: usize) -> io::Result<Option<Vec<u8>>> {
+    /// `shape`: the size and time that it must have.
+    fn in_history(
+        &mut self,
+        number: u64,
+        shape: (u64, FileTime),
+        offset: u64,
+        length: usize,
+    ) -> Option<Vec<u8>> {
         if !matches!(self.last, Some(Last::History(open, _)) if open == number) {
-            let file = History::new(Arc::clone(self.folder)).open(number).map_err(io::Error::other)?;
-            self.last = Some(Last::History(number, file));
+            let file = History::new(Arc::clone(self.folder)).open(number).ok()?;
+            let opened = Opened::of_history(file, TreePath::of_number("version", number)).ok()?;
+            self.last = Some(Last::History(number, opened));
         }
-        let Some(Last::History(_, file)) = &self.last else { return Ok(None) };
+        let Some(Last::History(_, opened)) = &self.last else { return None };
         let mut bytes = vec![0; length];
-        let read = read_all_at(file, &mut bytes, offset)?;
-        Ok((read == length).then_some(bytes))
+        let is_it = (opened.stat().size, opened.stat().mtime) == shape;
+        match opened.read_at(&mut bytes, offset) {
+            Ok(Span::Read(read)) if read == length && is_it => Some(bytes),
+            _ => {
+                self.last = None;
+                None
+            }
+        }
     }
 
     /// The bytes that are near a segment, as far as they can be read; none if nothing of them can.

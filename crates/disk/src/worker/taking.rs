@@ -131,16 +131,6 @@ impl<F: Fs> Taking<'_, F> {
     }
 }
 
-/// The content of a version in history, and its segments, if there are several; `None`: it is no file that can be read.
-pub(super) fn name_of_history<F: Fs>(
-    folder: &Arc<Shared<F>>,
-    number: u64,
-) -> Option<(ContentId, Option<List>)> {
-    let Read { listed, segments } = read_history(&History::new(Arc::clone(folder)), number)?;
-    let content = listed.content;
-    Some((content, list(listed, segments).ok()?))
-}
-
 fn read_history<F: Fs>(history: &History<F>, number: u64) -> Option<Read> {
     let file = history.open(number).ok()?;
     let opened = Opened::<F>::of_history(file, TreePath::of_number("version", number)).ok()?;

@@ -7,6 +7,7 @@ use shoal_engine::disk::{
     BytesAt, Change, ChangeDeed, Committed, Look, Seen, SeenKind, Source, StageId, Sweep, Taken, Unknown,
     Write, Written,
 };
+use shoal_engine::history::{Kept, Naming, Why};
 use shoal_engine::index::List;
 use shoal_proto::cut;
 use shoal_proto::hash::SegmentId;
@@ -22,6 +23,7 @@ use crate::{FolderOptions, Space};
 
 mod changes;
 mod cuts;
+mod history;
 mod ignoring;
 mod staging;
 mod taking;
@@ -224,7 +226,7 @@ fn place(at: &str, stage: u64, bytes: &[u8], over: Option<Seen>) -> Change {
 }
 
 fn change(at: &str, deed: ChangeDeed) -> Change {
-    Change { path: path(at), deed, by: Some(DeviceId::from_bytes([7; 32])) }
+    Change { path: path(at), deed, by: Some(DeviceId::from_bytes([7; 32])), why: Why::Replaced }
 }
 
 fn is_done(committed: &Committed) -> bool {
@@ -394,7 +396,7 @@ fn spans_are_read_whole_from_what_was_seen_or_not_at_all() {
         };
     assert_eq!(read(vec![at(3)], 4), Some(b"3456".to_vec()));
     assert_eq!(read(vec![at(7)], 4), None, "only all of a span counts");
-    let history = BytesAt::History { number: 99, offset: 0 };
+    let history = BytesAt::History { number: 99, size: 10, mtime: time(0), offset: 0 };
     assert_eq!(read(vec![history, at(0)], 2), Some(b"01".to_vec()), "the next place is asked");
     assert_eq!(read(vec![at(0)], u32::MAX), None);
     let staged = |offset| BytesAt::Staged { stage: StageId(1), offset };
@@ -434,14 +436,16 @@ fn the_history_comes_in_pages_and_can_be_read() {
     assert!(found.is_sorted_by_key(|kept| kept.number));
     for (number, kept) in found.iter().enumerate() {
         assert_eq!(kept.when, time(1_700_000_000 + i64::try_from(number).unwrap()));
-        let place = BytesAt::History { number: kept.number, offset: 8 };
+        let Kept { number: file, size, mtime, .. } = *kept;
+        let place = BytesAt::History { number: file, size, mtime, offset: 8 };
         let answer = share.worker.perform(Job::Read(vec![Wanted { places: vec![place], length: 1 }]));
         assert_eq!(answer, Answer::Read(vec![Some(number.to_string().into_bytes())]));
         let bytes = format!("version {number}");
         let named = share.worker.perform(Job::Name(kept.number));
-        assert_eq!(named, Answer::Named(Some((content(bytes.as_bytes()), None))));
+        let content = content(bytes.as_bytes());
+        assert_eq!(named, Answer::Named(Naming::Is { content, list: None, size, mtime }));
     }
-    assert_eq!(share.worker.perform(Job::Name(999)), Answer::Named(None), "nothing is there");
+    assert_eq!(share.worker.perform(Job::Name(999)), Answer::Named(Naming::Nothing), "nothing is there");
 }
 
 /// The same over this machine's files, in short.

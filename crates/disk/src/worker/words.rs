@@ -6,6 +6,8 @@ use std::error::Error;
 use std::os::unix::ffi::OsStrExt;
 
 use shoal_engine::disk::{self as asked, Seen, SeenKind, Unknown};
+use shoal_engine::history::Why;
+use shoal_proto::id::DeviceId;
 use shoal_proto::limits::SYMLINK_TARGET_BYTES_MAX;
 use shoal_proto::path::RelPath;
 use shoal_proto::record::{Mode, Timestamp};
@@ -95,6 +97,27 @@ pub(super) fn beyond(error: &WalkError) -> asked::Look {
         }
     }
 }
+
+/// Whose record displaced something, and why, in the line of a history's table: a device, and a word.
+pub(super) fn who(by: Option<DeviceId>, why: Why) -> String {
+    let word = WHYS.iter().find(|(of, _)| *of == why).map_or("", |(_, word)| word);
+    let by = by.map_or_else(String::new, |by| by.to_string());
+    [by.as_str(), word].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// What [`who`] has written, as far as it can be read.
+pub(super) fn who_of(text: &str) -> (Option<DeviceId>, Why) {
+    let by = text.split(' ').find_map(DeviceId::parse);
+    let why = text.split(' ').find_map(|part| WHYS.iter().find(|(_, word)| *word == part));
+    (by, why.map_or(Why::Unknown, |(why, _)| *why))
+}
+
+const WHYS: [(Why, &str); 4] = [
+    (Why::Replaced, "replaced"),
+    (Why::Deleted, "deleted"),
+    (Why::Conflict, "conflict"),
+    (Why::Difference, "difference"),
+];
 
 /// A whole second as the engine has it.
 pub(super) fn second(seconds: i64) -> Timestamp {

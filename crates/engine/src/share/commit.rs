@@ -7,13 +7,15 @@
 use std::collections::VecDeque;
 
 use shoal_proto::hash::ContentId;
-use shoal_proto::here::{Here, Triple};
+use shoal_proto::here::{Here, Standing, Triple};
+use shoal_proto::id::DeviceId;
 use shoal_proto::path::RelPath;
-use shoal_proto::record::{Record, Timestamp};
+use shoal_proto::record::{Kind, Record};
 
 use super::{Share, Waiting};
-use crate::disk::{self, Change, ChangeDeed, Committed, Kept, StageId};
-use crate::index::{self, HistoryRow, Intent, Placed, PlacedOutcome};
+use crate::disk::{self, Change, ChangeDeed, Committed, StageId};
+use crate::history::{Kept, Why};
+use crate::index::{self, Intent, Placed, PlacedOutcome};
 use crate::limits::BATCH_CHANGES_MAX;
 use crate::planner::{Deed, Rights, decide};
 use crate::status::Cause;
@@ -45,7 +47,7 @@ pub(super) enum Purpose {
 
 impl Planned {
     pub(super) fn new(path: RelPath, deed: ChangeDeed, here: Option<Here>, head: Option<Record>) -> Self {
-        let change = Change { path, deed, by: None };
+        let change = Change { path, deed, by: None, why: Why::Unknown };
         Self { change, here, head, from: None, purpose: Purpose::Shown, now: None, kept: None }
     }
 
@@ -141,11 +143,18 @@ impl Share {
         self.index(Waiting::Recheck(batch), index::Job::Intend(intents));
     }
 
-    pub(super) fn rechecked(&mut self, batch: Vec<Planned>, rows: Vec<Option<Triple>>) {
+    pub(super) fn rechecked(
+        &mut self,
+        batch: Vec<Planned>,
+        rows: Vec<Option<Triple>>,
+        authors: &[Option<DeviceId>],
+    ) {
         let rights = self.rights();
         let may_go_on = self.may_plan();
         let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
-        for (planned, row) in batch.into_iter().zip(rows) {
+        for ((mut planned, row), author) in batch.into_iter().zip(rows).zip(authors) {
+            planned.change.by = *author;
+            planned.change.why = row.as_ref().map_or(Why::Unknown, |row| why(row, &planned.change.deed));
             let is_wanted = match planned.purpose {
                 Purpose::Shown => planned.is_wanted(row.as_ref(), rights),
                 Purpose::Copy(_) => row.is_none_or(|row| row.here == planned.here),
@@ -176,7 +185,8 @@ impl Share {
                 Committed::Done { now, kept } => {
                     let content = planned.content();
                     planned.now = Some(now.map(|seen| seen.with_content(content)));
-                    planned.kept = kept;
+                    let Change { by, why, .. } = planned.change;
+                    planned.kept = kept.map(|kept| displaced(kept, planned.here.as_ref(), by, why));
                     done.push(planned);
                 }
                 outcome => {
@@ -196,7 +206,7 @@ impl Share {
             self.planner.ready.is_committing = false;
             return;
         }
-        let (placed, history) = notes(&done, self.now.wall);
+        let (placed, history) = notes(&done);
         self.index(Waiting::Noted(done), index::Job::Placed(placed, history, self.now.time));
     }
 
@@ -207,7 +217,7 @@ impl Share {
             Committed::Done { .. } => {}
             Committed::ChangedHere { kept } => {
                 if let Some(kept) = kept {
-                    self.index(Waiting::Nothing, index::Job::AddHistory(vec![kept], Vec::new()));
+                    self.was_filed(kept);
                 }
                 self.scanner.look(planned.target().clone(), at, false);
                 self.scanner.look(path, at, false);
@@ -261,7 +271,10 @@ impl Share {
         self.planner.is_dirty = true;
         self.is_untold = true;
         let mut outcomes = outcomes.iter();
-        for planned in batch {
+        for mut planned in batch {
+            if let Some(kept) = planned.kept.take() {
+                self.was_displaced(kept);
+            }
             if let Some(stage) = planned.stage() {
                 self.fetch.taken(stage);
             }
@@ -310,8 +323,7 @@ impl Share {
 }
 
 /// What the index is to note of changes that are done: of each that was asked for by heads one placement, of a move two.
-fn notes(done: &[Planned], wall: u64) -> (Vec<Placed>, Vec<HistoryRow>) {
-    let when = Timestamp::new(i64::try_from(wall).unwrap_or(i64::MAX), 0).unwrap_or_default();
+fn notes(done: &[Planned]) -> (Vec<Placed>, Vec<Kept>) {
     let (mut placed, mut history) = (Vec::new(), Vec::new());
     for planned in done {
         let Planned { change, here, head, from, .. } = planned;
@@ -334,20 +346,37 @@ fn notes(done: &[Planned], wall: u64) -> (Vec<Placed>, Vec<HistoryRow>) {
                 is_moved: from.is_some(),
             });
         }
-        if let (Some(kept), Ok(number)) =
-            (&planned.kept, i64::try_from(planned.kept.as_ref().map_or(0, |kept| kept.number)))
-        {
-            let content = here.as_ref().map(|here| here.version.kind.content());
-            let content = content.filter(|content| *content != ContentId::NONE);
-            history.push(HistoryRow {
-                number,
-                path: change.path.clone(),
-                content,
-                size: kept.size,
-                when,
-                by: change.by,
-            });
-        }
+        history.extend(planned.kept.clone());
     }
     (placed, history)
+}
+
+/// What was displaced, with what only who planned it knows: what it is, unless a program has written to it since (E17).
+pub(super) fn displaced(kept: Kept, here: Option<&Here>, by: Option<DeviceId>, why: Why) -> Kept {
+    let is_it = |here: &&Here| {
+        let is_sized = !matches!(here.version.kind, Kind::File { size, .. } if size != kept.size);
+        !kept.is_late && is_sized && here.version.mtime == kept.mtime
+    };
+    let content = here.filter(is_it).map(|here| here.version.kind.content());
+    let content = content.filter(|content| *content != ContentId::NONE);
+    let is_late = here.is_some_and(|here| !is_it(&here));
+    Kept { content, by, why, is_late, ..kept }
+}
+
+/// Why what stands at a path loses its place.
+fn why(row: &Triple, deed: &ChangeDeed) -> Why {
+    let is_shown = |head: &Record| row.here.as_ref().is_some_and(|here| head.version.kind.is_same(&here.version.kind));
+    // Whoever has ended the conflict says whose bytes only lost.
+    let origin = row.base.as_ref().map(|base| base.origin);
+    let only_lost = |winner: &Record| origin.is_some_and(|origin| winner.displaced.contains(&origin));
+    let removes = matches!(deed, ChangeDeed::Remove(_));
+    if row.heads.iter().any(is_shown) || row.heads.winner().is_some_and(only_lost) {
+        Why::Conflict
+    } else if row.standing == Standing::Differs && (!removes || row.base.is_some()) {
+        Why::Difference
+    } else if removes {
+        Why::Deleted
+    } else {
+        Why::Replaced
+    }
 }

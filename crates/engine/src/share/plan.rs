@@ -561,17 +561,18 @@ fn change(row: &Triple, deed: Deed<'_>) -> Planned {
 
 #[cfg(test)]
 mod tests {
-    use shoal_proto::id::DeviceId;
+    use shoal_proto::id::{DeviceId, ShareId};
 
     use super::*;
-    use crate::io::Now;
+    use crate::io::{Now, Opened};
     use crate::testing::path;
 
     /// I2, I30: of what cannot be done only so much is remembered, and the rest does not begin a pass of its own.
     #[test]
     fn i2_what_cannot_be_done_and_is_too_much_to_remember_waits() {
         let device = DeviceId::from_bytes([1; 32]);
-        let mut share = Share::new(device, Vec::new(), [2; 32], 0, Now { time: Time(1), wall: 0 });
+        let opened = Opened::new(ShareId::from_bytes([3; 32]), Vec::new());
+        let mut share = Share::new(device, opened, [2; 32], 0, Now { time: Time(1), wall: 0 });
         for number in 0..PROBLEMS_MAX {
             share.blocked(path(&format!("d/{number}")), Cause::NoWay(String::new()));
         }

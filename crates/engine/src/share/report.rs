@@ -16,7 +16,8 @@ impl Share {
     pub(super) fn is_busy(&self) -> bool {
         let is_planning =
             self.may_plan() && (self.planner.is_busy() || self.is_fetching() || self.resolver.is_busy());
-        !matches!(self.stage, Stage::Running) || self.scanner.is_busy(self.now.time) || is_planning
+        let is_restoring = self.restorer.is_busy();
+        !matches!(self.stage, Stage::Running) || self.scanner.is_busy(self.now.time) || is_planning || is_restoring
     }
 
     /// How the share stands.
@@ -34,6 +35,9 @@ impl Share {
             more_problems,
             trouble: self.scanner.trouble.clone(),
             is_busy: self.is_busy(),
+            history: self.historian.held(),
+            late_edits: self.historian.late_edits().clone(),
+            restores: self.restorer.told().cloned().collect(),
         }
     }
 

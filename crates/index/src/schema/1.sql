@@ -12,7 +12,9 @@ CREATE TABLE share (
     last_hash      BLOB,
     first_contact  INTEGER NOT NULL,           -- whether it may publish as far as first contact goes
     halted         INTEGER NOT NULL,           -- whether a guard stopped it; it publishes nothing then
-    open           INTEGER NOT NULL            -- set while a program has it; if set at open, the last stop was unclean
+    open           INTEGER NOT NULL,           -- set while a program has it; if set at open, the last stop was unclean
+    aged           INTEGER NOT NULL DEFAULT 0, -- the seconds that the history has aged
+    aged_at        INTEGER                     -- what the machine's clock showed when that was last counted; NULL: never
 ) STRICT;
 
 -- A path that is on this disk, or that records are known of.
@@ -102,12 +104,22 @@ CREATE TABLE intents (
 -- What the history on this disk holds.
 CREATE TABLE history (
     number  INTEGER PRIMARY KEY,               -- the name of the file in the history's folder
-    path    BLOB NOT NULL,
+    path    BLOB,                              -- NULL if a crash lost it
     content BLOB NOT NULL,                     -- all zeros if it is not known
     size    INTEGER NOT NULL,
-    seconds INTEGER NOT NULL,                  -- when it was filed
+    mtime   INTEGER NOT NULL,                  -- of the file: seconds, and nanoseconds
     nanos   INTEGER NOT NULL,
-    device  BLOB                               -- by whose record it was displaced; NULL: by nobody's
+    seconds INTEGER NOT NULL,                  -- when it was filed, by the machine's clock: only to be shown
+    part    INTEGER NOT NULL,                  -- and its nanoseconds
+    device  BLOB,                              -- by whose record it was displaced; NULL: by nobody's, or not known
+    why     INTEGER NOT NULL,                  -- 0 not known, 1 replaced, 2 deleted, 3 a conflict, 4 a local difference
+    late    INTEGER NOT NULL,                  -- whether a program wrote to it after it was displaced: 0 no, 1 yes, 2 yes,
+                                               -- and a person knows of it
+    named   INTEGER NOT NULL,                  -- whether its content was asked for: it is known, or there is none
+    found   INTEGER NOT NULL,                  -- whether it was found there, and not filed for this index
+    aged    INTEGER                            -- what `share.aged` was when it was first counted; NULL: it was not yet
 ) STRICT;
-CREATE INDEX history_by_path ON history (path, number);
+-- With the size, to add up what each path takes.
+CREATE INDEX history_by_path ON history (path, number, size);
 CREATE INDEX history_by_content ON history (content);
+CREATE INDEX history_by_age ON history (aged, number);

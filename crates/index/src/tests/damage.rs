@@ -111,7 +111,7 @@ fn use_all(path_of: &Path) -> Result<(), IndexError> {
     for batch in index.everything(None, usize::MAX)?.batches {
         batch.verify(&share()).map_err(IndexError::damaged)?;
     }
-    index.history(None, None, 9)?;
+    index.history(&listing(None, None, 9))?;
     index.last_publication(index.life().writer)?;
     let at = path("d1/f1");
     let compared = index.triple(&at)?.and_then(|triple| triple.here);

@@ -282,14 +282,7 @@ fn a_record_lacks_its_bytes_until_they_are_somewhere() {
     }
     show(&mut ben, "a");
     assert_eq!(ben.lacking(9).unwrap().0, of(&[1, 2]));
-    let row = HistoryRow {
-        number: 1,
-        path: path("old"),
-        content: Some(ContentId::from_bytes([2; 32])),
-        size: 2,
-        when: Timestamp::ZERO,
-        by: None,
-    };
+    let row = Kept { content: Some(ContentId::from_bytes([2; 32])), size: 2, ..kept(1, "old") };
     ben.add_history(&[row]).unwrap();
     assert_eq!(ben.lacking(9).unwrap().0, of(&[2]));
     // Bytes are bytes, wherever they stand.

@@ -37,7 +37,7 @@ fn removing_ben(paths: &[&str]) -> (Index, Index, Vec<Batch>, Entry) {
     let late = paths.iter().zip(1..).flat_map(|(at, content)| see(&mut ben, at, Some(file(content, 10))).1);
     let late: Vec<Batch> = late.collect();
     let last = ana.roster().last_entry(&key(1).device());
-    let statement = Statement::Removed { about: key(2).device(), kept: Kept::default() };
+    let statement = Statement::Removed { about: key(2).device(), kept: shoal_proto::roster::Kept::default() };
     let removal = Entry::sign(&key(1), &share(), last, statement).unwrap();
     (ana, cem, late, removal)
 }

@@ -62,8 +62,8 @@ fn bytes(places: Vec<BytesAt>, length: u64) -> Serving {
     Serving::Bytes { places, length }
 }
 
-fn history(number: i64, content: ContentId, size: u64) -> HistoryRow {
-    HistoryRow { number, path: path("old"), content: Some(content), size, when: Timestamp::ZERO, by: None }
+fn history(number: u64, content: ContentId, size: u64) -> Kept {
+    Kept { content: Some(content), size, ..kept(number, "old") }
 }
 
 #[test]
@@ -86,7 +86,8 @@ fn only_what_a_head_names_is_served() {
         assert_eq!(ask(&ben, asked), ABSENT, "{asked:?}");
     }
     ben.add_history(&[history(5, content(7), 7)]).unwrap();
-    let kept = BytesAt::History { number: 5, offset: 0 };
+    let mtime = kept(5, "old").mtime;
+    let kept = BytesAt::History { number: 5, size: 7, mtime, offset: 0 };
     assert_eq!(ask(&ben, Asked::Content(content(7))), bytes(vec![kept], 7));
 }
 

@@ -1,6 +1,5 @@
 //! What a share asks of its index beside content: who belongs to it, what is known, what the history holds.
 
-use shoal_engine::disk::Kept;
 use shoal_engine::index::{Answer, Index as Port, Job, perform};
 use shoal_engine::time::Time;
 use shoal_proto::roster::Entries;
@@ -119,15 +118,8 @@ fn what_was_seen_is_listed_below_a_folder_and_page_by_page() {
     assert_eq!(shown(Some("a"), None, 9, &mut ana), [""; 0]);
 }
 
-fn displaced(number: i64, content: Option<u8>) -> HistoryRow {
-    HistoryRow {
-        number,
-        path: path("a"),
-        content: content.map(|byte| ContentId::from_bytes([byte; 32])),
-        size: 7,
-        when: Timestamp::new(99, 1).unwrap(),
-        by: Some(key(2).device()),
-    }
+fn displaced(number: u64, content: Option<u8>) -> Kept {
+    Kept { content: content.map(|byte| ContentId::from_bytes([byte; 32])), ..kept(number, "a") }
 }
 
 /// I17: what was displaced and what stands in its place are noted together, or not at all.
@@ -143,48 +135,15 @@ fn i17_what_is_placed_and_what_it_displaced_are_one_job() {
     let failing = "CREATE TEMP TRIGGER failing BEFORE UPDATE ON paths BEGIN SELECT RAISE(ABORT, 'no'); END";
     ben.conn.execute_batch(failing).unwrap();
     assert!(ben.placed(placed(&ben), &[displaced(3, Some(7))]).is_err());
-    assert_eq!(ben.history(None, None, 9).unwrap(), []);
+    assert_eq!(ben.history(&listing(None, None, 9)).unwrap(), []);
     check(&ben);
     ben.conn.execute_batch("DROP TRIGGER failing").unwrap();
     let job = Job::Placed(placed(&ben), vec![displaced(3, Some(7))], Time::ZERO);
     assert!(
         matches!(perform(job, &mut ben), Answer::Placed(outcomes) if outcomes == [PlacedOutcome::Agreed])
     );
-    assert_eq!(ben.history(None, None, 9).unwrap(), [displaced(3, Some(7))]);
+    assert_eq!(ben.history(&listing(None, None, 9)).unwrap(), [displaced(3, Some(7))]);
     check(&ben);
-}
-
-#[test]
-fn what_is_known_of_the_history_outlives_a_look_at_the_disk() {
-    let mut ana = index(1);
-    ana.add_history(&[displaced(1, Some(7)), displaced(2, Some(7)), displaced(3, None)]).unwrap();
-    let kept = |number, size, content: Option<u8>| Kept {
-        number,
-        path: Some(path("b")),
-        size,
-        when: Timestamp::new(5, 0).unwrap(),
-        content: content.map(|byte| ContentId::from_bytes([byte; 32])),
-    };
-    let nowhere = Kept { path: None, ..kept(9, 7, Some(9)) };
-    let all = vec![kept(1, 7, None), kept(2, 8, None), kept(3, 7, Some(8)), kept(4, 4, None), nowhere];
-    let answer = perform(Job::AddHistory(all, Vec::new()), &mut ana);
-    assert!(matches!(answer, Answer::Unnamed(unnamed) if unnamed == [2, 4]));
-    let row = |number, size, content, by: Option<u8>| HistoryRow {
-        path: path("b"),
-        size,
-        when: Timestamp::new(5, 0).unwrap(),
-        by: by.map(|by| key(by).device()),
-        ..displaced(number, content)
-    };
-    assert_eq!(
-        ana.history(None, None, 9).unwrap(),
-        [
-            row(1, 7, Some(7), Some(2)),
-            row(2, 8, None, None), // another size is another file
-            row(3, 7, Some(8), Some(2)),
-            row(4, 4, None, None),
-        ]
-    );
 }
 
 /// I18: a new writer says all of its own again, since nobody knows what of it others hold.

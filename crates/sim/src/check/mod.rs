@@ -8,6 +8,7 @@ pub mod bounded;
 pub mod confined;
 pub mod converged;
 pub mod honest;
+pub mod kept_long_enough;
 pub mod no_echo;
 pub mod no_resurrection;
 pub mod nothing_lost;

@@ -3,7 +3,8 @@
 //!
 //! Promise: bytes are looked for, wherever they are; where nothing has them they are lost. A history is no place for what
 //! nobody has replaced having seen it: a user would have to know that it is missing. Only where a folder was put back to
-//! what it had been, by a user who replaced more than anybody can tell, may it stand there alone.
+//! what it had been, by a user who replaced more than anybody can tell, may it stand there alone, for as long as it is
+//! kept there.
 
 use std::collections::BTreeSet;
 
@@ -22,8 +23,10 @@ pub fn check(world: &World) -> Result<(), Broken> {
     let (held, shown) = (contents(world), shown(world));
     let is_owed_to_folders =
         |owed: &Owed| world.puts_back == 0 && world.devices[owed.device].role != Role::Reader;
-    let is_missing = |content: &Digest, owed: &Owed| {
-        !held.contains(content) || is_owed_to_folders(owed) && !shown.contains(content)
+    let has_had_its_time = |content: &Digest| world.histories.went.contains(content);
+    let is_missing = |content: &Digest, owed: &Owed| match is_owed_to_folders(owed) {
+        true => !shown.contains(content),
+        false => !held.contains(content) && !has_had_its_time(content),
     };
     match world.ledger.owed().find(|(content, owed)| is_missing(content, owed)) {
         None => Ok(()),

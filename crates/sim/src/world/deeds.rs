@@ -9,12 +9,16 @@ use core::time::Duration;
 
 use shoal_disk::Space;
 use shoal_disk::mem::Trouble;
+use shoal_engine::disk;
+use shoal_engine::history::Restore;
+use shoal_engine::io::{Command, Input};
 use shoal_engine::time::Time;
 use shoal_proto::heads::Heads;
 use shoal_proto::path::RelPath;
 use shoal_proto::record::Record;
 
 use super::rest::content;
+use crate::check::kept_long_enough::kept_files;
 use super::{Event, NAMES, World};
 use crate::act::Deed;
 use crate::check::{self, Broken};
@@ -32,8 +36,20 @@ impl World {
                 self.user_acts(device, &step);
                 Ok(())
             }
+            Deed::Restore { device, pick, to } => self.user_wants_back(device, pick, to.as_deref()),
             Deed::Fault(fault) => self.fault(&fault),
         }
+    }
+
+    /// The user of a device wants a version back that lies in its history now, if there is any.
+    fn user_wants_back(&mut self, device: usize, pick: u64, to: Option<&str>) -> Result<(), Broken> {
+        let numbers: Vec<u64> = kept_files(&self.devices[device].disk).into_keys().collect();
+        let Some(count) = u64::try_from(numbers.len()).ok().filter(|count| *count > 0) else { return Ok(()) };
+        let number = usize::try_from(pick % count).ok().and_then(|at| numbers.get(at).copied());
+        let to = to.and_then(|path| RelPath::parse(path.as_bytes()).ok());
+        let restore = Restore { number: number.unwrap_or_default(), to };
+        self.trace.say(self.queue.now(), || format!("the user of {}: {restore:?}", NAMES[device % 16]));
+        self.hear(device, Input::Command(self.share(), Command::Restore(restore)))
     }
 
     /// Something breaks, or is mended.
@@ -84,6 +100,7 @@ impl World {
             Fault::Clock(device, seconds) => {
                 let one = &mut self.devices[device];
                 one.wrong_by = one.wrong_by.saturating_add(seconds);
+                one.leaps += 1;
                 Ok(())
             }
             Fault::Cut(one, other) => {
@@ -188,9 +205,16 @@ impl World {
             && is_in_job
             && let Some((_, begun)) = running.disk_jobs.pop_first()
         {
+            let before = crate::users::tree(&one.disk);
+            let is_restore = matches!(begun.job, disk::Job::Restore(_));
             one.disk.stop_after(calls);
             running.worker.perform(begun.job);
+            if is_restore {
+                let after = crate::users::tree(&one.disk);
+                self.ledger.acted(device, &before, &after, true);
+            }
         }
+        let one = &mut self.devices[device];
         let mut jobs = one.stop();
         if self.draw.one_in(2)
             && let Some((id, job)) = jobs.pop_front()
@@ -212,7 +236,8 @@ impl World {
             disk.crash();
             one.disk = disk;
             self.puts_back += 1;
-            let shows = crate::users::tree(&one.disk);
+            self.histories.forget(device);
+            let shows = crate::users::tree(&self.devices[device].disk);
             // What only this disk had may have been told of: nobody will ever have it.
             let before: Vec<Vec<u8>> = self.ledger.owed().map(|(_, owed)| owed.path.clone()).collect();
             self.ledger.put_back(&shows, &check::contents(self), part == Part::Disk);

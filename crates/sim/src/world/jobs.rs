@@ -5,14 +5,15 @@
 use core::time::Duration;
 
 use shoal_engine::io::{Input, JobId};
-use shoal_engine::{disk, index};
+use shoal_engine::{disk, history, index};
 
 use super::{Event, NAMES, World};
 use crate::check::{self, Broken};
 use crate::faults::{During, Fault};
 use crate::ledger::digest;
 use crate::performers::perform_index;
-use crate::users::full;
+use crate::check::kept_long_enough::{Files, kept_files};
+use crate::users::{self, Tree, full};
 
 impl World {
     pub(super) fn begin_index_job(&mut self, device: usize, id: JobId, job: index::Job) {
@@ -71,6 +72,11 @@ impl World {
         }
         let said = self.trace.is_read().then(|| short(&job));
         let answer = perform_index(job, &mut self.devices[device].index);
+        if let index::Answer::History(history::Answer::Doomed(doomed)) = &answer
+            && let Err(broken) = self.are_not_needed(device, &doomed.numbers)
+        {
+            self.broken.get_or_insert(broken);
+        }
         if matches!(&answer, index::Answer::Resolved(index::Resolved::Published(batches)) if !batches.is_empty())
         {
             self.tally.conflicts += 1;
@@ -96,17 +102,36 @@ impl World {
         if let Some((during, calls)) = doom
             && is_during(&begun.job, during)
         {
+            let before = users::tree(&one.disk);
             one.disk.stop_after(calls);
             running.worker.perform(begun.job.clone());
+            if during == During::Restore {
+                let after = users::tree(&one.disk);
+                self.ledger.acted(device, &before, &after, true);
+            }
             self.trace.say(now, || format!("{} dies in {}", NAMES[device % 16], short(&begun.job)));
             return self.fault(&Fault::Crash(device));
         }
+        let before = is_of_history(&begun.job).then(|| (users::tree(&one.disk), kept_files(&one.disk)));
         let answer = running.worker.perform(begun.job.clone());
         self.trace.note(now, b'd', device, &id.0.to_be_bytes());
         let (name, job) = (NAMES[device % 16], &begun.job);
         self.trace.say(now, || format!("the disk of {name}: {} → {}", short(job), short(&answer)));
+        if let Some((shown, kept)) = before {
+            self.after_history_job(device, &shown, &kept)?;
+        }
         self.after_disk_job(device, &begun.job, &answer)?;
+        if let Some(broken) = self.broken.take() {
+            return Err(broken);
+        }
         self.tell(device, Input::DiskDone(self.share(), id, answer))
+    }
+
+    /// What came back is its user's act; what went is checked.
+    fn after_history_job(&mut self, device: usize, shown: &Tree, kept: &Files) -> Result<(), Broken> {
+        let after = users::tree(&self.devices[device].disk);
+        self.ledger.acted(device, shown, &after, true);
+        self.has_gone(device, kept)
     }
 
     /// What a job of a disk has changed is looked at, and its watcher tells of it as of everything.
@@ -133,8 +158,17 @@ impl World {
                 }
                 Ok(())
             }
+            (disk::Job::Restore(restore), _) => {
+                self.moved = self.now();
+                self.note_filed(device);
+                let path = core::str::from_utf8(restore.to.as_bytes()).unwrap_or_default().to_owned();
+                check::atomic::check_paths(self, device, core::slice::from_ref(&path))?;
+                self.watch(device, &[path]);
+                Ok(())
+            }
             (disk::Job::Commit(changes), _) => {
                 self.moved = self.now();
+                self.note_filed(device);
                 let paths = changes.iter().flat_map(|change| {
                     let to = match &change.deed {
                         disk::ChangeDeed::Move { to, .. } => Some(to),
@@ -159,12 +193,18 @@ impl World {
     }
 }
 
+/// Whether a job changes what a user sees as the user would, or takes something out of the history.
+fn is_of_history(job: &disk::Job) -> bool {
+    matches!(job, disk::Job::Restore(_) | disk::Job::Prune { .. })
+}
+
 fn is_during(job: &disk::Job, during: During) -> bool {
     matches!(
         (job, during),
         (disk::Job::Commit(_), During::Commit)
             | (disk::Job::Take(_), During::Take)
             | (disk::Job::Write(_), During::Write)
+            | (disk::Job::Restore(_), During::Restore)
     )
 }
 

@@ -265,7 +265,7 @@ fn is_nowhere(record: &Record, held: &BTreeSet<ContentId>) -> bool {
 }
 
 /// The name of content.
-pub(super) fn content(bytes: &[u8]) -> ContentId {
+pub(crate) fn content(bytes: &[u8]) -> ContentId {
     let mut list = ListHasher::new();
     for range in cut::segments(bytes) {
         let bytes = bytes.get(range).unwrap_or_default();

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 
 use shoal_engine::disk;
+use shoal_engine::history::Held;
 use shoal_engine::index;
 use shoal_engine::io::Now;
 use shoal_engine::status::{PeerStatus, Phase, Status};
@@ -259,7 +260,17 @@ impl Brain for Placid {
     fn status(&self, _: &ShareId) -> Option<Status> {
         let peers = self.peers.values().map(|device| (*device, PeerStatus::InSync)).collect();
         let problems = BTreeMap::new();
-        Some(Status { phase: Phase::Live, peers, problems, more_problems: 0, trouble: None, is_busy: false })
+        Some(Status {
+            phase: Phase::Live,
+            peers,
+            problems,
+            more_problems: 0,
+            trouble: None,
+            is_busy: false,
+            history: Held::default(),
+            late_edits: BTreeMap::new(),
+            restores: Vec::new(),
+        })
     }
 }
 

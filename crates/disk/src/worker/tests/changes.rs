@@ -114,7 +114,7 @@ fn names_that_a_disk_takes_for_the_same_are_told_and_left_alone() {
     assert_eq!(share.worker.perform(Job::Look(vec![bad.clone()])), Answer::Looked(vec![Look::Nothing]));
     assert_eq!(share.stage(10, b"x"), Written::Done);
     let Change { deed, by, .. } = place("x", 10, b"x", None);
-    let committed = share.commit_one(Change { path: bad, deed, by });
+    let committed = share.commit_one(Change { path: bad, deed, by, why: Why::Replaced });
     assert!(matches!(committed, Committed::NoName(_)), "{committed:?}");
 }
 
