@@ -231,11 +231,7 @@ pub trait Histories<Error> {
     ///
     /// # Errors
     /// When a list is not its content's, or the database refuses; nothing is noted then.
-    fn add_history(
-        &mut self,
-        kept: Vec<Kept>,
-        lists: Vec<(ContentId, List)>,
-    ) -> Result<Noted, Error>;
+    fn add_history(&mut self, kept: Vec<Kept>, lists: Vec<(ContentId, List)>) -> Result<Noted, Error>;
 
     /// Notes that a version has no content that could be named.
     ///

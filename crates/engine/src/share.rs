@@ -197,13 +197,7 @@ impl Salts {
 impl Share {
     /// A share that was opened. `seed` is random, fresh, and used for nothing else; `jobs_from` is
     /// above the numbers of all jobs of an earlier opening, so that no late answer is taken for another one's.
-    pub(crate) fn new(
-        device: DeviceId,
-        opened: Opened,
-        seed: [u8; 32],
-        jobs_from: u64,
-        now: Now,
-    ) -> Self {
+    pub(crate) fn new(device: DeviceId, opened: Opened, seed: [u8; 32], jobs_from: u64, now: Now) -> Self {
         let mut share = Self {
             device,
             told: opened.secrets,
@@ -606,7 +600,13 @@ mod tests {
     #[test]
     fn i20_an_index_that_refuses_is_asked_again() {
         let now = |time| Now { time, wall: 0 };
-        let mut share = Share::new(DeviceId::from_bytes([1; 32]), Opened::new(ShareId::from_bytes([3; 32]), Vec::new()), [2; 32], 0, now(Time(1)));
+        let mut share = Share::new(
+            DeviceId::from_bytes([1; 32]),
+            Opened::new(ShareId::from_bytes([3; 32]), Vec::new()),
+            [2; 32],
+            0,
+            now(Time(1)),
+        );
         for _ in 0..3 {
             let Some(Out::Index(job, index::Job::Life)) = share.poll() else { panic!("it is to be asked") };
             let began = share.now.time;

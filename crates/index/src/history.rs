@@ -46,11 +46,7 @@ impl Index {
     ///
     /// # Errors
     /// When a list is not its content's, or the database refuses; nothing is noted then.
-    pub fn note_history(
-        &mut self,
-        kept: &[Kept],
-        lists: &[(ContentId, List)],
-    ) -> Result<Noted, IndexError> {
+    pub fn note_history(&mut self, kept: &[Kept], lists: &[(ContentId, List)]) -> Result<Noted, IndexError> {
         let (noted, _) = self.job(|work| {
             for (content, list) in lists {
                 segments::put(work, content, list)?;
@@ -133,8 +129,7 @@ impl Index {
     /// # Errors
     /// When the database cannot be read, or is damaged.
     pub fn kept(&self, number: u64) -> Result<Option<Kept>, IndexError> {
-        let mut statement =
-            self.conn.prepare_cached(select_kept!("WHERE number = ?1")).map_err(reading())?;
+        let mut statement = self.conn.prepare_cached(select_kept!("WHERE number = ?1")).map_err(reading())?;
         let mut rows = statement.query([number.cast_signed()]).map_err(reading())?;
         rows.next().map_err(reading())?.map(read).transpose()
     }

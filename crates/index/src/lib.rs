@@ -46,9 +46,7 @@ pub use merge::{MergeAnswer, Merged, Verified};
 pub use observe::ObserveAnswer;
 pub use shoal_engine::disk::BytesAt;
 pub use shoal_engine::history::Kept;
-pub use shoal_engine::index::{
-    List, ListPart, Observed, Outcome, Placed, PlacedOutcome, Resolved, Survey,
-};
+pub use shoal_engine::index::{List, ListPart, Observed, Outcome, Placed, PlacedOutcome, Resolved, Survey};
 pub use shoal_proto::here::{Here, Standing, Triple};
 pub use store::{At, Index, put_aside};
 pub use work::Life;

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use shoal_engine::disk::BytesAt;
 use shoal_engine::history::{Doomed, Histories, Kept, Listing, Noted, Pruning};
 use shoal_engine::index::{
-    Asked, Guard, Index as Port, Intent, Life, List, ListPart, Observed, Outcome, Placed,
-    PlacedOutcome, Resolved, Serving, Survey,
+    Asked, Guard, Index as Port, Intent, Life, List, ListPart, Observed, Outcome, Placed, PlacedOutcome,
+    Resolved, Serving, Survey,
 };
 use shoal_engine::store::{Me, Merge, Store};
 use shoal_engine::time::Time;
@@ -235,11 +235,7 @@ impl Port for Index {
 }
 
 impl Histories<IndexError> for Index {
-    fn add_history(
-        &mut self,
-        kept: Vec<Kept>,
-        lists: Vec<(ContentId, List)>,
-    ) -> Result<Noted, IndexError> {
+    fn add_history(&mut self, kept: Vec<Kept>, lists: Vec<(ContentId, List)>) -> Result<Noted, IndexError> {
         self.note_history(&kept, &lists)
     }
 

@@ -142,8 +142,7 @@ impl Index {
                 places.push(BytesAt::Folder { path: row.path, seen: Seen::from(&here), offset });
             }
         }
-        let mut statement =
-            self.conn.prepare_cached(KEPT_WITH_CONTENT).map_err(reading())?;
+        let mut statement = self.conn.prepare_cached(KEPT_WITH_CONTENT).map_err(reading())?;
         let left = PLACES_MAX.saturating_sub(places.len());
         // A limit that is bound would have SQLite prepare the statement anew each time.
         let mut kept = statement.query([content.as_bytes()]).map_err(reading())?;

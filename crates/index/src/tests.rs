@@ -649,8 +649,7 @@ fn lists_of_segments_live_as_long_as_something_names_them() {
     see(&mut ana, "a", Some(file(9, 20)));
     assert_eq!(ana.history(&listing(Some("a"), None, 9)).unwrap(), std::slice::from_ref(&row));
     assert_eq!(ana.history(&listing(None, Some(4), 9)).unwrap(), []);
-    let within =
-        vec![BytesAt::History { number: 4, size: listed.size, mtime: row.mtime, offset: 300_000 }];
+    let within = vec![BytesAt::History { number: 4, size: listed.size, mtime: row.mtime, offset: 300_000 }];
     assert_eq!(ana.places_of_segment(&segments[1].id).unwrap(), within);
     assert_eq!((ana.remove_history(&[4, 5]).unwrap(), ana.list(&listed.content, None).unwrap()), (1, None));
     assert_eq!(ana.places_of_segment(&segments[1].id).unwrap(), []);

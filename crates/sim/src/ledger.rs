@@ -88,6 +88,18 @@ impl Ledger {
         }
     }
 
+    /// A user has had something brought back: to a path where it may have stood before without anybody having put it
+    /// there, as a conflict copy does.
+    pub fn came_back(&mut self, device: usize, before: &Tree, after: &Tree) {
+        self.acted(device, before, after, true);
+        let then = files(before);
+        for (path, content) in files(after) {
+            if then.get(path) != Some(&content) {
+                self.put_again(path, content);
+            }
+        }
+    }
+
     fn put(&mut self, device: usize, path: &[u8], content: Digest) {
         *self.puts.entry((path.to_vec(), content)).or_default() += 1;
         self.deletions.iter_mut().filter(|deletion| deletion.path == path).for_each(|deletion| {

@@ -314,7 +314,13 @@ impl World {
         self.trace.note(now, b's', device, &[]);
         self.trace.say(now, || format!("{} starts", NAMES[device % 16]));
         let secrets = vec![ShareSecret::from_bytes([7; 32])];
-        self.tell(device, Input::Opened(Opened { retention: self.devices[device].retention, ..Opened::new(self.share(), secrets) }))?;
+        self.tell(
+            device,
+            Input::Opened(Opened {
+                retention: self.devices[device].retention,
+                ..Opened::new(self.share(), secrets)
+            }),
+        )?;
         for peer in 0..self.devices.len() {
             if self.devices[peer].id() != self.devices[device].id() {
                 let wait = Duration::from_millis(self.draw.below(2_000) as u64);

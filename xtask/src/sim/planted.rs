@@ -87,6 +87,18 @@ pub(super) const BUGS: &[Bug] = &[
         to: "(outcome, row.base.clone(), standing)",
     },
     Bug {
+        name: "needed-is-pruned",
+        file: "crates/index/src/history/prune.rs",
+        from: "Ok(candidate.is_named && !self.is_needed(candidate)?)",
+        to: "Ok(candidate.is_named)",
+    },
+    Bug {
+        name: "clock-is-trusted",
+        file: "crates/index/src/history/prune.rs",
+        from: "passed.clamp(lived, lived.saturating_add(part(&pruning.retention)))",
+        to: "passed.max(lived)",
+    },
+    Bug {
         name: "said-before-answered",
         file: "crates/engine/src/link.rs",
         from: "while !self.is_busy && !matches!(self.state, State::New | State::Closed) {",

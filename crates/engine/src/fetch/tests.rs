@@ -559,7 +559,12 @@ fn what_system_or_index_refuse_fails_and_says_why() {
         if is_index {
             fetch.indexed(tag, index::Answer::Failed(why.clone()));
         } else {
-            let place = BytesAt::History { number: 1, size: 9, mtime: shoal_proto::record::Timestamp::ZERO, offset: 0 };
+            let place = BytesAt::History {
+                number: 1,
+                size: 9,
+                mtime: shoal_proto::record::Timestamp::ZERO,
+                offset: 0,
+            };
             fetch.indexed(tag, index::Answer::Places(vec![vec![place]]));
             let Some(Do::Disk(tag, _)) = fetch.poll(Time::ZERO, &said) else { panic!("it copies") };
             fetch.disk_done(tag, disk::Answer::NotTheRoot(why.clone()), Time::ZERO);

@@ -365,7 +365,8 @@ pub(super) fn displaced(kept: Kept, here: Option<&Here>, by: Option<DeviceId>, w
 
 /// Why what stands at a path loses its place.
 fn why(row: &Triple, deed: &ChangeDeed) -> Why {
-    let is_shown = |head: &Record| row.here.as_ref().is_some_and(|here| head.version.kind.is_same(&here.version.kind));
+    let is_shown =
+        |head: &Record| row.here.as_ref().is_some_and(|here| head.version.kind.is_same(&here.version.kind));
     // Whoever has ended the conflict says whose bytes only lost.
     let origin = row.base.as_ref().map(|base| base.origin);
     let only_lost = |winner: &Record| origin.is_some_and(|origin| winner.displaced.contains(&origin));
@@ -378,5 +379,95 @@ fn why(row: &Triple, deed: &ChangeDeed) -> Why {
         Why::Deleted
     } else {
         Why::Replaced
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shoal_proto::dot::{Dot, Seen};
+    use shoal_proto::heads::{Base, Below, Heads};
+    use shoal_proto::id::Writer;
+    use shoal_proto::record::{Mode, Timestamp, Version};
+
+    use super::*;
+    use crate::testing::path;
+
+    const WRITER: Writer = Writer::from_bytes([1; 8]);
+
+    fn file(byte: u8) -> Version {
+        let kind = Kind::File { size: 5, content: ContentId::from_bytes([byte; 32]) };
+        Version::new(kind, Timestamp::new(70, 0).unwrap_or_default(), Mode::ZERO)
+    }
+
+    fn here(version: Version) -> Here {
+        Here { version, inode: 1, ctime: Timestamp::ZERO }
+    }
+
+    fn record(version: Version, counter: u64) -> Record {
+        let dot = Dot::new(WRITER, counter);
+        let (seen, displaced) = (Seen::default(), Box::default());
+        Record { path: path("a"), version, dot, seen, origin: dot, displaced, copy_of: None }
+    }
+
+    /// What is known of a path that shows the first of these; the others are its heads.
+    fn row(shown: u8, standing: Standing, heads: Vec<Record>) -> Triple {
+        let base = Some(Base::from(&record(file(shown), 1)));
+        let heads: Heads = heads.into_iter().collect();
+        Triple {
+            path: path("a"),
+            here: Some(here(file(shown))),
+            base,
+            standing,
+            heads,
+            below: Below::Nothing,
+        }
+    }
+
+    fn place() -> ChangeDeed {
+        ChangeDeed::Place { version: file(2), stage: None, over: None }
+    }
+
+    fn remove() -> ChangeDeed {
+        ChangeDeed::Remove(disk::Seen::from(&here(file(1))))
+    }
+
+    #[test]
+    fn why_something_goes_follows_from_what_is_known() {
+        let gone = Version::deleted(&file(1));
+        let replaced = || vec![record(file(2), 2)];
+        assert_eq!(why(&row(1, Standing::Agrees, replaced()), &place()), Why::Replaced);
+        assert_eq!(why(&row(1, Standing::Agrees, vec![record(gone.clone(), 2)]), &remove()), Why::Deleted);
+        assert_eq!(why(&row(1, Standing::Differs, replaced()), &place()), Why::Difference);
+        let adopted = Triple { base: None, ..row(1, Standing::Differs, vec![record(gone, 2)]) };
+        assert_eq!(why(&adopted, &remove()), Why::Deleted, "others had deleted just this");
+        let both = vec![record(file(2), 2), record(file(1), 1)];
+        assert_eq!(why(&row(1, Standing::Agrees, both), &place()), Why::Conflict);
+        let resolved = Record { displaced: [Dot::new(WRITER, 1)].into(), ..record(file(2), 2) };
+        assert_eq!(why(&row(1, Standing::Agrees, vec![resolved]), &place()), Why::Conflict);
+    }
+
+    /// E17: whether or not the disk has noticed it.
+    #[test]
+    fn e17_what_was_written_to_after_it_was_displaced_is_not_what_it_was() {
+        let now = here(file(1));
+        let kept = Kept {
+            number: 3,
+            path: Some(path("a")),
+            content: None,
+            size: 5,
+            mtime: now.version.mtime,
+            when: Timestamp::ZERO,
+            by: None,
+            why: Why::Unknown,
+            is_late: false,
+        };
+        let of = |kept: &Kept| {
+            let kept = displaced(kept.clone(), Some(&now), None, Why::Replaced);
+            (kept.content, kept.is_late)
+        };
+        assert_eq!(of(&kept), (Some(ContentId::from_bytes([1; 32])), false));
+        assert_eq!(of(&Kept { size: 6, ..kept.clone() }), (None, true));
+        assert_eq!(of(&Kept { mtime: Timestamp::ZERO, ..kept.clone() }), (None, true));
+        assert_eq!(of(&Kept { is_late: true, ..kept }), (None, true));
     }
 }

@@ -169,7 +169,8 @@ impl Share {
         self.historian.held.bytes = self.historian.held.bytes.saturating_add(kept.size);
         let Historian { held, retention, .. } = &self.historian;
         if held.bytes > retention.bytes_max {
-            self.timers.set_no_later(Wake::History, self.now.time.after(ROOM_DELAY.min(retention.interval())));
+            self.timers
+                .set_no_later(Wake::History, self.now.time.after(ROOM_DELAY.min(retention.interval())));
         }
         if kept.is_late {
             self.historian.list_late(&kept);

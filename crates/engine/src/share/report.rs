@@ -17,7 +17,10 @@ impl Share {
         let is_planning =
             self.may_plan() && (self.planner.is_busy() || self.is_fetching() || self.resolver.is_busy());
         let is_restoring = self.restorer.is_busy();
-        !matches!(self.stage, Stage::Running) || self.scanner.is_busy(self.now.time) || is_planning || is_restoring
+        !matches!(self.stage, Stage::Running)
+            || self.scanner.is_busy(self.now.time)
+            || is_planning
+            || is_restoring
     }
 
     /// How the share stands.

@@ -67,7 +67,8 @@ impl Restorer {
     }
 
     fn tell(&mut self, restore: Restore, restored: Restored) {
-        let is_it = |(told, state): &&mut (Restore, Restored)| *told == restore && *state == Restored::Waiting;
+        let is_it =
+            |(told, state): &&mut (Restore, Restored)| *told == restore && *state == Restored::Waiting;
         match self.told.iter_mut().find(is_it) {
             Some((_, state)) => *state = restored,
             None => self.told.push_back((restore, restored)),

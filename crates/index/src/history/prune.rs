@@ -316,21 +316,20 @@ impl Ord for Group {
     }
 }
 
+/// A path, and what all of its versions take.
+type Takes = (Option<Vec<u8>>, u64);
+
 /// The paths by what their versions take, the most first. What has lost its path is one of them.
 #[derive(Default)]
 struct Groups {
-    page: VecDeque<(Option<Vec<u8>>, u64)>,
+    page: VecDeque<Takes>,
     pages: usize,
     is_end: bool,
 }
 
 impl Groups {
     /// The next path, if it takes at least so much.
-    fn next_above(
-        &mut self,
-        work: &Work<'_>,
-        bytes: u64,
-    ) -> Result<Option<(Option<Vec<u8>>, u64)>, IndexError> {
+    fn next_above(&mut self, work: &Work<'_>, bytes: u64) -> Result<Option<Takes>, IndexError> {
         if self.page.is_empty() && !self.is_end {
             self.turn(work)?;
         }

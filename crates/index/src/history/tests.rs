@@ -61,13 +61,16 @@ fn what_is_known_of_a_version_outlives_a_look_at_the_disk() {
     let found = |number, at: &str, size| Kept { size, by: None, why: Why::Deleted, ..kept(number, at) };
     let nowhere = Kept { path: None, ..found(9, "a", 7) };
     let named = Kept { content: Some(content(8)), ..found(3, "a", 7) };
-    let all = [found(1, "a", 7), found(2, "a", 8), named, found(4, "a", 4), found(5, "b", 7), nowhere.clone()];
+    let all =
+        [found(1, "a", 7), found(2, "a", 8), named, found(4, "a", 4), found(5, "b", 7), nowhere.clone()];
     let noted = ana.note_history(&all, &[]).unwrap();
     assert_eq!(noted, Noted { unnamed: vec![2, 4, 5, 9], late: vec![2] });
     let late = Kept { content: None, size: 8, is_late: true, ..of(2, "a", 7, 7) };
-    let expected =
-        [of(1, "a", 7, 7), late, of(3, "a", 8, 7), found(4, "a", 4), found(5, "b", 7), nowhere];
-    assert_eq!(ana.history(&listing(None, None, 9)).unwrap(), expected.iter().rev().cloned().collect::<Vec<_>>());
+    let expected = [of(1, "a", 7, 7), late, of(3, "a", 8, 7), found(4, "a", 4), found(5, "b", 7), nowhere];
+    assert_eq!(
+        ana.history(&listing(None, None, 9)).unwrap(),
+        expected.iter().rev().cloned().collect::<Vec<_>>()
+    );
     check(&ana);
 }
 
@@ -218,7 +221,13 @@ fn room_is_made_at_the_path_that_takes_most_the_oldest_first() {
 
 #[test]
 fn what_a_path_had_when_it_was_deleted_goes_last() {
-    let all = [deleted(1, "a", 1, 90), of(2, "a", 2, 30), deleted(3, "a", 3, 100), of(4, "b", 4, 10), deleted(5, "c", 5, 50)];
+    let all = [
+        deleted(1, "a", 1, 90),
+        of(2, "a", 2, 30),
+        deleted(3, "a", 3, 100),
+        of(4, "b", 4, 10),
+        deleted(5, "c", 5, 50),
+    ];
     let order = |bytes_max| {
         let mut ana = index(1);
         ana.add_history(&all).unwrap();
@@ -241,7 +250,9 @@ fn more_paths_than_one_page_are_gone_through() {
     see(&mut ana, "wanted", Some(file(3, 10)));
     ana.add_history(&all).unwrap();
     for kept in &all[1..] {
-        ana.conn.execute("UPDATE history SET named = 0 WHERE number = ?1", [kept.number.cast_signed()]).unwrap();
+        ana.conn
+            .execute("UPDATE history SET named = 0 WHERE number = ?1", [kept.number.cast_signed()])
+            .unwrap();
     }
     assert_eq!(prune(&mut ana, 0, 0, month(0)), [1]);
 }

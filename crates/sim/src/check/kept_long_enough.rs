@@ -66,23 +66,35 @@ impl World {
         let one = &self.devices[device];
         let filed = Filed { at: self.now(), leaps: one.leaps };
         // A copy of a device, and a disk that was put back, have what they had.
-        let is_new = one.clone_of.is_none() && one.leaps <= 1 || self.histories.filed.keys().any(|(of, _)| *of == device);
+        let is_new = one.clone_of.is_none() && one.leaps <= 1
+            || self.histories.filed.keys().any(|(of, _)| *of == device);
         let filed = if is_new { filed } else { Filed { at: Time::ZERO, leaps: 0 } };
         for number in kept_files(&one.disk).into_keys() {
             self.histories.filed.entry((device, number)).or_insert(filed);
         }
     }
 
-    /// Checks what has gone from the history of a device; this was there before.
-    pub(crate) fn has_gone(&mut self, device: usize, before: &Files) -> Result<(), Broken> {
-        let after = kept_files(&self.devices[device].disk);
-        let left: usize = after.values().map(Vec::len).sum();
-        for (number, bytes) in before.iter().filter(|(number, _)| !after.contains_key(*number)) {
+    /// Checks what has gone from the history of a device, in this order; the files are those of before.
+    pub(crate) fn have_gone(&mut self, device: usize, numbers: &[u64], before: &Files) -> Result<(), Broken> {
+        let one = &self.devices[device];
+        let (after, bytes_max) = (kept_files(&one.disk), one.retention.bytes_max);
+        if let Some(other) =
+            before.keys().find(|number| !after.contains_key(number) && !numbers.contains(number))
+        {
+            return Err(Broken::new(
+                "I3",
+                format!("version {other} went from {} though nobody asked", one.name),
+            ));
+        }
+        let mut left: u64 = after.values().map(|bytes| bytes.len() as u64).sum();
+        // Each was chosen with those before it gone; so the last one that was not too old was still too much.
+        for number in numbers.iter().rev() {
+            let Some(bytes) = before.get(number).filter(|_| !after.contains_key(number)) else { continue };
+            left += bytes.len() as u64;
             let filed = self.histories.filed.remove(&(device, *number));
             let is_old = filed.is_none_or(|filed| self.has_had_its_time(device, filed));
             // An index that knows of files that are not there any more takes them for room that is taken.
-            let is_too_much = self.puts_back > 0 || (left + bytes.len()) as u64 > self.devices[device].retention.bytes_max;
-            if !is_old && !is_too_much {
+            if !is_old && self.puts_back == 0 && left <= bytes_max {
                 let name = &self.devices[device].name;
                 let what = format!("version {number} went from the history of {name} before its time");
                 return Err(Broken::new("I3", what));

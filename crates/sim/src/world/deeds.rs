@@ -18,9 +18,9 @@ use shoal_proto::path::RelPath;
 use shoal_proto::record::Record;
 
 use super::rest::content;
-use crate::check::kept_long_enough::kept_files;
 use super::{Event, NAMES, World};
 use crate::act::Deed;
+use crate::check::kept_long_enough::kept_files;
 use crate::check::{self, Broken};
 use crate::device::Device;
 use crate::faults::{Fault, Part};
@@ -211,7 +211,7 @@ impl World {
             running.worker.perform(begun.job);
             if is_restore {
                 let after = crate::users::tree(&one.disk);
-                self.ledger.acted(device, &before, &after, true);
+                self.ledger.came_back(device, &before, &after);
             }
         }
         let one = &mut self.devices[device];

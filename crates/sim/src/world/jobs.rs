@@ -8,11 +8,11 @@ use shoal_engine::io::{Input, JobId};
 use shoal_engine::{disk, history, index};
 
 use super::{Event, NAMES, World};
+use crate::check::kept_long_enough::{Files, kept_files};
 use crate::check::{self, Broken};
 use crate::faults::{During, Fault};
 use crate::ledger::digest;
 use crate::performers::perform_index;
-use crate::check::kept_long_enough::{Files, kept_files};
 use crate::users::{self, Tree, full};
 
 impl World {
@@ -107,7 +107,7 @@ impl World {
             running.worker.perform(begun.job.clone());
             if during == During::Restore {
                 let after = users::tree(&one.disk);
-                self.ledger.acted(device, &before, &after, true);
+                self.ledger.came_back(device, &before, &after);
             }
             self.trace.say(now, || format!("{} dies in {}", NAMES[device % 16], short(&begun.job)));
             return self.fault(&Fault::Crash(device));
@@ -118,7 +118,7 @@ impl World {
         let (name, job) = (NAMES[device % 16], &begun.job);
         self.trace.say(now, || format!("the disk of {name}: {} → {}", short(job), short(&answer)));
         if let Some((shown, kept)) = before {
-            self.after_history_job(device, &shown, &kept)?;
+            self.after_history_job(device, &begun.job, &shown, &kept)?;
         }
         self.after_disk_job(device, &begun.job, &answer)?;
         if let Some(broken) = self.broken.take() {
@@ -128,10 +128,21 @@ impl World {
     }
 
     /// What came back is its user's act; what went is checked.
-    fn after_history_job(&mut self, device: usize, shown: &Tree, kept: &Files) -> Result<(), Broken> {
-        let after = users::tree(&self.devices[device].disk);
-        self.ledger.acted(device, shown, &after, true);
-        self.has_gone(device, kept)
+    fn after_history_job(
+        &mut self,
+        device: usize,
+        job: &disk::Job,
+        shown: &Tree,
+        kept: &Files,
+    ) -> Result<(), Broken> {
+        match job {
+            disk::Job::Prune { numbers, .. } => self.have_gone(device, numbers, kept),
+            _ => {
+                let after = users::tree(&self.devices[device].disk);
+                self.ledger.came_back(device, shown, &after);
+                Ok(())
+            }
+        }
     }
 
     /// What a job of a disk has changed is looked at, and its watcher tells of it as of everything.

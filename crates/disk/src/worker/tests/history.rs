@@ -3,6 +3,7 @@
 use shoal_engine::disk::{Restore, Restored, Wanted};
 
 use super::*;
+use crate::fault::{Point, acting};
 
 const ME: DeviceId = DeviceId::from_bytes([9; 32]);
 
@@ -58,14 +59,15 @@ impl Share {
 #[test]
 fn by_whom_and_why_a_version_went_is_told_after_a_restart_too() {
     let mut share = Share::new();
-    for (why, at) in [(Why::Deleted, "a"), (Why::Conflict, "b"), (Why::Difference, "c"), (Why::Unknown, "d")] {
+    for (why, at) in [(Why::Deleted, "a"), (Why::Conflict, "b"), (Why::Difference, "c"), (Why::Unknown, "d")]
+    {
         share.write(at, "x");
         share.displace(at, why);
     }
     share.reopen();
-    let told: Vec<_> = share.history().into_iter().map(|kept| (kept.path.unwrap().to_string(), kept.why)).collect();
-    let expected =
-        [("a", Why::Deleted), ("b", Why::Conflict), ("c", Why::Difference), ("d", Why::Unknown)];
+    let told: Vec<_> =
+        share.history().into_iter().map(|kept| (kept.path.unwrap().to_string(), kept.why)).collect();
+    let expected = [("a", Why::Deleted), ("b", Why::Conflict), ("c", Why::Difference), ("d", Why::Unknown)];
     assert_eq!(told, expected.map(|(at, why)| (at.to_owned(), why)));
     assert!(share.history().iter().all(|kept| kept.by == Some(DeviceId::from_bytes([7; 32]))));
     assert_eq!(words::who_of("192.0.2.7:9001"), (None, Why::Unknown), "classic's senders are no devices");
@@ -94,6 +96,28 @@ fn e17_what_was_written_late_is_the_versions_content_from_then_on() {
         let named = Naming::Is { content, list: None, size: 16, mtime: now.mtime };
         assert_eq!(share.worker.perform(Job::Name(kept.number)), Answer::Named(named));
     }
+}
+
+/// E17: a program writes to the file between its swap and the end of the batch.
+#[test]
+fn e17_what_is_written_during_the_commit_is_told_with_what_was_kept() {
+    let share = Share::new();
+    share.write("a", "old");
+    let over = Some(share.seen("a"));
+    assert_eq!(share.stage(1, b"new"), Written::Done);
+    let disk = share.disk.clone();
+    let act = move |point| {
+        if point == Point::Filed {
+            disk.set_time(secs(1_700_000_005));
+            let filed = disk.user().tree("/f/.shoal/history").unwrap().into_keys().next().unwrap();
+            let filed = format!("/f/.shoal/history/{}", filed.display());
+            disk.user().append(&filed, " and more").unwrap();
+        }
+    };
+    let committed = acting(act, || share.commit_one(place("a", 1, b"new", over)));
+    let Committed::Done { kept: Some(kept), .. } = committed else { panic!("{committed:?}") };
+    assert!(kept.is_late && kept.size == 12, "{kept:?}");
+    assert_eq!(share.read_kept(&kept), Some(b"old and more".to_vec()));
 }
 
 // ── letting go ──
@@ -147,7 +171,10 @@ fn power_that_goes_while_versions_go_leaves_whole_ones_with_their_names() {
                 let left = cut.history();
                 let context = format!("{manners}, call {last}, seed {seed}: {left:?}");
                 assert!(left.iter().all(|kept| kept.path == Some(path("a")) && !kept.is_late), "{context}");
-                assert!(left.iter().filter(|kept| numbers[2..].contains(&kept.number)).count() == 2, "{context}");
+                assert!(
+                    left.iter().filter(|kept| numbers[2..].contains(&kept.number)).count() == 2,
+                    "{context}"
+                );
                 assert!(answer != Answer::Pruned || left.len() == 2, "{context}");
             }
             if is_over {
@@ -172,7 +199,9 @@ fn a_version_comes_back_as_it_was_and_stays_in_history() {
     share.disk.user().touch("/f/d/a", secs(1_234_567)).unwrap();
     let kept = share.displace("d/a", Why::Deleted);
     share.tick(9);
-    let Restored::Done { here, list, kept: None } = share.restore(kept.number, "new/e/a", None) else { panic!() };
+    let Restored::Done { here, list, kept: None } = share.restore(kept.number, "new/e/a", None) else {
+        panic!()
+    };
     let kind = Kind::File { size: 4_500_000, content: content(&bytes) };
     assert_eq!(here.version, Version::new(kind, time(1_234_567), Mode::from_bits(0o751)));
     assert_eq!(Seen::from(&here), share.seen("new/e/a"));
@@ -184,7 +213,9 @@ fn a_version_comes_back_as_it_was_and_stays_in_history() {
     // Over what stands there now, which is kept, and told to be this device's doing.
     share.write("d/a", "newer");
     let over = Some(share.seen("d/a"));
-    let Restored::Done { kept: Some(displaced), .. } = share.restore(kept.number, "d/a", over) else { panic!() };
+    let Restored::Done { kept: Some(displaced), .. } = share.restore(kept.number, "d/a", over) else {
+        panic!()
+    };
     let told = share.history().into_iter().find(|kept| kept.number == displaced.number).unwrap();
     assert_eq!((told.by, told.why, &told.path), (Some(ME), Why::Replaced, &Some(path("d/a"))));
     assert_eq!(share.read_kept(&told), Some(b"newer".to_vec()));
@@ -249,7 +280,8 @@ fn power_that_goes_while_a_version_comes_back_leaves_the_old_or_the_new() {
                 let cut = Share { worker: open(&cut), disk: cut };
                 let (shown, left) = (cut.read("a"), cut.history());
                 let context = format!("{manners}, call {last}, seed {seed}: {shown:?}, {left:?}");
-                let is_kept = |text: &[u8]| left.iter().any(|kept| cut.read_kept(kept).as_deref() == Some(text));
+                let is_kept =
+                    |text: &[u8]| left.iter().any(|kept| cut.read_kept(kept).as_deref() == Some(text));
                 assert!(is_kept(b"version"), "{context}");
                 match shown.as_deref() {
                     Some(b"version") => assert!(is_kept(b"of the user"), "{context}"),
