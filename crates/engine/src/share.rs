@@ -451,7 +451,7 @@ impl Share {
                 self.fetch.disk_done(tag, disk::Answer::Failed(String::new()), self.now.time);
             }
             Waiting::Serve(tag) => self.serve.disk_done(tag, disk::Answer::Failed(String::new())),
-            Waiting::History(_) => self.leaves_history(),
+            Waiting::History(asked) => self.history_breaks_off(&asked),
             Waiting::Restore(_) => self.restore_breaks_off(),
             _ => {}
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use shoal_disk::Worker;
 use shoal_engine::Engine;
+use shoal_engine::history::Retention;
 use shoal_engine::io::{Action, Command, Conn, Hint, Input, Now, Opened};
 use shoal_engine::status::Status;
 use shoal_engine::time::Time;
@@ -41,6 +42,8 @@ pub struct NewShare {
     pub worker: Worker,
     /// By which its members find each other; the newest first.
     pub secrets: Vec<ShareSecret>,
+    /// How much of what changes displace is kept.
+    pub retention: Retention,
 }
 
 /// A connection that stands, with both keys proved.
@@ -258,7 +261,10 @@ impl Loop {
         }
     }
 
-    fn open(&mut self, NewShare { index, worker, secrets }: NewShare) -> Result<ShareId, ShellError> {
+    fn open(
+        &mut self,
+        NewShare { index, worker, secrets, retention }: NewShare,
+    ) -> Result<ShareId, ShellError> {
         let share = index.life().share;
         let inbox = self.inbox.clone();
         let answer = move |id, answer| {
@@ -266,7 +272,7 @@ impl Loop {
         };
         let index = IndexThread::start(index, answer)?;
         self.shares.insert(share, OpenShare { index, worker: Arc::new(worker) });
-        self.engine.handle(Input::Opened(Opened { share, secrets }), self.now());
+        self.engine.handle(Input::Opened(Opened { share, secrets, retention }), self.now());
         Ok(share)
     }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use shoal_daemon::native::{Connected, Gate, NewShare, Outlet, Shell};
 use shoal_disk::{Folder, FolderOptions, Worker};
+use shoal_engine::history::Retention;
 use shoal_engine::io::{Command, Conn};
 use shoal_engine::status::Status;
 use shoal_index::{At, Index};
@@ -74,7 +75,9 @@ impl End {
         let device = key.device();
         let shell = Arc::new(Shell::start(device, [5; 32], "bench").unwrap());
         let secrets = vec![ShareSecret::from_bytes([7; 32])];
-        let share = shell.open(NewShare { index, worker: Worker::new(&folder), secrets }).unwrap();
+        let share = shell
+            .open(NewShare { index, worker: Worker::new(&folder), secrets, retention: Retention::default() })
+            .unwrap();
         Self { shell, share, founding, founder, device }
     }
 

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use shoal_disk::{Folder, FolderOptions, Os, Worker};
 use shoal_engine::disk::{Answer, Change, ChangeDeed, Committed, Job, Look, Seen, Sweep};
+use shoal_engine::history::Why;
 use shoal_proto::path::RelPath;
 
 use crate::own_mounts::{self, mount, mount_ext4, unmount};
@@ -35,7 +36,7 @@ fn open(at: &Path) -> Worker {
 }
 
 fn commit(worker: &Worker, at: &str, deed: ChangeDeed) -> Committed {
-    let change = Change { path: path(at), deed, by: None };
+    let change = Change { path: path(at), deed, by: None, why: Why::Unknown };
     match worker.perform(Job::Commit(vec![change])) {
         Answer::Committed(mut committed) => committed.remove(0),
         other => panic!("{other:?}"),
@@ -177,7 +178,12 @@ fn e21_a_share_that_is_unmounted_and_comes_back(place: &Path) {
         Job::Look(vec![path("a")]),
         Job::Sweep(Sweep { at_most: 10, ..Sweep::default() }),
         Job::Take(vec![(path("a"), None)]),
-        Job::Commit(vec![Change { path: path("a"), deed: ChangeDeed::Remove(present.clone()), by: None }]),
+        Job::Commit(vec![Change {
+            path: path("a"),
+            deed: ChangeDeed::Remove(present.clone()),
+            by: None,
+            why: Why::Unknown,
+        }]),
     ];
     for job in jobs {
         let answer = worker.perform(job.clone());

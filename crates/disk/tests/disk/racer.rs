@@ -16,6 +16,7 @@ use shoal_disk::{Folder, FolderOptions, Worker};
 use shoal_engine::disk::{
     Answer, BytesAt, Change, ChangeDeed, Committed, Job, Look, Seen, Sweep, Taken, Wanted,
 };
+use shoal_engine::history::Why;
 use shoal_proto::record::{Kind, Mode, Timestamp, Version};
 
 use crate::skip::skip;
@@ -252,7 +253,7 @@ impl Work {
 }
 
 fn change(at: &str, deed: ChangeDeed) -> Change {
-    Change { path: path(at), deed, by: None }
+    Change { path: path(at), deed, by: None, why: Why::Unknown }
 }
 
 fn version(at: &str, round: u64) -> String {

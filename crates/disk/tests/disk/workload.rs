@@ -14,6 +14,7 @@ use shoal_disk::{Folder, FolderOptions, Fs, Kind as DiskKind, OpenError, Recover
 use shoal_engine::disk::{
     Answer, Change, ChangeDeed, Committed, Job, Look, Seen, Source, StageId, Sweep, Taken, Write, Written,
 };
+use shoal_engine::history::Why;
 use shoal_proto::hash::{ContentId, SegmentId};
 use shoal_proto::path::RelPath;
 use shoal_proto::record::{Kind, Mode, Timestamp, Version};
@@ -179,7 +180,7 @@ fn change<F: Fs>(worker: &Worker<F>, step: Step, stage: u64) -> Option<Change> {
         Remove(_) => ChangeDeed::Remove(over?),
         Move(_, to) => ChangeDeed::Move { to: path(to), present: over? },
     };
-    Some(Change { path: path(at), deed, by: None })
+    Some(Change { path: path(at), deed, by: None, why: Why::Unknown })
 }
 
 /// A file of one segment, staged, to be put into place.

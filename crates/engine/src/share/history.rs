@@ -251,8 +251,16 @@ impl Share {
         self.disk(Waiting::History(Asked::Pruned(is_more)), disk::Job::Prune { numbers, tidies });
     }
 
+    /// What was asked has come to nothing.
+    pub(super) fn history_breaks_off(&mut self, asked: &Asked) {
+        // These go on beside whatever else is asked.
+        if !matches!(asked, Asked::Filed(_) | Asked::Nothing) {
+            self.leaves_history();
+        }
+    }
+
     /// Nothing more is done about it until some time has passed.
-    pub(super) fn leaves_history(&mut self) {
+    fn leaves_history(&mut self) {
         self.historian.is_busy = false;
         self.historian.next = None;
         let at = self.now.time.after(self.historian.retention.interval());

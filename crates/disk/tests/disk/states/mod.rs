@@ -10,6 +10,7 @@ use std::process::Command;
 
 use shoal_disk::{Folder, FolderOptions, Worker};
 use shoal_engine::disk::{Answer, Change, ChangeDeed, Committed, Job, Look, Seen, Sweep, Taken};
+use shoal_engine::history::Why;
 use shoal_proto::path::RelPath;
 use shoal_proto::record::Kind;
 use tempfile::TempDir;
@@ -70,7 +71,12 @@ impl Share {
     }
 
     fn commit(&self, at: &str, deed: ChangeDeed) -> Committed {
-        match self.worker.perform(Job::Commit(vec![Change { path: path(at), deed, by: None }])) {
+        match self.worker.perform(Job::Commit(vec![Change {
+            path: path(at),
+            deed,
+            by: None,
+            why: Why::Unknown,
+        }])) {
             Answer::Committed(mut committed) => committed.remove(0),
             other => panic!("{at}: {other:?}"),
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use shoal_engine::disk::{
     Answer, Change, ChangeDeed, Committed, Job, Source, StageId, Taken, Write, Written,
 };
+use shoal_engine::history::Why;
 use shoal_proto::path::RelPath;
 use shoal_proto::record::{Kind, Mode, Timestamp, Version};
 use shoal_proto::segment::Segment;
@@ -96,7 +97,8 @@ fn e12_names_are_bytes() {
     for (stage, name) in names.iter().enumerate() {
         let at = RelPath::parse(name).unwrap();
         let deed = place_file(&share.worker, stage as u64, "from others", None).unwrap();
-        let answer = share.worker.perform(Job::Commit(vec![Change { path: at, deed, by: None }]));
+        let answer =
+            share.worker.perform(Job::Commit(vec![Change { path: at, deed, by: None, why: Why::Unknown }]));
         assert!(matches!(&answer, Answer::Committed(committed) if is_done(&committed[0])), "{answer:?}");
         let read = fs::read_to_string(share.place.path().join(OsStr::from_bytes(name))).unwrap();
         assert_eq!(read, "from others");
@@ -115,6 +117,7 @@ fn e14_paths_are_walked_to_that_no_call_of_the_system_takes() {
             path: path(at),
             deed: ChangeDeed::MakeFolder { mode: Mode::from_bits(0o755), over: None },
             by: None,
+            why: Why::Unknown,
         };
         let made = share.worker.perform(Job::Commit(folders.iter().map(make).collect()));
         let Answer::Committed(committed) = made else { panic!("{made:?}") };
