@@ -251,7 +251,7 @@ pub const HAVE_DELAY: Duration = Duration::from_millis(100);
 // ── history ──
 
 /// Versions that are let go in one job.
-pub const PRUNED_MAX: usize = 1024;
+pub const PRUNED_MAX: usize = 4096;
 
 /// Room is made so long after the history has come to take too much.
 pub const ROOM_DELAY: Duration = Duration::from_secs(60);

@@ -365,13 +365,14 @@ pub(super) fn displaced(kept: Kept, here: Option<&Here>, by: Option<DeviceId>, w
 
 /// Why what stands at a path loses its place.
 fn why(row: &Triple, deed: &ChangeDeed) -> Why {
-    let is_shown =
-        |head: &Record| row.here.as_ref().is_some_and(|here| head.version.kind.is_same(&here.version.kind));
+    let Some(here) = &row.here else { return Why::Unknown };
+    let winner = row.heads.winner();
+    let loses = |head: &Record| Some(head) != winner && head.version.kind.is_same(&here.version.kind);
     // Whoever has ended the conflict says whose bytes only lost.
     let origin = row.base.as_ref().map(|base| base.origin);
     let only_lost = |winner: &Record| origin.is_some_and(|origin| winner.displaced.contains(&origin));
     let removes = matches!(deed, ChangeDeed::Remove(_));
-    if row.heads.iter().any(is_shown) || row.heads.winner().is_some_and(only_lost) {
+    if row.heads.iter().any(loses) || winner.is_some_and(only_lost) {
         Why::Conflict
     } else if row.standing == Standing::Differs && (!removes || row.base.is_some()) {
         Why::Difference

@@ -26,7 +26,7 @@ fn contents_sent(w: &World, from: &str, to: &str) -> usize {
 /// F15: who has half of a file gives it to others: two who fetch at once have most of it from its author once.
 #[test]
 fn i1_f15_two_who_fetch_at_once_have_parts_from_each_other() {
-    let mut w = met(1, ["ana", "ben", "cleo"]);
+    let mut w = met(2, ["ana", "ben", "cleo"]);
     w.on("ana").write_bytes("large", 1, 2 << 20);
     w.settle().assert_all();
     let between = contents_sent(&w, "ben", "cleo") + contents_sent(&w, "cleo", "ben");
@@ -269,7 +269,7 @@ fn i3_an_edit_is_published_while_its_path_waits_for_bytes() {
 /// I2: many equal files cost one transfer, and about as many jobs as other files.
 #[test]
 fn i2_equal_files_are_placed_together() {
-    let mut w = met(14, ["ana", "ben"]);
+    let mut w = met(15, ["ana", "ben"]);
     for number in 0..600 {
         w.on("ana").write(&format!("d/{number}"), "the same");
     }
