@@ -202,7 +202,7 @@ impl Share {
             current: BTreeMap::new(),
         };
         let secrets = vec![ShareSecret::from_bytes([7; 32])];
-        share.hear(Input::Opened(Opened { share: share.id, secrets }));
+        share.hear(Input::Opened(Opened::new(share.id, secrets)));
         share.hear(Input::Command(share.id, Command::Alone));
         share.settle();
         share.versions.clear();
