@@ -2,25 +2,30 @@
 //!
 //! Promise: bytes come only from a plain file below the root, opened by handles (I11, I23), and only if it was, before and
 //! after they were read, the version that was expected: a file that changes meanwhile gives an answer that says so, never a
-//! name for a mixture (I22, E4). Memory for one buffer of [`WRITE_BYTES`]; holes are neither read nor hashed (E11).
+//! name for a mixture (I22, E4). Memory for one buffer of 256 KiB a thread; holes are neither read nor hashed (E11).
 //!
 //! What no look can tell is a write within the same tick of the file system's clock as the reading (E5): whoever keeps a
-//! name beside a change time that is as young as its own clock reads again later.
+//! name beside a change time makes sure first that this tick was over.
 
+mod cutting;
+mod regions;
+
+use std::ffi::OsStr;
 use std::io;
+use std::ops::Range;
 
 use rustix::io::Errno;
-use shoal_proto::cut::Cutter;
 use shoal_proto::hash::SegmentId;
-use shoal_proto::limits::SEGMENT_BYTES_MAX;
+use shoal_proto::limits::SEGMENT_BYTES_MIN;
 use shoal_proto::path::RelPath;
 use shoal_proto::segment::{ListError, ListHasher, Listed, Segment};
 
+use self::cutting::{BLOCK_BYTES, Cutting, Interrupted};
 use crate::fs::{Fs, FsFile};
 use crate::os::Os;
 use crate::path::TreePath;
-use crate::scan::{ReadError, open_regular};
-use crate::stage::{WRITE_BYTES, read_all_at};
+use crate::scan::{ReadError, open_regular, open_seen};
+use crate::stage::read_all_at;
 use crate::stat::{Expected, Kind, Stat};
 use crate::tree::Tree;
 use crate::walk::{WalkError, Walker};
@@ -31,6 +36,20 @@ pub struct Opened<F: Fs = Os> {
     file: F::File,
     path: TreePath,
     stat: Stat,
+}
+
+/// What cutting needs, kept from one file to the next.
+#[derive(Debug)]
+pub(crate) struct Tools {
+    buffer: Vec<u8>,
+    /// How many threads work on a large file, the caller's among them.
+    threads: usize,
+}
+
+impl Tools {
+    pub(crate) fn new(threads: usize) -> Self {
+        Self { buffer: vec![0; BLOCK_BYTES], threads }
+    }
 }
 
 /// What became of reading a whole file.
@@ -78,16 +97,34 @@ impl<F: Fs> Tree<F> {
     pub fn open(&self, path: &RelPath, expected: &Expected) -> Result<Option<Opened<F>>, ContentError> {
         let path = TreePath::from(path);
         let (dir, name) = Walker::new(&self.folder).open_parent(&path)?;
-        match open_regular(&*dir, name, &path) {
-            Ok((file, stat)) => Ok((expected.kind == Kind::File && expected.is_met_by_file(&stat))
-                .then_some(Opened { file, path, stat })),
-            Err(ReadError::Missing { .. } | ReadError::NotRegular { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Opened::expected(open_regular(&*dir, name, &path), path, expected)
     }
 }
 
 impl<F: Fs> Opened<F> {
+    /// As [`Tree::open`], in an open folder, for who has just looked at the name and saw what is expected.
+    pub(crate) fn open_seen(
+        dir: &F::Dir,
+        path: TreePath,
+        name: &OsStr,
+        expected: &Expected,
+    ) -> Result<Option<Self>, ContentError> {
+        Self::expected(open_seen(dir, name, &path), path, expected)
+    }
+
+    fn expected(
+        opened: Result<(F::File, Stat), ReadError>,
+        path: TreePath,
+        expected: &Expected,
+    ) -> Result<Option<Self>, ContentError> {
+        match opened {
+            Ok((file, stat)) => Ok((expected.kind == Kind::File && expected.is_met_by_file(&stat))
+                .then_some(Self { file, path, stat })),
+            Err(ReadError::Missing { .. } | ReadError::NotRegular { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// For a file of the history, which has no path in the tree any more; `path` is where it was.
     pub(crate) fn of_history(file: F::File, path: TreePath) -> io::Result<Self> {
         let stat = file.look_through()?.stat;
@@ -119,39 +156,66 @@ impl<F: Fs> Opened<F> {
     /// # Errors
     /// When the disk cannot read it, or it is larger than any file of a share.
     pub fn cut(&self, visit: impl FnMut(Segment)) -> Result<Content, ContentError> {
-        let size = self.stat.size;
-        let mut cut = Cut::new(visit);
+        self.cut_with(&mut Tools::new(1), visit)
+    }
+
+    /// As [`Self::cut`], with what was used for the file before.
+    pub(crate) fn cut_with(
+        &self,
+        tools: &mut Tools,
+        mut visit: impl FnMut(Segment),
+    ) -> Result<Content, ContentError> {
+        let mut list = ListHasher::new();
         let too_large = |source| ContentError::TooLarge { path: self.path.clone(), source };
-        let mut buffer = vec![0; WRITE_BYTES];
-        let mut at = 0;
-        while at < size {
-            let (data, end) = self.next_data(at)?;
-            cut.take_zeros(data - at).map_err(too_large)?;
-            at = data;
-            while at < end {
-                let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
-                let length = self.fill(&mut buffer[..wanted], at)?;
-                if length < wanted {
-                    // It was cut short.
-                    return Ok(Content::Changed);
+        let each = |segment| {
+            list.push(segment).map_err(too_large)?;
+            visit(segment);
+            Ok(())
+        };
+        match self.each_segment(tools, each) {
+            Ok(()) if self.is_unchanged()? => Ok(Content::Whole(list.finish())),
+            Ok(()) | Err(Interrupted::Changed) => Ok(Content::Changed),
+            Err(Interrupted::Failed(error)) => Err(error),
+        }
+    }
+
+    fn each_segment(
+        &self,
+        tools: &mut Tools,
+        mut visit: impl FnMut(Segment) -> Result<(), Interrupted>,
+    ) -> Result<(), Interrupted> {
+        let Tools { buffer, threads } = tools;
+        match self.stat.size {
+            0 => Ok(()),
+            // One segment, whatever is in it.
+            size if size <= SEGMENT_BYTES_MIN.into() => {
+                let buffer = &mut buffer[..usize::try_from(size).unwrap_or(usize::MAX)];
+                if self.fill(buffer, 0)? < buffer.len() {
+                    return Err(Interrupted::Changed);
                 }
-                cut.take(&buffer[..length]).map_err(too_large)?;
-                at += length as u64;
+                let id = SegmentId::from_bytes(*blake3::hash(buffer).as_bytes());
+                visit(Segment { id, length: u32::try_from(size).unwrap_or(u32::MAX) })
+            }
+            size if *threads > 1 && size >= regions::WORTH_BYTES => regions::cut(self, buffer, *threads, visit),
+            _ => {
+                let mut cutting = Cutting::new(self, buffer, 0);
+                while let Some(segment) = cutting.next()? {
+                    visit(segment)?;
+                }
+                Ok(())
             }
         }
-        let listed = cut.finish().map_err(too_large)?;
-        Ok(if self.is_unchanged()? { Content::Whole(listed) } else { Content::Changed })
     }
 
     /// Where the next data begins and ends, within the size that the file had when it was opened. A file system that does
     /// not know of holes has none.
-    fn next_data(&self, at: u64) -> Result<(u64, u64), ContentError> {
+    fn next_data(&self, at: u64) -> Result<Range<u64>, ContentError> {
         let size = self.stat.size;
         match self.file.next_data(at) {
-            Ok(Some(data)) => Ok((data.start.clamp(at, size), data.end.clamp(at, size))),
-            Ok(None) => Ok((size, size)),
+            Ok(Some(data)) => Ok(data.start.clamp(at, size)..data.end.clamp(at, size)),
+            Ok(None) => Ok(size..size),
             Err(error) => match Errno::from_io_error(&error) {
-                Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok((at, size)),
+                Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(at..size),
                 _ => Err(self.read_error(error)),
             },
         }
@@ -168,91 +232,6 @@ impl<F: Fs> Opened<F> {
 
     fn read_error(&self, source: io::Error) -> ContentError {
         ReadError::Io { name: self.path.clone(), source }.into()
-    }
-}
-
-/// Cuts and hashes bytes as they come.
-struct Cut<V> {
-    visit: V,
-    cutter: Cutter,
-    hasher: blake3::Hasher,
-    /// Bytes of the segment so far.
-    length: u64,
-    list: ListHasher,
-}
-
-impl<V: FnMut(Segment)> Cut<V> {
-    fn new(visit: V) -> Self {
-        Self {
-            visit,
-            cutter: Cutter::segments(),
-            hasher: blake3::Hasher::new(),
-            length: 0,
-            list: ListHasher::new(),
-        }
-    }
-
-    fn take(&mut self, mut bytes: &[u8]) -> Result<(), ListError> {
-        while let Some(cut) = self.cutter.next_cut(bytes) {
-            let (last, rest) = bytes.split_at(cut);
-            self.hash(last);
-            self.close()?;
-            bytes = rest;
-        }
-        self.hash(bytes);
-        Ok(())
-    }
-
-    fn take_zeros(&mut self, mut zeros: u64) -> Result<(), ListError> {
-        while zeros > 0 {
-            let is_whole = self.length == 0;
-            let cut = self.cutter.next_cut_in_zeros(zeros);
-            match cut {
-                Some(cut) if is_whole && cut == u64::from(SEGMENT_BYTES_MAX) => self.push(Segment::ZEROS)?,
-                _ => self.hash_zeros(cut.unwrap_or(zeros)),
-            }
-            if cut.is_some() && self.length > 0 {
-                self.close()?;
-            }
-            zeros -= cut.unwrap_or(zeros);
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Listed, ListError> {
-        if self.length > 0 {
-            self.close()?;
-        }
-        Ok(self.list.finish())
-    }
-
-    fn hash(&mut self, bytes: &[u8]) {
-        self.hasher.update(bytes);
-        self.length += bytes.len() as u64;
-    }
-
-    fn hash_zeros(&mut self, mut zeros: u64) {
-        const ZEROS: [u8; 16 << 10] = [0; 16 << 10];
-        while zeros > 0 {
-            let length = usize::try_from(zeros).unwrap_or(usize::MAX).min(ZEROS.len());
-            self.hash(&ZEROS[..length]);
-            zeros -= length as u64;
-        }
-    }
-
-    fn close(&mut self) -> Result<(), ListError> {
-        let id = SegmentId::from_bytes(*self.hasher.finalize().as_bytes());
-        // A segment is never longer than the greatest size, which is less than this.
-        let length = u32::try_from(self.length).unwrap_or(u32::MAX);
-        self.hasher.reset();
-        self.length = 0;
-        self.push(Segment { id, length })
-    }
-
-    fn push(&mut self, segment: Segment) -> Result<(), ListError> {
-        self.list.push(segment)?;
-        (self.visit)(segment);
-        Ok(())
     }
 }
 

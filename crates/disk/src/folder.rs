@@ -12,14 +12,14 @@ use std::sync::{Arc, Mutex};
 use crate::commit::Committer;
 use crate::durable::{Durability, sync_names};
 use crate::escape::shown;
-use crate::fs::{Fs, FsDir, FsFile};
+use crate::fs::{Fs, FsDir, FsFile, PRIVATE};
 use crate::history::History;
 use crate::name::STATE_NAME;
 use crate::number::Numbers;
 use crate::os::Os;
 use crate::recover::{self, Recovered};
 use crate::stage::Staging;
-use crate::stat::{Kind, Look};
+use crate::stat::{FileTime, Kind, Look};
 use crate::tree::Tree;
 
 /// One folder, opened for syncing. Clones share it; it is let go with the last of them and of what they gave out.
@@ -161,7 +161,7 @@ pub(crate) struct Shared<F: Fs> {
     pub(crate) root_seen: Look,
     state_seen: Look,
     /// Holds the lock as long as it is open.
-    _lock: F::File,
+    lock: F::File,
 }
 
 impl Folder {
@@ -203,7 +203,7 @@ impl<F: Fs> Folder<F> {
             table: Mutex::new(()),
             root_seen,
             state_seen,
-            _lock: lock,
+            lock,
             path,
         };
         let recovered = recover::recover(&shared).map_err(io_error("clear up", &state_path))?;
@@ -292,6 +292,16 @@ impl<F: Fs> Shared<F> {
         self.root
             .look(other.as_ref())
             .map_or(true, |seen| seen.is_some_and(|seen| seen.is_same_thing(&self.state_seen)))
+    }
+
+    /// What time it is by the clock from which this file system takes its change times, as coarse as it keeps them. Only
+    /// what it gives to a file tells that; one that gives none to ours shows an old time.
+    pub(crate) fn now(&self) -> io::Result<FileTime> {
+        // Setting the permissions that it has counts as a change.
+        match self.lock.set_mode(PRIVATE) {
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
+            _ => Ok(self.lock.look_through()?.stat.ctime),
+        }
     }
 
     /// How often [`Self::sync_file_system`] has failed.

@@ -152,6 +152,16 @@ pub(crate) fn open_regular<D: FsDir>(
         return Err(ReadError::Missing { name: path.clone() });
     };
     seen.require_file(path)?;
+    open_seen(dir, name, path)
+}
+
+/// As [`open_regular`], for who has just seen a plain file under the name.
+pub(crate) fn open_seen<D: FsDir>(
+    dir: &D,
+    name: &OsStr,
+    path: &TreePath,
+) -> Result<(D::File, Stat), ReadError> {
+    let io_error = |source| ReadError::Io { name: path.clone(), source };
     let file = dir.open_file(name).map_err(|error| open_error(path, error))?;
     let stat = file.look_through().map_err(io_error)?.require_file(path)?;
     Ok((file, stat))

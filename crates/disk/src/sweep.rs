@@ -300,23 +300,26 @@ fn read_names<D: FsDir>(
 }
 
 /// What is to be told of one name in an open folder; `None`: nothing is there, or only our own state.
-pub(crate) fn look<F: Fs>(
-    folder: &Shared<F>,
-    dir: &F::Dir,
-    path: &[u8],
-    name: &[u8],
-    kind: Kind,
-) -> Option<Swept> {
-    let is_ours = path == STATE_NAME.as_bytes();
-    let left = |why| Some(Swept::Left(Left { path: path.into(), why }));
+fn look<F: Fs>(folder: &Shared<F>, dir: &F::Dir, path: &[u8], name: &[u8], kind: Kind) -> Option<Swept> {
     let parsed = match RelPath::parse(path) {
         Ok(parsed) => parsed,
         // Our own state is not even mentioned.
-        Err(_) if is_ours => return None,
-        Err(error) => return left(Unswept::NoPath(error)),
+        Err(_) if path == STATE_NAME.as_bytes() => return None,
+        Err(error) => return Some(Swept::Left(Left { path: path.into(), why: Unswept::NoPath(error) })),
     };
+    Some(match look_at(folder, dir, name, kind)? {
+        Ok((seen, target)) => Swept::Entry(Entry { path: parsed, seen, target }),
+        Err(why) => Swept::Left(Left { path: path.into(), why }),
+    })
+}
+
+/// What one name in an open folder shows: what is there, with what a link says, or why it is not listed.
+pub(crate) type Shown = Result<(Look, Option<OsString>), Unswept>;
+
+/// Looks at one name in an open folder that is part of a path; `kind` may be known already. `None`: nothing is there.
+pub(crate) fn look_at<F: Fs>(folder: &Shared<F>, dir: &F::Dir, name: &[u8], kind: Kind) -> Option<Shown> {
     if !matches!(kind, Kind::File | Kind::Folder | Kind::Symlink | Kind::Unknown) {
-        return left(Unswept::Special(kind));
+        return Some(Err(Unswept::Special(kind)));
     }
     let name = OsStr::from_bytes(name);
     let seen = match dir.look(name) {
@@ -324,21 +327,23 @@ pub(crate) fn look<F: Fs>(
         Ok(None) => return None,
         // A name that this file system cannot have is the name of nothing.
         Err(error) if is_impossible_name(&error) => return None,
-        Err(error) => return left(failed(&error)),
+        Err(error) => return Some(Err(failed(&error))),
     };
     let target = match seen.kind {
-        Kind::File if !folder.is_readable(dir, name, &seen) => return left(Unswept::Unreadable),
-        Kind::Folder if seen.stat.dev != folder.root_seen.stat.dev => return left(Unswept::OtherFileSystem),
+        Kind::File if !folder.is_readable(dir, name, &seen) => return Some(Err(Unswept::Unreadable)),
+        Kind::Folder if seen.stat.dev != folder.root_seen.stat.dev => {
+            return Some(Err(Unswept::OtherFileSystem));
+        }
         Kind::File | Kind::Folder => None,
         Kind::Symlink => match dir.read_link(name) {
             Ok(target) => Some(target),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             // It has become something else since; that comes with the next sweep.
-            Err(error) => return left(failed(&error)),
+            Err(error) => return Some(Err(failed(&error))),
         },
-        other => return left(Unswept::Special(other)),
+        other => return Some(Err(Unswept::Special(other))),
     };
-    Some(Swept::Entry(Entry { path: parsed, seen, target }))
+    Some(Ok((seen, target)))
 }
 
 /// Whether the file system says that it can have no such name at all.

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use crate::folder::Shared;
 use crate::fs::{Fs, FsDir};
-use crate::name::Name;
+use crate::name::STATE_NAME;
 use crate::path::TreePath;
 use crate::stat::{Kind, Look};
 
@@ -57,11 +57,12 @@ pub enum Barred {
 /// Walks to one path after the other and keeps the folders of the last one open, so that paths in order cost a look for
 /// each folder on the way and no opening. At most as many handles as a path has names.
 ///
-/// A kept handle is used only after its name was looked at and still leads to it.
+/// A kept handle is used only after its name was looked at and still leads to it, or else for [`Self::glancing`] only.
 #[derive(Debug)]
 pub(crate) struct Walker<'a, F: Fs> {
     folder: &'a Shared<F>,
     steps: Vec<Step<F>>,
+    is_glancing: bool,
 }
 
 #[derive(Debug)]
@@ -73,7 +74,13 @@ struct Step<F: Fs> {
 
 impl<'a, F: Fs> Walker<'a, F> {
     pub(crate) fn new(folder: &'a Shared<F>) -> Self {
-        Self { folder, steps: Vec::new() }
+        Self { folder, steps: Vec::new(), is_glancing: false }
+    }
+
+    /// One that takes it that the folders on the way to the path before are still where they were. For reading many files
+    /// in a row, and dropped after it: who moves a folder meanwhile is answered as if that came a moment later.
+    pub(crate) fn glancing(folder: &'a Shared<F>) -> Self {
+        Self { is_glancing: true, ..Self::new(folder) }
     }
 
     /// The folder that all walks begin at.
@@ -86,35 +93,40 @@ impl<'a, F: Fs> Walker<'a, F> {
         &mut self,
         path: &'p TreePath,
     ) -> Result<(Arc<F::Dir>, &'p OsStr), WalkError> {
-        let names: Vec<_> = path.names().collect();
-        let (last, folders) = names.split_last().ok_or_else(|| refusal(path, 0, Barred::Gone))?;
-        let dir = self.walk(path, folders)?;
+        let bytes = path.as_bytes();
+        let (above, last) = match bytes.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => (Some(&bytes[..slash]), &bytes[slash + 1..]),
+            None => (None, bytes),
+        };
+        let dir = self.walk(path, above)?;
         if is_reserved(last) {
-            return Err(refusal(path, folders.len(), Barred::Reserved));
+            return Err(refusal(path, path.names().count() - 1, Barred::Reserved));
         }
         Ok((dir, OsStr::from_bytes(last)))
     }
 
     /// The folder at a path itself.
     pub(crate) fn open_folder(&mut self, path: &TreePath) -> Result<Arc<F::Dir>, WalkError> {
-        let names: Vec<_> = path.names().collect();
-        self.walk(path, &names)
+        self.walk(path, Some(path.as_bytes()))
     }
 
-    fn walk(&mut self, path: &TreePath, folders: &[&[u8]]) -> Result<Arc<F::Dir>, WalkError> {
+    /// Goes along `folders`, with which `path` begins.
+    fn walk(&mut self, path: &TreePath, folders: Option<&[u8]>) -> Result<Arc<F::Dir>, WalkError> {
+        let folders = folders.into_iter().flat_map(|folders| folders.split(|byte| *byte == b'/'));
         let mut dir = Arc::clone(&self.folder.root);
-        for (depth, name) in folders.iter().enumerate() {
+        for (depth, name) in folders.enumerate() {
+            let kept = self.steps.get(depth).filter(|step| *step.name == *name);
+            if let Some(step) = kept.filter(|_| self.is_glancing) {
+                dir = Arc::clone(&step.dir);
+                continue;
+            }
             let seen = look_at_folder(&self.folder.root_seen, &*dir, OsStr::from_bytes(name))
                 .map_err(|why| refusal(path, depth, why))?;
-            let is_kept = self
-                .steps
-                .get(depth)
-                .is_some_and(|step| *step.name == **name && step.seen.is_same_thing(&seen));
-            if !is_kept {
+            if !kept.is_some_and(|step| step.seen.is_same_thing(&seen)) {
                 self.steps.truncate(depth);
                 let opened =
                     enter(&*dir, OsStr::from_bytes(name), &seen).map_err(|why| refusal(path, depth, why))?;
-                self.steps.push(Step { name: (*name).into(), seen, dir: Arc::new(opened) });
+                self.steps.push(Step { name: name.into(), seen, dir: Arc::new(opened) });
             }
             dir = Arc::clone(&self.steps[depth].dir);
         }
@@ -173,7 +185,7 @@ fn barred(error: io::Error) -> Barred {
 
 /// Paths of a share have no such name (`RelPath` refuses it); this is the last door before the disk.
 fn is_reserved(name: &[u8]) -> bool {
-    Name::parse(name).is_ok_and(|name| name.is_reserved())
+    name.eq_ignore_ascii_case(STATE_NAME.as_bytes())
 }
 
 fn refusal(path: &TreePath, depth: usize, why: Barred) -> WalkError {

@@ -26,6 +26,7 @@ mod history;
 mod looking;
 mod reading;
 mod rules;
+mod spread;
 mod stages;
 mod taking;
 mod words;
@@ -67,6 +68,7 @@ pub struct Worker<F: Fs = Os> {
     committing: Mutex<()>,
     was_unclean: AtomicBool,
     folds_case: bool,
+    threads: usize,
 }
 
 impl Worker {
@@ -104,7 +106,15 @@ impl<F: Fs> Worker<F> {
             committing: Mutex::default(),
             was_unclean: AtomicBool::new(false),
             folds_case: shared.folds_case(),
+            threads: 1,
         }
+    }
+
+    /// The same, and so many threads share what reads much, whoever calls among them; with one, as at first, nothing is
+    /// done but in the thread that calls, and when it does.
+    #[must_use]
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self { threads: threads.max(1), ..self }
     }
 
     /// Tells whether the machine may have stopped without having written everything out since the folder was last
@@ -171,9 +181,14 @@ impl<F: Fs> Worker<F> {
             }),
             Job::Take(paths) => self.at_root(|worker| {
                 worker.heeding(false, |rules| {
-                    let (folder, looker) = (worker.shared(), worker.looker(rules));
-                    let was_unclean = worker.is_unclean();
-                    Taking { folder, looker, was_unclean, kept: None }.perform(paths)
+                    let taking = Taking {
+                        folder: worker.shared(),
+                        rules,
+                        folds_case: worker.folds_case,
+                        was_unclean: worker.is_unclean(),
+                        threads: worker.threads,
+                    };
+                    taking.perform(&paths)
                 })
             }),
             Job::Commit(changes) => self.at_root(|worker| {

@@ -40,31 +40,36 @@ impl<'a, F: Fs> Looker<'a, F> {
         Self { walker: Walker::new(folder), folder, rules, listed }
     }
 
-    /// What is at a path.
-    pub(super) fn look(&mut self, path: &RelPath) -> Look {
-        let look = self.look_at_all(path);
-        if self.rules.ignore(path, of(&look)) { Look::Ignored } else { look }
+    /// One for reading many files in a row; see [`Walker::glancing`].
+    pub(super) fn glancing(folder: &'a Shared<F>, rules: &'a Rules, folds_case: bool) -> Self {
+        Self { walker: Walker::glancing(folder), ..Self::new(folder, rules, folds_case) }
     }
 
-    /// The same without asking whether it is ignored.
-    pub(super) fn look_at_all(&mut self, path: &RelPath) -> Look {
+    /// What is at a path.
+    pub(super) fn look(&mut self, path: &RelPath) -> Look {
+        self.find(path).0
+    }
+
+    /// What is at a path, and the open folder in which it is, if it is in one.
+    pub(super) fn find(&mut self, path: &RelPath) -> (Look, Option<Arc<F::Dir>>) {
+        let (look, dir) = match self.find_any(path) {
+            Ok((look, dir)) => (look, Some(dir)),
+            Err(look) => (look, None),
+        };
+        (if self.rules.ignore(path, of(&look)) { Look::Ignored } else { look }, dir)
+    }
+
+    /// The same without asking whether it is ignored; `Err`: there is no way to it.
+    fn find_any(&mut self, path: &RelPath) -> Result<(Look, Arc<F::Dir>), Look> {
         let tree_path = TreePath::from(path);
         match self.stranger(path) {
             Ok(None) => {}
-            Ok(Some(_)) => return Look::Nothing,
-            Err(error) => return Look::Unknown(Unknown::Failed(error.to_string())),
+            Ok(Some(_)) => return Err(Look::Nothing),
+            Err(error) => return Err(Look::Unknown(Unknown::Failed(error.to_string()))),
         }
-        let (dir, name) = match self.walker.open_parent(&tree_path) {
-            Ok(found) => found,
-            Err(error) => return words::beyond(&error),
-        };
-        match sweep::look(self.folder, &*dir, path.as_bytes(), name.as_bytes(), Kind::Unknown) {
-            None => Look::Nothing,
-            Some(swept) => match words::swept(swept) {
-                Ok((_, look)) => look,
-                Err(left) => Look::Unknown(Unknown::NoPath(left.why.to_string())),
-            },
-        }
+        let (dir, name) = self.walker.open_parent(&tree_path).map_err(|error| words::beyond(&error))?;
+        let shown = sweep::look_at(self.folder, &dir, name.as_bytes(), Kind::Unknown);
+        Ok((shown.map_or(Look::Nothing, words::shown), dir))
     }
 
     /// Where the disk folds case: the first path on the way to this one, itself included, that leads to something which

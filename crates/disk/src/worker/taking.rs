@@ -2,10 +2,13 @@
 //!
 //! Promise: what [`Taking::perform`] says of a path is durable when it returns, contents and names, or it says that it
 //! failed. So a power cut can not bring back something older than what others were told of, which would then look like
-//! the newest edit (I3, E26). What changes while it is read gets no name (I22).
+//! the newest edit (I3, E26). What changes while it is read gets no name (I22), nor does what has changed in the same tick
+//! of the disk's clock in which it would be read (E5).
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use shoal_engine::disk::{Answer, Look, Seen, SeenKind, Taken, Unknown};
@@ -16,25 +19,26 @@ use shoal_proto::path::RelPath;
 use shoal_proto::segment::{ListError, Listed, Segment, SegmentList};
 
 use super::looking::Looker;
-use super::words;
-use crate::content::{Content, ContentError, Opened};
+use super::rules::Rules;
+use super::{spread, words};
+use crate::content::{Content, ContentError, Opened, Tools};
 use crate::durable::{Durability, sync_names};
 use crate::folder::Shared;
 use crate::fs::Fs;
 use crate::history::{History, Kept};
 use crate::path::TreePath;
 use crate::stat::{FileTime, Kind};
-use crate::tree::Tree;
 use crate::walk::{Barred, WalkError, Walker};
 
 /// One job of taking.
 pub(super) struct Taking<'a, F: Fs> {
     pub(super) folder: &'a Arc<Shared<F>>,
-    pub(super) looker: Looker<'a, F>,
+    pub(super) rules: &'a Rules,
+    pub(super) folds_case: bool,
     /// Whether a power cut or the like may have changed files since they were last looked at.
     pub(super) was_unclean: bool,
-    /// What the history holds, once it was asked for.
-    pub(super) kept: Option<Vec<Kept>>,
+    /// How many threads work on it, the caller's among them.
+    pub(super) threads: usize,
 }
 
 /// What was read of a file.
@@ -43,53 +47,96 @@ struct Read {
     segments: Vec<Segment>,
 }
 
+type Asked = (RelPath, Option<Seen>);
+
 impl<F: Fs> Taking<'_, F> {
     /// Names what was seen, then makes all of it durable.
-    pub(super) fn perform(&mut self, asked: Vec<(RelPath, Option<Seen>)>) -> Answer {
+    pub(super) fn perform(&self, asked: &[Asked]) -> Answer {
         let is_whole =
             self.folder.durability == Durability::WholeFileSystem && asked.len() > SETTLED_ALONE_MAX;
-        let mut taken = Vec::with_capacity(asked.len());
-        let mut durable = Vec::new();
-        for (path, seen) in asked {
-            let one = match self.take(&path, seen, !is_whole) {
-                Ok(one) => one,
-                Err(error) => return Answer::Failed(words::told(&error)),
-            };
-            if matches!(one, Taken::Here { .. } | Taken::Nothing) {
-                durable.push(path);
-            }
-            taken.push(one);
-        }
-        let settled = match durable.is_empty() {
+        let taken = spread::spread(asked, self.threads, portion, || {
+            let mut taker = Taker::new(self);
+            move |(path, seen): &Asked| taker.take(path, seen.as_ref(), !is_whole)
+        });
+        let taken = match taken {
+            Ok(taken) => taken,
+            Err(error) => return Answer::Failed(words::told(&error)),
+        };
+        let is_durable = |taken: &Taken| matches!(taken, Taken::Here { .. } | Taken::Nothing);
+        let mut durable = asked.iter().zip(&taken).filter(|(_, taken)| is_durable(taken)).map(|((path, _), _)| path);
+        let settled = match is_whole {
+            true if durable.next().is_some() => self.folder.sync_file_system(),
             true => Ok(()),
-            false if is_whole => self.folder.sync_file_system(),
-            false => settle_names(self.folder, &durable),
+            false => settle_names(self.folder, durable),
         };
         match settled {
             Ok(()) => Answer::Taken(taken),
             Err(error) => Answer::Failed(format!("cannot make durable what is in the folder: {error}")),
         }
     }
+}
+
+/// How many of the first of these one thread takes at a time: some, so that the folders on the way stay open, but not many
+/// bytes.
+fn portion(asked: &[Asked]) -> usize {
+    let mut left = PORTION_BYTES_MAX;
+    let is_in = |(_, seen): &&Asked| {
+        let bytes = match seen {
+            Some(Seen { kind: SeenKind::File { size }, .. }) => *size,
+            _ => 0,
+        };
+        let is_in = left > 0;
+        left = left.saturating_sub(bytes);
+        is_in
+    };
+    asked.iter().take(PORTION_PATHS_MAX).take_while(is_in).count()
+}
+
+/// One thread at it.
+struct Taker<'a, F: Fs> {
+    taking: &'a Taking<'a, F>,
+    looker: Looker<'a, F>,
+    tools: Tools,
+    /// What time it was on the disk when it was last asked.
+    now: Option<FileTime>,
+    /// What the history holds, once it was asked for.
+    kept: Option<Vec<Kept>>,
+}
+
+impl<'a, F: Fs> Taker<'a, F> {
+    fn new(taking: &'a Taking<'a, F>) -> Self {
+        Self {
+            taking,
+            looker: Looker::glancing(taking.folder, taking.rules, taking.folds_case),
+            tools: Tools::new(taking.threads),
+            now: None,
+            kept: None,
+        }
+    }
 
     /// What is at one path; `syncs`: the bytes of a file are made durable here.
-    fn take(&mut self, path: &RelPath, seen: Option<Seen>, syncs: bool) -> io::Result<Taken> {
-        let here = self.looker.look(path);
-        let seen = match (seen, here) {
-            (_, Look::Unknown(why)) => return Ok(Taken::Unknown(why)),
-            (None, Look::Nothing) => return Ok(Taken::Nothing),
-            (Some(seen), Look::Seen(here)) if seen == here => seen,
+    fn take(&mut self, path: &RelPath, seen: Option<&Seen>, syncs: bool) -> io::Result<Taken> {
+        let (here, dir) = self.looker.find(path);
+        let (seen, dir) = match (seen, here, dir) {
+            (_, Look::Unknown(why), _) => return Ok(Taken::Unknown(why)),
+            (None, Look::Nothing, _) => return Ok(Taken::Nothing),
+            (Some(seen), Look::Seen(here), Some(dir)) if *seen == here => (here, dir),
             _ => return Ok(Taken::Changed),
         };
         if !matches!(seen.kind, SeenKind::File { .. }) {
             let here = seen.with_content(ContentId::NONE);
             return Ok(Taken::Here { here, list: None, is_suspicious: false });
         }
-        let opened = match Tree::new(Arc::clone(self.folder)).open(path, &words::expected(&seen)) {
+        let (name, expected) = (OsStr::from_bytes(path.name()), words::expected(&seen));
+        let opened = match Opened::<F>::open_seen(&dir, path.into(), name, &expected) {
             Ok(Some(opened)) => opened,
             Ok(None) => return Ok(Taken::Changed),
             Err(error) => return Ok(Taken::Unknown(cannot_read(&error))),
         };
-        let Read { listed, segments } = match read(&opened) {
+        if !self.is_past(expected.ctime)? {
+            return Ok(Taken::Changed);
+        }
+        let Read { listed, segments } = match read(&opened, &mut self.tools) {
             Ok(Some(read)) => read,
             Ok(None) => return Ok(Taken::Changed),
             Err(error) => return Ok(Taken::Unknown(cannot_read(&error))),
@@ -97,18 +144,30 @@ impl<F: Fs> Taking<'_, F> {
         if syncs {
             opened.sync()?;
         }
-        let mtime = seen.mtime.into();
-        let is_suspicious =
-            self.was_unclean && (is_all_zeros(&segments) || self.was_here_before(path, &listed, mtime)?);
+        let is_suspicious = self.taking.was_unclean
+            && (is_all_zeros(&segments) || self.was_here_before(path, &listed, expected.mtime)?);
         let here = seen.with_content(listed.content);
         let list = list(listed, segments).map_err(io::Error::other)?;
         Ok(Taken::Here { here, list, is_suspicious })
     }
 
+    /// Whether whatever changes from now on gets another change time than this one, so that it can be seen (E5).
+    ///
+    /// A time that is still to come is one from before the clock was set back. To wait until it is reached could take
+    /// years, and what changes until then shows too.
+    fn is_past(&mut self, ctime: FileTime) -> io::Result<bool> {
+        if self.now.is_some_and(|now| ctime < now) {
+            return Ok(true);
+        }
+        let now = self.taking.folder.now()?;
+        self.now = Some(now);
+        Ok(ctime != now)
+    }
+
     /// Whether the history holds the same content for the path. Of the last few versions of its size; what is too large to
     /// be read once more for this counts as the same if it has the same time.
     fn was_here_before(&mut self, path: &RelPath, now: &Listed, mtime: FileTime) -> io::Result<bool> {
-        let history = History::new(Arc::clone(self.folder));
+        let history = History::new(Arc::clone(self.taking.folder));
         let kept = match self.kept.take() {
             Some(kept) => kept,
             None => history.list().map_err(io::Error::other)?,
@@ -134,7 +193,7 @@ impl<F: Fs> Taking<'_, F> {
 fn read_history<F: Fs>(history: &History<F>, number: u64) -> Option<Read> {
     let file = history.open(number).ok()?;
     let opened = Opened::<F>::of_history(file, TreePath::of_number("version", number)).ok()?;
-    read(&opened).ok().flatten()
+    read(&opened, &mut Tools::new(1)).ok().flatten()
 }
 
 fn cannot_read(error: &ContentError) -> Unknown {
@@ -150,9 +209,9 @@ fn cannot_read(error: &ContentError) -> Unknown {
 }
 
 /// The content of a file with its segments; `None` if it changed meanwhile.
-fn read<F: Fs>(opened: &Opened<F>) -> Result<Option<Read>, ContentError> {
+fn read<F: Fs>(opened: &Opened<F>, tools: &mut Tools) -> Result<Option<Read>, ContentError> {
     let mut segments = Vec::new();
-    match opened.cut(|segment| segments.push(segment))? {
+    match opened.cut_with(tools, |segment| segments.push(segment))? {
         Content::Whole(listed) => Ok(Some(Read { listed, segments })),
         Content::Changed => Ok(None),
     }
@@ -180,11 +239,15 @@ fn is_all_zeros(segments: &[Segment]) -> bool {
 
 /// Makes the names of the paths durable, or that there are none: syncs all folders on the way to each, and the path
 /// itself if it is one. Who made one of them a moment before did not.
-fn settle_names<F: Fs>(folder: &Shared<F>, paths: &[RelPath]) -> io::Result<()> {
+fn settle_names<'p, F: Fs>(folder: &Shared<F>, paths: impl Iterator<Item = &'p RelPath>) -> io::Result<()> {
+    let mut paths = paths.map(TreePath::from).peekable();
+    if paths.peek().is_none() {
+        return Ok(());
+    }
     sync_names(&*folder.root)?;
     let mut walker = Walker::new(folder);
     let mut synced = BTreeSet::new();
-    for path in paths.iter().map(TreePath::from) {
+    for path in paths {
         for depth in 0..path.names().count() {
             let at = path.up_to(depth);
             if synced.contains(&at) {
@@ -204,6 +267,12 @@ fn settle_names<F: Fs>(folder: &Shared<F>, paths: &[RelPath]) -> io::Result<()> 
 
 /// Up to so many paths are synced one by one; a sync of the file system waits for all that anybody has written.
 const SETTLED_ALONE_MAX: usize = 8;
+
+/// So many paths one thread takes at a time …
+const PORTION_PATHS_MAX: usize = 32;
+
+/// … and not many more bytes than these.
+const PORTION_BYTES_MAX: u64 = 1 << 20;
 
 /// Of so many older versions the content is compared.
 const COMPARED_MAX: usize = 16;

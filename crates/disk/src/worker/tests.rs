@@ -1,5 +1,6 @@
 //! Each job of a worker, and each way in which it can be refused, on a disk in memory.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::path::Path;
 
@@ -32,6 +33,8 @@ mod taking;
 struct Share {
     disk: MemDisk,
     worker: Worker<MemDisk>,
+    /// See [`Share::later`].
+    later: Cell<i64>,
 }
 
 impl Share {
@@ -43,8 +46,11 @@ impl Share {
         let disk = MemDisk::new(quirks);
         disk.user().make_dir("/f").unwrap();
         disk.set_time(secs(1_700_000_000));
-        let worker = open(&disk);
-        Self { disk, worker }
+        Self::of(disk)
+    }
+
+    fn of(disk: MemDisk) -> Self {
+        Self { worker: open(&disk), disk, later: Cell::new(0) }
     }
 
     /// Ends the worker and begins another one.
@@ -56,6 +62,12 @@ impl Share {
     /// Time goes by, so that a change is seen in the change time.
     fn tick(&self, second: i64) {
         self.disk.set_time(secs(1_700_000_000 + second));
+    }
+
+    /// More time goes by than any [`Self::tick`] in a test says, and each time more: what was written is no longer young.
+    fn later(&self) {
+        self.later.set(self.later.get() + 10);
+        self.tick(1_000 + self.later.get());
     }
 
     fn write(&self, at: &str, bytes: impl AsRef<[u8]>) {
@@ -106,6 +118,7 @@ impl Share {
 
     fn take(&self, at: &str) -> Taken {
         let seen = Some(self.seen(at));
+        self.later();
         self.take_as(at, seen)
     }
 
@@ -347,7 +360,7 @@ fn a_folder_that_cannot_be_read_is_told_in_pages_of_any_size() {
             assert!(lines.len() < 20, "pages of {at_most} never end: {lines:?}");
             // Each page is a sweep of its own; what it reads after the root is `a`.
             let disk = share.disk.fork();
-            let fresh = Share { worker: open(&disk), disk };
+            let fresh = Share::of(disk);
             fresh.disk.fail_nth(Some(Call::List), 2, Trouble::Io);
             let (entries, is_end) = fresh.sweep(Sweep { after, at_most, ..Sweep::default() });
             lines.extend(entries.iter().map(|(path, look)| format!("{path} {}", short(look))));

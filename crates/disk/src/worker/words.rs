@@ -3,6 +3,7 @@
 //! Promise: every conversion stands here, once, and what cannot be said in the other words is told with its reason.
 
 use std::error::Error;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use shoal_engine::disk::{self as asked, Seen, SeenKind, Unknown};
@@ -13,7 +14,7 @@ use shoal_proto::path::RelPath;
 use shoal_proto::record::{Mode, Timestamp};
 
 use crate::stat::{Expected, FileTime, Kind, Look, Stat};
-use crate::sweep::{Entry, Left, Swept, Unswept};
+use crate::sweep::{Entry, Left, Shown, Swept, Unswept};
 use crate::walk::{Barred, WalkError};
 
 /// What a deed is to be planned against here, of what the engine saw.
@@ -53,10 +54,7 @@ pub(super) fn seen(look: &Look, target: Option<&[u8]>) -> Option<Seen> {
 /// What a sweep came across, for the engine. `Err`: no path can say where it was.
 pub(super) fn swept(swept: Swept) -> Result<(RelPath, asked::Look), Left> {
     match swept {
-        Swept::Entry(Entry { path, seen, target }) => {
-            let look = looked(&seen, target.as_ref().map(|target| target.as_bytes()));
-            Ok((path, look))
-        }
+        Swept::Entry(Entry { path, seen, target }) => Ok((path, looked(&seen, target.as_deref()))),
         Swept::Left(left) => match RelPath::parse(&left.path) {
             Ok(path) => Ok((path, asked::Look::Unknown(unknown(left.why)))),
             Err(_) => Err(left),
@@ -64,7 +62,16 @@ pub(super) fn swept(swept: Swept) -> Result<(RelPath, asked::Look), Left> {
     }
 }
 
-fn looked(look: &Look, target: Option<&[u8]>) -> asked::Look {
+/// What one name shows, for the engine.
+pub(super) fn shown(shown: Shown) -> asked::Look {
+    match shown {
+        Ok((seen, target)) => looked(&seen, target.as_deref()),
+        Err(why) => asked::Look::Unknown(unknown(why)),
+    }
+}
+
+fn looked(look: &Look, target: Option<&OsStr>) -> asked::Look {
+    let target = target.map(OsStr::as_bytes);
     let is_target = |target: &[u8]| (1..=SYMLINK_TARGET_BYTES_MAX).contains(&target.len());
     if look.kind == Kind::Symlink && !target.is_some_and(is_target) {
         let text = format!("a link of more than {SYMLINK_TARGET_BYTES_MAX} bytes, or of none");

@@ -49,7 +49,7 @@ fn run(share: &Share) -> Vec<Committed> {
 
 /// Each path is as before or as after; as after, if that was said; and what was displaced is somewhere.
 fn check(disk: MemDisk, committed: &[Committed], context: &str) {
-    let share = Share { worker: open(&disk), disk };
+    let share = Share::of(disk);
     let is_said = |at: usize| committed.get(at).is_some_and(is_done);
     let Answer::History(kept, true) = share.worker.perform(Job::History { after: None }) else { panic!() };
     let is_kept =

@@ -161,7 +161,7 @@ fn f5_rules_from_another_device_do_not_count_after_a_crash_either() {
         for seed in 0..4 {
             let disk = stopped.disk.fork();
             disk.power_cut(seed);
-            let share = Share { worker: open(&disk), disk };
+            let share = Share::of(disk);
             for was_unclean in [true, false] {
                 share.worker.was_unclean(was_unclean);
                 let looks = (share.look("a"), share.look("secret"));

@@ -1,6 +1,7 @@
 //! What a user has made, named and made durable.
 
 use super::*;
+use crate::FileTime;
 
 fn here(taken: Taken) -> (Kind, Option<List>, bool) {
     match taken {
@@ -44,6 +45,44 @@ fn what_is_not_what_was_seen_is_not_taken() {
     assert_eq!(share.take_as("a", Some(seen)), Taken::Changed);
 }
 
+// E5: a write within the tick of the disk's clock in which the file was last changed would not be seen, so it has no name
+// before that tick is over; and then such a write shows.
+#[test]
+fn e5_what_has_changed_in_this_tick_of_the_clock_is_not_taken_yet() {
+    for (manners, quirks) in disks() {
+        let step = i64::try_from(quirks.time_step).unwrap();
+        let share = Share::on(quirks);
+        let at = |nanos: i64| {
+            let (secs, nanos) = (nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000));
+            let time = FileTime { secs: 1_700_000_000 + secs, nanos: u32::try_from(nanos).unwrap() };
+            share.disk.set_time(time);
+        };
+        at(0);
+        share.write("a", "one");
+        let seen = share.seen("a");
+        at(step - 1);
+        assert_eq!(share.take_as("a", Some(seen.clone())), Taken::Changed, "{manners}");
+        // This is why: it looks as it did.
+        share.write("a", "two");
+        assert_eq!(share.seen("a"), seen, "{manners}");
+        at(step);
+        assert_eq!(here(share.take_as("a", Some(seen.clone()))).0, Kind::File { size: 3, content: content(b"two") });
+        share.write("a", "six");
+        assert_ne!(share.seen("a"), seen, "{manners}");
+    }
+}
+
+// E9: a file from before the clock was set back is taken all the same.
+#[test]
+fn e9_what_has_a_change_time_that_is_still_to_come_is_taken() {
+    let share = Share::new();
+    share.tick(500);
+    share.write("a", "a");
+    let seen = share.seen("a");
+    share.tick(100);
+    here(share.take_as("a", Some(seen)));
+}
+
 // I3, E26: what was taken is there after a power cut, whole and under its name, on every kind of disk; what is gone
 // stays gone.
 #[test]
@@ -65,6 +104,7 @@ fn what_was_taken_survives_a_power_cut() {
                 let mut paths: Vec<_> =
                     names.iter().map(|name| (path(name), Some(share.seen(name)))).collect();
                 paths.extend([(path("gone"), None), (path("d/e/made"), Some(share.seen("d/e/made")))]);
+                share.later();
                 let answer = share.worker.perform(Job::Take(paths));
                 let Answer::Taken(taken) = answer else { panic!("{manners}: {answer:?}") };
                 assert!(
@@ -93,6 +133,7 @@ fn what_cannot_be_made_durable_is_not_said_to_be() {
         let share = Share::on(quirks);
         share.write("a", "a");
         let seen = share.seen("a");
+        share.later();
         let job = || Job::Take(vec![(path("a"), Some(seen.clone()))]);
         share.disk.fail_nth(Some(Call::SyncFile), 1, Trouble::Io);
         let answer = share.worker.perform(job());

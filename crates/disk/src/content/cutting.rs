@@ -1,0 +1,150 @@
+//! Cutting a file in order, from any place in it on.
+//!
+//! Promise: from a place where a segment begins, [`Cutting::next`] gives the segments that the file has from there on,
+//! whatever was before. Memory for the one buffer that it was given; holes are neither read nor hashed (E11).
+
+use std::ops::Range;
+
+use shoal_proto::cut::Cutter;
+use shoal_proto::hash::SegmentId;
+use shoal_proto::limits::SEGMENT_BYTES_MAX;
+use shoal_proto::segment::Segment;
+
+use super::{ContentError, Opened};
+use crate::fs::Fs;
+
+/// How much is read at a time, and hashed in one piece wherever a segment is that long.
+///
+/// Pieces that begin a whole number of them after the segment are what BLAKE3 is fastest with, and this much stays in
+/// the cache of one core between being read, cut and hashed.
+pub(super) const BLOCK_BYTES: usize = 256 << 10;
+
+/// A file, cut from some place on.
+pub(super) struct Cutting<'a, F: Fs> {
+    opened: &'a Opened<F>,
+    /// [`BLOCK_BYTES`].
+    buffer: &'a mut [u8],
+    /// What of the buffer was read and not taken.
+    held: Range<usize>,
+    /// Where in the file the first byte is that was not taken.
+    at: u64,
+    /// Where the data is that comes next; empty and before `at` until that was asked for.
+    data: Range<u64>,
+    cutter: Cutter,
+    hasher: blake3::Hasher,
+    /// Bytes of the segment so far.
+    length: u64,
+}
+
+/// Why a file was not cut to its end.
+#[derive(Debug)]
+pub(super) enum Interrupted {
+    /// It is shorter than it was when it was opened.
+    Changed,
+    /// It cannot be read.
+    Failed(ContentError),
+}
+
+impl From<ContentError> for Interrupted {
+    fn from(error: ContentError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl<'a, F: Fs> Cutting<'a, F> {
+    /// From a place where a segment begins.
+    pub(super) fn new(opened: &'a Opened<F>, buffer: &'a mut [u8], from: u64) -> Self {
+        Self {
+            opened,
+            buffer,
+            held: 0..0,
+            at: from,
+            data: 0..0,
+            cutter: Cutter::segments(),
+            hasher: blake3::Hasher::new(),
+            length: 0,
+        }
+    }
+
+    /// The next segment; `None` at the end of the file.
+    pub(super) fn next(&mut self) -> Result<Option<Segment>, Interrupted> {
+        while self.at < self.opened.stat.size {
+            if self.at >= self.data.end {
+                self.data = self.opened.next_data(self.at)?;
+            }
+            let closed = match self.at < self.data.start {
+                true => self.take_zeros(self.data.start - self.at),
+                false => self.take_data()?,
+            };
+            if closed.is_some() {
+                return Ok(closed);
+            }
+        }
+        Ok((self.length > 0).then(|| self.close()))
+    }
+
+    /// Takes what is held, up to a cut; the segment, if one ends there.
+    fn take_data(&mut self) -> Result<Option<Segment>, Interrupted> {
+        self.hold_a_block()?;
+        let held = &self.buffer[self.held.clone()];
+        let cut = self.cutter.next_cut(held);
+        let taken = cut.unwrap_or(held.len());
+        self.hasher.update(&held[..taken]);
+        self.held.start += taken;
+        self.pass(taken as u64);
+        Ok(cut.map(|_| self.close()))
+    }
+
+    /// Reads on up to a whole number of blocks from where the segment began, or to the end of the data.
+    fn hold_a_block(&mut self) -> Result<(), Interrupted> {
+        let into_block = usize::try_from(self.length % BLOCK_BYTES as u64).unwrap_or(0);
+        let data = usize::try_from(self.data.end - self.at).unwrap_or(usize::MAX);
+        let wanted = data.min(BLOCK_BYTES - into_block);
+        // Something is held only after a cut, where a block begins: so it is never more than is wanted.
+        let held = self.held.len();
+        self.buffer.copy_within(self.held.clone(), 0);
+        let read = self.opened.fill(&mut self.buffer[held..wanted], self.at + held as u64)?;
+        if held + read < wanted {
+            return Err(Interrupted::Changed);
+        }
+        self.held = 0..wanted;
+        Ok(())
+    }
+
+    /// Takes so many zeros, up to a cut; the segment, if one ends there.
+    fn take_zeros(&mut self, zeros: u64) -> Option<Segment> {
+        let is_whole = self.length == 0;
+        let cut = self.cutter.next_cut_in_zeros(zeros);
+        let taken = cut.unwrap_or(zeros);
+        if is_whole && cut == Some(u64::from(SEGMENT_BYTES_MAX)) {
+            self.at += taken;
+            return Some(Segment::ZEROS);
+        }
+        self.hash_zeros(taken);
+        self.pass(taken);
+        cut.map(|_| self.close())
+    }
+
+    fn hash_zeros(&mut self, mut zeros: u64) {
+        const ZEROS: [u8; 16 << 10] = [0; 16 << 10];
+        while zeros > 0 {
+            let length = usize::try_from(zeros).unwrap_or(usize::MAX).min(ZEROS.len());
+            self.hasher.update(&ZEROS[..length]);
+            zeros -= length as u64;
+        }
+    }
+
+    fn pass(&mut self, bytes: u64) {
+        self.at += bytes;
+        self.length += bytes;
+    }
+
+    fn close(&mut self) -> Segment {
+        let id = SegmentId::from_bytes(*self.hasher.finalize().as_bytes());
+        // A segment is never longer than the greatest size, which is less than this.
+        let length = u32::try_from(self.length).unwrap_or(u32::MAX);
+        self.hasher.reset();
+        self.length = 0;
+        Segment { id, length }
+    }
+}
