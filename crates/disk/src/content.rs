@@ -13,6 +13,7 @@ mod regions;
 use std::ffi::OsStr;
 use std::io;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
 use shoal_proto::hash::SegmentId;
@@ -20,7 +21,7 @@ use shoal_proto::limits::SEGMENT_BYTES_MIN;
 use shoal_proto::path::RelPath;
 use shoal_proto::segment::{ListError, ListHasher, Listed, Segment};
 
-use self::cutting::{BLOCK_BYTES, Cutting, Interrupted};
+use self::cutting::{BUFFER_BYTES, Cutting, Interrupted};
 use crate::fs::{Fs, FsFile};
 use crate::os::Os;
 use crate::path::TreePath;
@@ -36,6 +37,9 @@ pub struct Opened<F: Fs = Os> {
     file: F::File,
     path: TreePath,
     stat: Stat,
+    /// The run of data that was found last, from where it was asked for: some file systems go through all of it to say
+    /// where it ends.
+    data: Mutex<Range<u64>>,
 }
 
 /// What cutting needs, kept from one file to the next.
@@ -48,7 +52,7 @@ pub(crate) struct Tools {
 
 impl Tools {
     pub(crate) fn new(threads: usize) -> Self {
-        Self { buffer: vec![0; BLOCK_BYTES], threads }
+        Self { buffer: vec![0; BUFFER_BYTES], threads }
     }
 }
 
@@ -112,6 +116,10 @@ impl<F: Fs> Opened<F> {
         Self::expected(open_seen(dir, name, &path), path, expected)
     }
 
+    fn new(file: F::File, path: TreePath, stat: Stat) -> Self {
+        Self { file, path, stat, data: Mutex::default() }
+    }
+
     fn expected(
         opened: Result<(F::File, Stat), ReadError>,
         path: TreePath,
@@ -119,7 +127,7 @@ impl<F: Fs> Opened<F> {
     ) -> Result<Option<Self>, ContentError> {
         match opened {
             Ok((file, stat)) => Ok((expected.kind == Kind::File && expected.is_met_by_file(&stat))
-                .then_some(Self { file, path, stat })),
+                .then(|| Self::new(file, path, stat))),
             Err(ReadError::Missing { .. } | ReadError::NotRegular { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -128,7 +136,7 @@ impl<F: Fs> Opened<F> {
     /// For a file of the history, which has no path in the tree any more; `path` is where it was.
     pub(crate) fn of_history(file: F::File, path: TreePath) -> io::Result<Self> {
         let stat = file.look_through()?.stat;
-        Ok(Self { file, path, stat })
+        Ok(Self::new(file, path, stat))
     }
 
     /// Makes bytes, size, permissions and time durable, but not the name.
@@ -211,14 +219,21 @@ impl<F: Fs> Opened<F> {
     /// not know of holes has none.
     fn next_data(&self, at: u64) -> Result<Range<u64>, ContentError> {
         let size = self.stat.size;
-        match self.file.next_data(at) {
-            Ok(Some(data)) => Ok(data.start.clamp(at, size)..data.end.clamp(at, size)),
-            Ok(None) => Ok(size..size),
-            Err(error) => match Errno::from_io_error(&error) {
-                Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(at..size),
-                _ => Err(self.read_error(error)),
-            },
+        // Held while the system looks: others would ask it for the same.
+        let mut known = self.data.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.contains(&at) {
+            return Ok(at..known.end);
         }
+        let data = match self.file.next_data(at) {
+            Ok(Some(data)) => data.start.clamp(at, size)..data.end.clamp(at, size),
+            Ok(None) => size..size,
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => at..size,
+                _ => return Err(self.read_error(error)),
+            },
+        };
+        *known = data.clone();
+        Ok(data)
     }
 
     fn fill(&self, buffer: &mut [u8], offset: u64) -> Result<usize, ContentError> {

@@ -17,12 +17,18 @@ use crate::fs::Fs;
 ///
 /// Pieces that begin a whole number of them after the segment are what BLAKE3 is fastest with, and this much stays in
 /// the cache of one core between being read, cut and hashed.
-pub(super) const BLOCK_BYTES: usize = 256 << 10;
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// What systems keep files in.
+const PAGE_BYTES: usize = 4 << 10;
+
+/// Room for a block that begins and ends somewhere in a page.
+pub(super) const BUFFER_BYTES: usize = BLOCK_BYTES + 2 * PAGE_BYTES;
 
 /// A file, cut from some place on.
 pub(super) struct Cutting<'a, F: Fs> {
     opened: &'a Opened<F>,
-    /// [`BLOCK_BYTES`].
+    /// [`BUFFER_BYTES`].
     buffer: &'a mut [u8],
     /// What of the buffer was read and not taken.
     held: Range<usize>,
@@ -83,32 +89,35 @@ impl<'a, F: Fs> Cutting<'a, F> {
         Ok((self.length > 0).then(|| self.close()))
     }
 
-    /// Takes what is held, up to a cut; the segment, if one ends there.
+    /// Takes data up to a cut or to a whole number of blocks from where the segment began; the segment, if one ends there.
     fn take_data(&mut self) -> Result<Option<Segment>, Interrupted> {
-        self.hold_a_block()?;
-        let held = &self.buffer[self.held.clone()];
-        let cut = self.cutter.next_cut(held);
-        let taken = cut.unwrap_or(held.len());
-        self.hasher.update(&held[..taken]);
+        let into_block = usize::try_from(self.length % BLOCK_BYTES as u64).unwrap_or(0);
+        let data = usize::try_from(self.data.end - self.at).unwrap_or(usize::MAX);
+        let wanted = data.min(BLOCK_BYTES - into_block);
+        self.hold(wanted)?;
+        let next = &self.buffer[self.held.start..self.held.start + wanted];
+        let cut = self.cutter.next_cut(next);
+        let taken = cut.unwrap_or(wanted);
+        self.hasher.update(&next[..taken]);
         self.held.start += taken;
         self.pass(taken as u64);
         Ok(cut.map(|_| self.close()))
     }
 
-    /// Reads on up to a whole number of blocks from where the segment began, or to the end of the data.
-    fn hold_a_block(&mut self) -> Result<(), Interrupted> {
-        let into_block = usize::try_from(self.length % BLOCK_BYTES as u64).unwrap_or(0);
-        let data = usize::try_from(self.data.end - self.at).unwrap_or(usize::MAX);
-        let wanted = data.min(BLOCK_BYTES - into_block);
-        // Something is held only after a cut, where a block begins: so it is never more than is wanted.
+    /// Reads on until so much is held, at most [`BLOCK_BYTES`]; and then up to the end of a page, and each page to where
+    /// one begins in the buffer, which is what systems copy fastest.
+    fn hold(&mut self, wanted: usize) -> Result<(), Interrupted> {
         let held = self.held.len();
-        self.buffer.copy_within(self.held.clone(), 0);
-        let read = self.opened.fill(&mut self.buffer[held..wanted], self.at + held as u64)?;
-        if held + read < wanted {
-            return Err(Interrupted::Changed);
+        if held >= wanted {
+            return Ok(());
         }
-        self.held = 0..wanted;
-        Ok(())
+        let begin = usize::try_from(self.at % PAGE_BYTES as u64).unwrap_or(0);
+        self.buffer.copy_within(self.held.clone(), begin);
+        let data = usize::try_from(self.data.end - self.at).unwrap_or(usize::MAX);
+        let end = (begin + wanted).next_multiple_of(PAGE_BYTES).min(begin.saturating_add(data));
+        let read = self.opened.fill(&mut self.buffer[begin + held..end], self.at + held as u64)?;
+        self.held = begin..end;
+        if begin + held + read < end { Err(Interrupted::Changed) } else { Ok(()) }
     }
 
     /// Takes so many zeros, up to a cut; the segment, if one ends there.

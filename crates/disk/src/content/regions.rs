@@ -16,7 +16,7 @@ use std::thread;
 use shoal_proto::segment::Segment;
 
 use super::Opened;
-use super::cutting::{BLOCK_BYTES, Cutting, Interrupted};
+use super::cutting::{BUFFER_BYTES, Cutting, Interrupted};
 use crate::fs::Fs;
 
 /// A file of so many bytes is worth another thread.
@@ -35,7 +35,7 @@ pub(super) fn cut<F: Fs>(
         for _ in 1..threads {
             // Without it the others do its part.
             let spawned = thread::Builder::new().name("cut".into()).spawn_scoped(scope, || {
-                let mut buffer = vec![0; BLOCK_BYTES];
+                let mut buffer = vec![0; BUFFER_BYTES];
                 while let Some(claim) = work.claim() {
                     claim.cut(opened, &mut buffer);
                 }
