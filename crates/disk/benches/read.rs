@@ -170,7 +170,8 @@ fn bare_reads(root: &Path, threads: usize) {
     let seen = in_threads(root, threads, |folder| {
         let mut buffer = [0; SMALL_BYTES];
         each_name(folder, |name| {
-            let mut file = File::from(rustix::fs::openat(folder, name, OFlags::RDONLY, Mode::empty()).unwrap());
+            let mut file =
+                File::from(rustix::fs::openat(folder, name, OFlags::RDONLY, Mode::empty()).unwrap());
             assert_eq!(file.read(&mut buffer).unwrap(), SMALL_BYTES);
             black_box(blake3::hash(&buffer));
         })

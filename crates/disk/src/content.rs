@@ -204,7 +204,9 @@ impl<F: Fs> Opened<F> {
                 let id = SegmentId::from_bytes(*blake3::hash(buffer).as_bytes());
                 visit(Segment { id, length: u32::try_from(size).unwrap_or(u32::MAX) })
             }
-            size if *threads > 1 && size >= regions::WORTH_BYTES => regions::cut(self, buffer, *threads, visit),
+            size if *threads > 1 && size >= regions::WORTH_BYTES => {
+                regions::cut(self, buffer, *threads, visit)
+            }
             _ => {
                 let mut cutting = Cutting::new(self, buffer, 0);
                 while let Some(segment) = cutting.next()? {

@@ -183,7 +183,8 @@ impl State {
         if left == 0 {
             return None;
         }
-        let regions = (left / (2 * self.threads) / REGION_BYTES_MIN).clamp(1, REGION_BYTES_MAX / REGION_BYTES_MIN);
+        let regions =
+            (left / (2 * self.threads) / REGION_BYTES_MIN).clamp(1, REGION_BYTES_MAX / REGION_BYTES_MIN);
         let length = regions * REGION_BYTES_MIN;
         let length = if left < length + REGION_BYTES_MIN { left } else { length };
         let range = self.next..self.next + length;
@@ -222,7 +223,7 @@ impl Drop for End<'_> {
 
 /// The least region. All begin at a multiple of it, and so of the greatest segment: what is cut at the greatest size from
 /// the beginning of the file on has its cuts in common with every region at once.
-const REGION_BYTES_MIN: u64 = if cfg!(test) { 1 << 20 } else { 8 << 20 };
+const REGION_BYTES_MIN: u64 = if cfg!(test) { 512 << 10 } else { 8 << 20 };
 
 /// The greatest region: some fiftieth of it is cut twice.
-const REGION_BYTES_MAX: u64 = if cfg!(test) { 4 << 20 } else { 64 << 20 };
+const REGION_BYTES_MAX: u64 = if cfg!(test) { 2 << 20 } else { 64 << 20 };

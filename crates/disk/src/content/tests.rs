@@ -1,9 +1,10 @@
 //! Contents that are cut, with holes and without, and files that change under the reader.
 
 use shoal_proto::cut::segments;
+use shoal_proto::limits::SEGMENT_BYTES_MIN;
 
 use super::*;
-use crate::mem::{MemDisk, Quirks};
+use crate::mem::{Call, MemDisk, Quirks, Trouble};
 use crate::testing::Place;
 use crate::{Folder, FolderOptions, FsDir};
 
@@ -30,26 +31,33 @@ fn by_the_book(bytes: &[u8]) -> (Vec<Segment>, Listed) {
 }
 
 /// Bytes without a pattern.
-fn noise(length: usize, mut seed: u64) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(length);
-    while bytes.len() < length {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        bytes.push(u8::try_from(seed >> 56).unwrap());
-    }
+fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
     bytes
 }
 
+/// Tests have small regions, so that these are large files.
 #[test]
-fn content_is_named_as_proto_names_it_with_holes_or_without() {
+fn content_is_named_as_proto_names_it_with_holes_or_without_by_one_thread_or_several() {
     let zeros = |length| vec![0; length];
+    let region = usize::try_from(regions::WORTH_BYTES / 2).unwrap();
+    // Cut at the greatest size wherever one begins, so that only who begins at the right byte has cuts in common.
+    let pattern = |length| b"never a cut".iter().copied().cycle().take(length).collect::<Vec<_>>();
     let contents = [
         Vec::new(),
         noise(5, 1),
-        noise(3 << 20, 2),
+        noise(SEGMENT_BYTES_MIN as usize, 1),
+        noise(SEGMENT_BYTES_MIN as usize + 1, 1),
+        noise(2 * region - 1, 2),
+        noise(2 * region, 2),
+        noise(2 * region + 1, 2),
+        noise(6 * region + 77, 9),
         zeros(9 << 20),
         zeros((4 << 20) + 1),
         [noise(300_000, 3), zeros(9 << 20), noise(5_000, 4)].concat(),
         [zeros(5 << 20), noise(2 << 20, 5), zeros(100_000), noise(300, 6), zeros(1 << 20)].concat(),
+        [noise(1_500_000, 7), pattern(5 << 20), noise(2 << 20, 8)].concat(),
     ];
     let disk = MemDisk::new(Quirks::default());
     disk.user().make_dir("/f").unwrap();
@@ -58,18 +66,27 @@ fn content_is_named_as_proto_names_it_with_holes_or_without() {
     let real = place.open();
     for (number, bytes) in contents.iter().enumerate() {
         disk.user().write("/f/a", bytes).unwrap();
-        write_with_holes(&place.at("a"), bytes);
+        write_with_holes(&place.at("holes"), bytes);
+        std::fs::write(place.at("whole"), bytes).unwrap();
         let expected = by_the_book(bytes);
-        let mut found = Vec::new();
-        let content = open(&mem, "a").cut(|segment| found.push(segment)).unwrap();
-        assert_eq!(
-            (&found, content),
-            (&expected.0, Content::Whole(expected.1.clone())),
-            "{number} in memory"
-        );
-        found.clear();
-        let content = open(&real, "a").cut(|segment| found.push(segment)).unwrap();
-        assert_eq!((found, content), (expected.0, Content::Whole(expected.1)), "{number} on this machine");
+        for threads in [1, 2, 3] {
+            assert_eq!(cut(&open(&mem, "a"), threads), expected, "{number} in memory, {threads} threads");
+            for file in ["holes", "whole"] {
+                assert_eq!(
+                    cut(&open(&real, file), threads),
+                    expected,
+                    "{number} with {file}, {threads} threads"
+                );
+            }
+        }
+    }
+}
+
+fn cut<F: Fs>(opened: &Opened<F>, threads: usize) -> (Vec<Segment>, Listed) {
+    let mut found = Vec::new();
+    match opened.cut_with(&mut Tools::new(threads), |segment| found.push(segment)).unwrap() {
+        Content::Whole(listed) => (found, listed),
+        Content::Changed => panic!("it has changed"),
     }
 }
 
@@ -111,22 +128,39 @@ fn a_file_that_changes_while_it_is_read_has_no_name() {
         ("rewritten", |disk| disk.user().write("/f/a", noise(3 << 20, 8)).unwrap()),
     ];
     for (how, act) in acts {
-        let disk = MemDisk::new(Quirks::default());
-        disk.user().make_dir("/f").unwrap();
-        disk.user().write("/f/a", noise(3 << 20, 7)).unwrap();
-        disk.set_time(crate::testing::secs(5));
-        let (folder, _) = Folder::open_on(&disk, "/f".as_ref(), &FolderOptions::default()).unwrap();
-        let opened = open(&folder, "a");
-        let mut first = true;
-        let content = opened.cut(|_| {
-            if std::mem::take(&mut first) {
-                act(&disk);
-            }
-        });
-        assert_eq!(content.unwrap(), Content::Changed, "{how}");
-        assert_eq!(opened.read_at(&mut [0; 10], 0).unwrap(), Span::Changed, "{how}");
-        let expected = opened.stat().into();
-        assert!(folder.tree().open(&path("a"), &expected).unwrap().is_none(), "{how}");
+        for threads in [1, 2] {
+            let disk = MemDisk::new(Quirks::default());
+            disk.user().make_dir("/f").unwrap();
+            disk.user().write("/f/a", noise(3 << 20, 7)).unwrap();
+            disk.set_time(crate::testing::secs(5));
+            let (folder, _) = Folder::open_on(&disk, "/f".as_ref(), &FolderOptions::default()).unwrap();
+            let opened = open(&folder, "a");
+            let mut first = true;
+            let content = opened.cut_with(&mut Tools::new(threads), |_| {
+                if std::mem::take(&mut first) {
+                    act(&disk);
+                }
+            });
+            assert_eq!(content.unwrap(), Content::Changed, "{how}");
+            assert_eq!(opened.read_at(&mut [0; 10], 0).unwrap(), Span::Changed, "{how}");
+            let expected = opened.stat().into();
+            assert!(folder.tree().open(&path("a"), &expected).unwrap().is_none(), "{how}");
+        }
+    }
+}
+
+// E20: an error is told whoever of the threads meets it, and none of them is waited for in vain.
+#[test]
+fn e20_a_large_file_that_cannot_be_read_is_no_content() {
+    let disk = MemDisk::new(Quirks::default());
+    disk.user().make_dir("/f").unwrap();
+    disk.user().write("/f/a", noise(5 << 20, 7)).unwrap();
+    let (folder, _) = Folder::open_on(&disk, "/f".as_ref(), &FolderOptions::default()).unwrap();
+    let opened = open(&folder, "a");
+    for nth in [1, 2, 5, 12] {
+        disk.fail_nth(Some(Call::Read), nth, Trouble::Io);
+        let content = opened.cut_with(&mut Tools::new(3), |_| {});
+        assert!(matches!(content, Err(ContentError::Read(_))), "read {nth}: {content:?}");
     }
 }
 

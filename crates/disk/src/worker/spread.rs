@@ -77,9 +77,12 @@ mod tests {
                 let things: Vec<u32> = (0..100).collect();
                 let doubled = spread(&things, threads, |_| portion, || |thing: &u32| Ok::<_, ()>(thing * 2));
                 assert_eq!(doubled, Ok(things.iter().map(|thing| thing * 2).collect()));
-                let refused = spread(&things, threads, |_| portion, || {
-                    |thing: &u32| if *thing == 60 || *thing == 63 { Err(*thing) } else { Ok(()) }
-                });
+                let refused = spread(
+                    &things,
+                    threads,
+                    |_| portion,
+                    || |thing: &u32| if *thing == 60 || *thing == 63 { Err(*thing) } else { Ok(()) },
+                );
                 assert_eq!(refused, Err(60), "{threads} threads, {portion} at a time");
                 assert_eq!(spread(&[], threads, |_| portion, || |(): &()| Ok::<_, ()>(())), Ok(vec![]));
             }

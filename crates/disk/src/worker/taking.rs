@@ -63,7 +63,8 @@ impl<F: Fs> Taking<'_, F> {
             Err(error) => return Answer::Failed(words::told(&error)),
         };
         let is_durable = |taken: &Taken| matches!(taken, Taken::Here { .. } | Taken::Nothing);
-        let mut durable = asked.iter().zip(&taken).filter(|(_, taken)| is_durable(taken)).map(|((path, _), _)| path);
+        let mut durable =
+            asked.iter().zip(&taken).filter(|(_, taken)| is_durable(taken)).map(|((path, _), _)| path);
         let settled = match is_whole {
             true if durable.next().is_some() => self.folder.sync_file_system(),
             true => Ok(()),

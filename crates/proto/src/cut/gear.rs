@@ -1,9 +1,10 @@
 //! The gear table of cut 1. Frozen.
 
 /// A random number for each byte: the first 2048 bytes that BLAKE3 gives, as extendable output, for the text
-/// `shoal cut 1 gear`, taken as 256 big-endian numbers. No other text was tried.
+/// `shoal cut 1 gear`, taken as 256 big-endian numbers. No other text was tried. Not a constant, which tests, built without
+/// optimisation, would copy for each byte.
 #[rustfmt::skip]
-pub(super) const GEAR: [u64; 256] = [
+pub(super) static GEAR: [u64; 256] = [
     0x8166_602a_8cf3_8e0c, 0x3246_da1b_58bc_0848, 0xf419_47fa_2c95_230a, 0x0ac2_f2f4_6105_e5d8,
     0x1edf_4319_ef61_dfd5, 0x1040_b2ac_076c_f438, 0xad57_e537_e58a_4876, 0x4d3b_6001_02c4_5a78,
     0x18af_047e_dd5e_bb2e, 0x55c6_3522_6815_cbe1, 0xfdc8_e538_03de_dde3, 0x3a5a_6d5b_a66b_8f75,

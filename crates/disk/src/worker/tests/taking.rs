@@ -66,7 +66,10 @@ fn e5_what_has_changed_in_this_tick_of_the_clock_is_not_taken_yet() {
         share.write("a", "two");
         assert_eq!(share.seen("a"), seen, "{manners}");
         at(step);
-        assert_eq!(here(share.take_as("a", Some(seen.clone()))).0, Kind::File { size: 3, content: content(b"two") });
+        assert_eq!(
+            here(share.take_as("a", Some(seen.clone()))).0,
+            Kind::File { size: 3, content: content(b"two") }
+        );
         share.write("a", "six");
         assert_ne!(share.seen("a"), seen, "{manners}");
     }
