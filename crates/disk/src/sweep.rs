@@ -7,9 +7,12 @@
 //! In the order of bytes a folder's contents do not follow it at once: `a!` comes between `a` and `a/b`. So each folder
 //! stands twice among the names of the one above, as `a`, when it is told, and as `a/`, when it is gone into.
 //!
-//! Of each folder on the way at most [`NAMES_AT_A_TIME`] names are in memory; a larger one is read several times (E15).
+//! Of each folder on the way a bounded number of names is in memory; a larger one is read several times (E15).
 
-use std::collections::BTreeMap;
+mod ahead;
+mod descent;
+mod names;
+
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -19,6 +22,9 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use shoal_proto::path::{RelPath, RelPathError};
 
+use self::ahead::{Ahead, BATCH_NAMES_MAX};
+pub(crate) use self::descent::Enters;
+use self::descent::{Batch, Descent, Step};
 use crate::escape::{Escaped, shown};
 use crate::folder::Shared;
 use crate::fs::{Fs, FsDir};
@@ -26,7 +32,7 @@ use crate::name::STATE_NAME;
 use crate::os::Os;
 use crate::stat::{Kind, Look};
 use crate::tree::Tree;
-use crate::walk::{Barred, WalkError, Walker, enter};
+use crate::walk::{WalkError, Walker};
 
 /// What part of a tree is looked through. The default is all of it.
 #[derive(Clone, Debug, Default)]
@@ -112,25 +118,24 @@ pub enum SweepError {
     },
 }
 
-/// A sweep under way. Holds a handle for each folder on the way to where it is.
+/// A sweep under way: what it tells, in order. Holds a handle for each folder on the way to where it is.
+///
+/// In one thread nothing is read before it is asked for: what the user does meanwhile shows in what comes later. With more,
+/// a long sweep reads some thousand names ahead.
 #[derive(Debug)]
 pub struct Sweep<F: Fs = Os> {
     folder: Arc<Shared<F>>,
-    /// The folders that we are in, the innermost last.
-    levels: Vec<Level<F>>,
-    shallow: bool,
-    after: Option<RelPath>,
-}
-
-#[derive(Debug)]
-struct Level<F: Fs> {
-    dir: Arc<F::Dir>,
-    /// The path of the folder with a slash after it; nothing for the root.
-    prefix: Vec<u8>,
-    /// What is still to come of the folder, in order: names, and once more with a slash what may be gone into.
-    names: BTreeMap<Box<[u8]>, Kind>,
-    /// The names were too many: after the last of them the folder is read again from there.
-    goes_on_after: Option<Box<[u8]>>,
+    /// How many threads read, the asker's among them.
+    threads: usize,
+    /// How many entries were told.
+    told: usize,
+    /// `None` when others have taken it on.
+    descent: Option<Descent<F>>,
+    /// The names that are being looked at.
+    batch: Option<Batch<F>>,
+    /// Where the path of each is put together.
+    path: Vec<u8>,
+    ahead: Option<Ahead<F>>,
 }
 
 impl<F: Fs> Tree<F> {
@@ -139,6 +144,20 @@ impl<F: Fs> Tree<F> {
     /// # Errors
     /// When there is no way to the folder, or it cannot be read at all.
     pub fn sweep(&self, range: &SweepRange) -> Result<Sweep<F>, SweepError> {
+        self.sweep_with(range, 1, Enters::all())
+    }
+
+    /// As [`Self::sweep`], in some threads, and only into those folders that `enters` says yes to. What is in others is
+    /// not told.
+    ///
+    /// # Errors
+    /// As for [`Self::sweep`].
+    pub(crate) fn sweep_with(
+        &self,
+        range: &SweepRange,
+        threads: usize,
+        enters: Enters,
+    ) -> Result<Sweep<F>, SweepError> {
         let folder = Arc::clone(&self.folder);
         let (dir, prefix) = match &range.below {
             None => (Arc::clone(&folder.root), Vec::new()),
@@ -147,156 +166,57 @@ impl<F: Fs> Tree<F> {
                 (dir, [below.as_bytes(), b"/"].concat())
             }
         };
-        let mut sweep =
-            Sweep { folder, levels: Vec::new(), shallow: range.shallow, after: range.after.clone() };
-        sweep.enter(dir, prefix).map_err(|source| {
+        let mut descent = Descent::new(Arc::clone(&folder), range.shallow, range.after.clone(), enters);
+        descent.enter(dir, prefix).map_err(|source| {
             let below = range.below.as_ref().map_or(&b""[..], RelPath::as_bytes);
             SweepError::Read { path: self.folder.path.join(OsStr::from_bytes(below)), source }
         })?;
-        Ok(sweep)
+        let descent = Some(descent);
+        Ok(Sweep { folder, threads, told: 0, descent, batch: None, path: Vec::new(), ahead: None })
     }
 }
 
 impl<F: Fs> Sweep<F> {
-    /// The next `limit` paths; fewer only at the end, and none at all after it. A page is read when it is asked for: what
-    /// the user does meanwhile later pages show.
+    /// The next `limit` of what there is to tell; fewer only at the end, and none at all after it.
     pub fn page(&mut self, limit: usize) -> Vec<Swept> {
-        self.page_within(limit, |_| true)
+        self.take(limit).collect()
     }
 
-    /// As [`Self::page`], and goes only into those folders that `enters` says yes to. What is in others is not told.
-    pub fn page_within(&mut self, limit: usize, enters: impl Fn(&RelPath) -> bool) -> Vec<Swept> {
-        let mut page = Vec::new();
-        while page.len() < limit {
-            let Some(level) = self.levels.last_mut() else { break };
-            match level.names.pop_first() {
-                Some((key, kind)) => page.extend(self.take(&key, kind, &enters)),
-                None => match level.goes_on_after.take() {
-                    None => drop(self.levels.pop()),
-                    Some(after) => page.extend(self.read_on(&after)),
-                },
+    /// Reads the next entry, and nothing else.
+    fn read(&mut self) -> Option<Swept> {
+        loop {
+            if let Some(batch) = &mut self.batch {
+                match batch.look_at_next(&self.folder, &mut self.path) {
+                    Some(Some(swept)) => return Some(swept),
+                    Some(None) => continue,
+                    None => self.batch = None,
+                }
             }
-        }
-        page
-    }
-
-    /// What is to be told of one name; goes into it if it is a folder's second turn.
-    fn take(&mut self, key: &[u8], kind: Kind, enters: &impl Fn(&RelPath) -> bool) -> Option<Swept> {
-        let level = self.levels.last()?;
-        let path = [&*level.prefix, key].concat();
-        match key.strip_suffix(b"/") {
-            None => look(&self.folder, &level.dir, &path, key, kind),
-            Some(name) => {
-                let dir = Arc::clone(&level.dir);
-                self.go_into(&dir, OsStr::from_bytes(name), path, enters)
-            }
-        }
-    }
-
-    /// Goes into a folder; tells why if that is not possible, unless that was told on its first turn.
-    fn go_into(
-        &mut self,
-        dir: &F::Dir,
-        name: &OsStr,
-        prefix: Vec<u8>,
-        enters: &impl Fn(&RelPath) -> bool,
-    ) -> Option<Swept> {
-        let path = &prefix[..prefix.len() - 1];
-        let told = |why| Some(Swept::Left(Left { path: path.into(), why }));
-        // On its first turn it was told if it is no path, is on another file system, or is gone; and if it has become
-        // something else since, whoever changed it is told of that.
-        if !RelPath::parse(path).is_ok_and(|path| enters(&path)) {
-            return None;
-        }
-        let seen = match dir.look(name) {
-            Ok(Some(seen))
-                if seen.kind == Kind::Folder && seen.stat.dev == self.folder.root_seen.stat.dev =>
-            {
-                seen
-            }
-            Ok(_) => return None,
-            Err(error) => return told(Unswept::Failed(error.kind())),
-        };
-        let opened = match enter(dir, name, &seen) {
-            Ok(opened) => Arc::new(opened),
-            Err(Barred::NotPermitted) => return told(Unswept::Unreadable),
-            // The same device, mounted once more.
-            Err(Barred::OtherFileSystem) => return told(Unswept::OtherFileSystem),
-            Err(Barred::Failed(error)) => return told(Unswept::Failed(error.kind())),
-            Err(Barred::Gone | Barred::Link | Barred::NotAFolder(_) | Barred::Reserved) => return None,
-        };
-        let path: Box<[u8]> = path.into();
-        match self.enter(opened, prefix) {
-            Ok(()) => None,
-            Err(error) => Some(Swept::Left(Left { path, why: failed(&error) })),
-        }
-    }
-
-    /// Reads the names of a folder and stands in it.
-    fn enter(&mut self, dir: Arc<F::Dir>, prefix: Vec<u8>) -> io::Result<()> {
-        // Of `after` only what is below this folder counts; where nothing is, all of it comes after, or we were not here.
-        let after = self.after.as_ref().map(RelPath::as_bytes).unwrap_or_default();
-        let after: Box<[u8]> = match after.strip_prefix(&*prefix) {
-            Some(rest) => rest.into(),
-            None if after > &*prefix => return Ok(()),
-            None => Box::default(),
-        };
-        let (names, goes_on_after) = read_names(&*dir, &after, self.shallow)?;
-        self.levels.push(Level { dir, prefix, names, goes_on_after });
-        Ok(())
-    }
-
-    /// Reads the next names of a large folder.
-    fn read_on(&mut self, after: &[u8]) -> Option<Swept> {
-        let shallow = self.shallow;
-        let level = self.levels.last_mut()?;
-        match read_names(&*level.dir, after, shallow) {
-            Ok((names, goes_on_after)) => {
-                (level.names, level.goes_on_after) = (names, goes_on_after);
-                None
-            }
-            Err(error) => {
-                let path = level.prefix.strip_suffix(b"/").unwrap_or_default().into();
-                Some(Swept::Left(Left { path, why: failed(&error) }))
+            match self.descent.as_mut()?.next(BATCH_NAMES_MAX)? {
+                Step::Look(batch) => self.batch = Some(batch),
+                Step::Tell(told) => return Some(told),
             }
         }
     }
 }
 
-/// The first names of a folder after one of them, and that of the last one if there are more.
-#[expect(clippy::type_complexity, reason = "the two fields of a level, read in two places")]
-fn read_names<D: FsDir>(
-    dir: &D,
-    after: &[u8],
-    shallow: bool,
-) -> io::Result<(BTreeMap<Box<[u8]>, Kind>, Option<Box<[u8]>>)> {
-    let mut names: BTreeMap<Box<[u8]>, Kind> = BTreeMap::new();
-    let mut is_cut = false;
-    let mut add = |key: Box<[u8]>, kind| {
-        // A folder's second turn comes even if it was passed already, should we have ended in it.
-        let ended_in_it = || key.last() == Some(&b'/') && after.len() > key.len() && after.starts_with(&key);
-        let is_to_come = *key > *after || ended_in_it();
-        if !is_to_come || is_cut && names.last_key_value().is_some_and(|(last, _)| key > *last) {
-            return;
+impl<F: Fs> Iterator for Sweep<F> {
+    type Item = Swept;
+
+    fn next(&mut self) -> Option<Swept> {
+        if self.threads > 1
+            && self.told >= TOLD_ALONE_MAX
+            && let Some(descent) = self.descent.take()
+        {
+            let folder = Arc::clone(&self.folder);
+            self.ahead = Some(Ahead::new(folder, descent, self.batch.take(), self.threads));
         }
-        names.insert(key, kind);
-        if names.len() > NAMES_AT_A_TIME {
-            names.pop_last();
-            is_cut = true;
+        self.told += 1;
+        match &mut self.ahead {
+            None => self.read(),
+            Some(ahead) => ahead.next(),
         }
-    };
-    dir.for_each(|name, kind| {
-        let kind = match kind {
-            Kind::Unknown => dir.look(name).ok().flatten().map_or(Kind::Unknown, |seen| seen.kind),
-            known => known,
-        };
-        if kind == Kind::Folder && !shallow {
-            add([name.as_bytes(), b"/"].concat().into(), kind);
-        }
-        add(name.as_bytes().into(), kind);
-    })?;
-    let last = names.last_key_value().map(|(last, _)| last.clone());
-    Ok((names, last.filter(|_| is_cut)))
+    }
 }
 
 /// What is to be told of one name in an open folder; `None`: nothing is there, or only our own state.
@@ -358,8 +278,8 @@ fn failed(error: &io::Error) -> Unswept {
     }
 }
 
-/// Of one folder so many names are in memory at a time, some 100 bytes each.
-const NAMES_AT_A_TIME: usize = if cfg!(test) { 16 } else { 1 << 16 };
+/// A sweep of so few entries is not worth a thread.
+const TOLD_ALONE_MAX: usize = if cfg!(test) { 2 } else { 512 };
 
 #[cfg(test)]
 mod tests;

@@ -225,7 +225,7 @@ impl<F: Fs> Worker<F> {
         // What is listed under another name is not there under this one.
         let below = asked.below.as_ref().map(|below| self.looker(rules).stranger(below));
         match below.transpose().map(Option::flatten) {
-            Ok(None) => self.sweeps().page(&self.folder.tree(), rules, asked),
+            Ok(None) => self.sweeps().page(&self.folder.tree(), self.threads, rules, asked),
             Ok(Some(_)) => Answer::Swept { entries: Vec::new(), is_end: true },
             Err(error) => Answer::Failed(format!("cannot look through the folder: {error}")),
         }

@@ -144,6 +144,10 @@ impl core::fmt::Debug for RelPath {
 /// folds into it), with dots and spaces after it, which vfat and SMB cut off, or with characters in it that HFS+ and
 /// folders without case do not see.
 fn is_reserved(name: &[u8]) -> bool {
+    // So much for nearly all names: what no disk sees is not ASCII.
+    if name.first().is_some_and(|first| first.is_ascii() && *first != b'.') {
+        return false;
+    }
     let Ok(name) = core::str::from_utf8(name) else { return false };
     let mut folded = name.chars().filter(|&letter| !is_ignorable(letter)).map(|letter| match letter {
         'ſ' => 's',

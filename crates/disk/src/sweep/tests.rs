@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
+use super::names::NAMES_AT_A_TIME;
 use super::*;
 use crate::mem::{Call, MemDisk, Quirks, Trouble};
 use crate::testing::{Mount, Place, as_nobody, is_root};
@@ -21,8 +22,15 @@ fn told(swept: &Swept) -> String {
     }
 }
 
+/// By one thread and by several.
 fn all<F: Fs>(tree: &Tree<F>, range: &SweepRange, page: usize) -> Vec<String> {
-    let mut sweep = tree.sweep(range).unwrap();
+    let found = by(1, tree, range, page);
+    assert_eq!(by(3, tree, range, page), found, "by three threads");
+    found
+}
+
+fn by<F: Fs>(threads: usize, tree: &Tree<F>, range: &SweepRange, page: usize) -> Vec<String> {
+    let mut sweep = tree.sweep_with(range, threads, Enters::all()).unwrap();
     let mut found = Vec::new();
     loop {
         let next = sweep.page(page);
@@ -175,12 +183,12 @@ fn a_disk_that_fails_is_told_where_it_failed() {
     let (folder, _) = Folder::open_on(&disk, "/f".as_ref(), &FolderOptions::default()).unwrap();
     let tree = folder.tree();
     disk.fail_nth(Some(Call::List), 2, Trouble::Io);
-    let found = all(&tree, &SweepRange::default(), 10);
+    let found = by(1, &tree, &SweepRange::default(), 10);
     assert!(found.len() == 4 && found[1].starts_with("a: the system failed"), "{found:?}");
     assert_eq!(found[2..], ["b Folder", "b/y File"]);
-    let whole = all(&tree, &SweepRange::default(), 10);
+    let whole = by(1, &tree, &SweepRange::default(), 10);
     let calls = disk.calls();
-    drop(all(&tree, &SweepRange::default(), 10));
+    drop(by(1, &tree, &SweepRange::default(), 10));
     for nth in 1..=disk.calls() - calls {
         disk.fail_nth(None, nth, Trouble::Io);
         let Ok(mut sweep) = tree.sweep(&SweepRange::default()) else { continue };
@@ -195,6 +203,38 @@ fn a_disk_that_fails_is_told_where_it_failed() {
     }
     disk.fail_nth(Some(Call::List), 1, Trouble::Io);
     assert!(matches!(tree.sweep(&SweepRange::default()), Err(SweepError::Read { .. })));
+}
+
+// E20
+#[test]
+fn e20_a_disk_that_fails_under_several_threads_is_told_once_and_the_sweep_goes_on() {
+    let disk = MemDisk::new(Quirks::default());
+    disk.user().make_dir("/f").unwrap();
+    for dir in 0..5 {
+        disk.user().make_dir(&format!("/f/{dir}")).unwrap();
+        for file in 0..7 {
+            disk.user().write(&format!("/f/{dir}/{file}"), "").unwrap();
+        }
+    }
+    let open = |trouble: Option<(Call, u64)>| {
+        let disk = disk.fork();
+        let (folder, _) = Folder::open_on(&disk, "/f".as_ref(), &FolderOptions::default()).unwrap();
+        if let Some((call, nth)) = trouble {
+            disk.fail_nth(Some(call), nth, Trouble::Io);
+        }
+        folder
+    };
+    let whole = by(1, &open(None).tree(), &SweepRange::default(), 10);
+    for call in [Call::Look, Call::List, Call::Open] {
+        for nth in 2..12 {
+            let found = by(3, &open(Some((call, nth))).tree(), &SweepRange::default(), 10);
+            let failed: Vec<_> = found.iter().filter(|line| line.contains("the system failed")).collect();
+            assert!(failed.len() <= 1, "{call:?} {nth}: {found:?}");
+            let at = failed.first().and_then(|line| line.split(':').next()).unwrap_or("nowhere");
+            let lost = whole.iter().find(|line| !found.contains(*line) && !line.starts_with(at));
+            assert_eq!(lost, None, "{call:?} {nth}: {found:?}");
+        }
+    }
 }
 
 // E22

@@ -18,7 +18,7 @@ use crate::folder::Shared;
 use crate::fs::{Fs, FsDir};
 use crate::path::TreePath;
 use crate::stat::Kind;
-use crate::sweep::{self, Left, Sweep, SweepError, SweepRange, Unswept};
+use crate::sweep::{self, Enters, Left, Sweep, SweepError, SweepRange, Unswept};
 use crate::tree::Tree;
 use crate::walk::Walker;
 
@@ -139,8 +139,14 @@ impl<F: Fs> Default for Sweeps<F> {
 }
 
 impl<F: Fs> Sweeps<F> {
-    /// The next page of what is asked for.
-    pub(super) fn page(&mut self, tree: &Tree<F>, rules: &Arc<Rules>, asked: &asked::Sweep) -> Answer {
+    /// The next page of what is asked for; `threads`: how many read, if it must be begun.
+    pub(super) fn page(
+        &mut self,
+        tree: &Tree<F>,
+        threads: usize,
+        rules: &Arc<Rules>,
+        asked: &asked::Sweep,
+    ) -> Answer {
         if let Some(below) = &asked.below
             && let Some(ignored) = rules.ignored_at(below, Of::Folder)
         {
@@ -151,7 +157,7 @@ impl<F: Fs> Sweeps<F> {
         }
         let mut open = match self.take_up(rules, asked) {
             Some(open) => open,
-            None => match begin(tree, rules, asked) {
+            None => match begin(tree, threads, rules, asked) {
                 Ok(open) => open,
                 Err(answer) => return answer,
             },
@@ -229,11 +235,8 @@ impl<F: Fs> Open<F> {
         if let Some(held) = self.held.pop_front() {
             return Ok(Some(held));
         }
-        let rules = Arc::clone(&self.rules);
-        let enters = |path: &RelPath| !rules.ignore_itself(path, Of::Folder);
         loop {
-            // One at a time: so the sweep is never further than what is told.
-            let Some(swept) = self.sweep.page_within(1, enters).pop() else { return Ok(None) };
+            let Some(swept) = self.sweep.next() else { return Ok(None) };
             match words::swept(swept) {
                 Ok((path, look)) => {
                     let is_ignored = self.rules.ignore_itself(&path, of(&look));
@@ -252,12 +255,19 @@ impl<F: Fs> Open<F> {
 }
 
 /// Begins anew; the error is the answer already.
-fn begin<F: Fs>(tree: &Tree<F>, rules: &Arc<Rules>, asked: &asked::Sweep) -> Result<Open<F>, Answer> {
+fn begin<F: Fs>(
+    tree: &Tree<F>,
+    threads: usize,
+    rules: &Arc<Rules>,
+    asked: &asked::Sweep,
+) -> Result<Open<F>, Answer> {
     let range =
         SweepRange { below: asked.below.clone(), after: asked.after.clone(), shallow: asked.is_shallow };
     let ended = |entries| Answer::Swept { entries, is_end: true };
     let unknown = |path: &RelPath, why| ended(vec![(path.clone(), Look::Unknown(why))]);
-    let sweep = tree.sweep(&range).map_err(|error| match (&error, &asked.below) {
+    let entered_by = Arc::clone(rules);
+    let enters = Enters(Arc::new(move |path: &RelPath| !entered_by.ignore_itself(path, Of::Folder)));
+    let sweep = tree.sweep_with(&range, threads, enters).map_err(|error| match (&error, &asked.below) {
         (SweepError::Barred(barred), below) => match (words::beyond(barred), barred.at.rel_path(), below) {
             (Look::Unknown(why), Some(at), _) => unknown(&at, why),
             (Look::Unknown(why), None, Some(below)) => unknown(below, why),
