@@ -27,8 +27,8 @@
 //! All of it asks one seam for what a file system does, [`Fs`], so that it runs over this machine's files ([`Os`], unless
 //! told otherwise) and over a disk in memory ([`mem::MemDisk`], by [`Folder::open_on`]).
 //!
-//! Deliberately absent: sockets, clocks (`prune` is told the time) and threads but for the one of a [`Watch`], and any idea
-//! of what should be fetched.
+//! Deliberately absent: sockets, clocks (`prune` is told the time), threads but the one of a [`Watch`] and those that a
+//! [`Worker`] is told to read with, and any idea of what should be fetched.
 
 mod batch;
 mod change;

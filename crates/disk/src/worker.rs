@@ -2,9 +2,9 @@
 //!
 //! Promise: each [`Job`] is answered once, and what the answer calls done is durable. What looks at the folder or changes it
 //! first makes sure that it is the one that was opened (I19) and which rules of the user's are in force, so that what is
-//! ignored is neither shown, read nor touched (I21). Nothing here decides what should be on the disk, asks a clock or has
-//! threads: whoever owns a [`Worker`] calls [`Worker::perform`], from one thread or from several, and the same calls on the
-//! same disk give the same answers.
+//! ignored is neither shown, read nor touched (I21). Nothing here decides what should be on the disk or asks a clock: whoever
+//! owns a [`Worker`] calls [`Worker::perform`], from one thread or from several, and the same calls on the same disk give the
+//! same answers. There are threads only if its owner says so ([`Worker::with_threads`]), and only for reading.
 //!
 //! ```text
 //! Job ──► Worker ── Sweep, Look ──► looking ─┐

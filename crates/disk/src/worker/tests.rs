@@ -486,3 +486,63 @@ fn a_worker_works_on_this_machine_too() {
     assert_eq!(worker.perform(Job::Look(vec![path("d/a")])), Answer::Looked(vec![Look::Seen(now.clone())]));
     assert_eq!(std::fs::read(dir.at("d/a")).unwrap(), bytes);
 }
+
+/// Who asks from one thread or has several at work gets the same answers, in the same order.
+#[test]
+fn several_threads_change_no_answer() {
+    let mut share = Share::new();
+    share.write(IGNORE_NAME, "*.tmp\nhidden/\n");
+    for folder in ["a", "a!", "b", "hidden", "z"] {
+        share.make_dir(folder);
+        for file in 0..40 {
+            share.write(&format!("{folder}/{file:02}"), format!("{folder} {file}"));
+            share.write(&format!("{folder}/{file:02}.tmp"), "none of theirs");
+        }
+    }
+    share.write("b/large", noise(5 << 20, 3));
+    share.disk.user().symlink("to", "/f/b/link").unwrap();
+    share.later();
+    let answers = |share: &Share| {
+        let swept: Vec<_> = [1, 7, 1000].map(|page| share.all(page)).into();
+        let paths = swept[0].iter().filter_map(|line| line.split(' ').next()).map(path);
+        let mut asked: Vec<_> = paths
+            .map(|path| match share.worker.perform(Job::Look(vec![path.clone()])) {
+                Answer::Looked(looks) => match &looks[..] {
+                    [Look::Seen(seen)] => (path, Some(seen.clone())),
+                    _ => (path, None),
+                },
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        // One that is not what was seen, and one that is not there.
+        asked[5].1 = None;
+        asked.insert(9, (path("nowhere"), None));
+        (swept, share.worker.perform(Job::Take(asked)))
+    };
+    let alone = answers(&share);
+    let Answer::Taken(taken) = &alone.1 else { panic!("{:?}", alone.1) };
+    assert!(taken.iter().filter(|taken| matches!(taken, Taken::Here { .. })).count() > 160, "{taken:?}");
+    for threads in [2, 5] {
+        share.reopen();
+        share.worker = share.worker.with_threads(threads);
+        assert!(answers(&share) == alone, "{threads} threads");
+    }
+}
+
+// E20
+#[test]
+fn e20_a_job_of_several_threads_that_fails_in_one_of_them_has_failed() {
+    let mut share = Share::on(Quirks { durability: crate::Durability::EachFile, ..Quirks::default() });
+    let names: Vec<_> = (0..100).map(|number| format!("{number}")).collect();
+    names.iter().for_each(|name| share.write(name, name));
+    share.worker = share.worker.with_threads(3);
+    let asked = || names.iter().map(|name| (path(name), Some(share.seen(name)))).collect::<Vec<_>>();
+    let asked = asked();
+    share.later();
+    for nth in [1, 40, 100] {
+        share.disk.fail_nth(Some(Call::SyncFile), nth, Trouble::Io);
+        let answer = share.worker.perform(Job::Take(asked.clone()));
+        assert!(matches!(answer, Answer::Failed(_)), "{nth}: {answer:?}");
+    }
+    assert!(matches!(share.worker.perform(Job::Take(asked)), Answer::Taken(_)));
+}
