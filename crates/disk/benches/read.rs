@@ -26,7 +26,7 @@ use std::time::Instant;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, StatxFlags};
 use shoal_disk::{Folder, FolderOptions, Worker};
-use shoal_engine::disk::{Answer, Job, Look, Seen, Sweep, Taken};
+use shoal_engine::disk::{Answer, Job, Look, Seen, Sweep, Take, Taken};
 use shoal_proto::path::RelPath;
 
 /// Folders of the tree, and files in each.
@@ -133,7 +133,7 @@ fn sweep_all(worker: &Worker) -> Vec<(RelPath, Seen)> {
 
 fn take_all(worker: &Worker, found: &[(RelPath, Seen)]) {
     for page in found.chunks(PAGE) {
-        let asked = page.iter().map(|(path, seen)| (path.clone(), Some(seen.clone()))).collect();
+        let asked = page.iter().map(|(path, seen)| Take::new(path.clone(), Some(seen.clone()))).collect();
         let Answer::Taken(taken) = worker.perform(Job::Take(asked)) else { panic!() };
         assert!(taken.iter().all(|taken| matches!(taken, Taken::Here { .. })));
     }

@@ -21,6 +21,7 @@ use shoal_proto::limits::SEGMENT_BYTES_MIN;
 use shoal_proto::path::RelPath;
 use shoal_proto::segment::{ListError, ListHasher, Listed, Segment};
 
+pub(crate) use self::cutting::Known;
 use self::cutting::{BUFFER_BYTES, Cutting, Interrupted};
 use crate::fs::{Fs, FsFile};
 use crate::os::Os;
@@ -164,13 +165,15 @@ impl<F: Fs> Opened<F> {
     /// # Errors
     /// When the disk cannot read it, or it is larger than any file of a share.
     pub fn cut(&self, visit: impl FnMut(Segment)) -> Result<Content, ContentError> {
-        self.cut_with(&mut Tools::new(1), visit)
+        self.cut_with(&mut Tools::new(1), &Known::default(), visit)
     }
 
-    /// As [`Self::cut`], with what was used for the file before.
+    /// As [`Self::cut`], with what was used for the file before, and along the list of what it was. A part that is as the
+    /// list says is told as the list says, even if it was cut by other rules.
     pub(crate) fn cut_with(
         &self,
         tools: &mut Tools,
+        known: &Known,
         mut visit: impl FnMut(Segment),
     ) -> Result<Content, ContentError> {
         let mut list = ListHasher::new();
@@ -180,7 +183,7 @@ impl<F: Fs> Opened<F> {
             visit(segment);
             Ok(())
         };
-        match self.each_segment(tools, each) {
+        match self.each_segment(tools, known, each) {
             Ok(()) if self.is_unchanged()? => Ok(Content::Whole(list.finish())),
             Ok(()) | Err(Interrupted::Changed) => Ok(Content::Changed),
             Err(Interrupted::Failed(error)) => Err(error),
@@ -190,6 +193,7 @@ impl<F: Fs> Opened<F> {
     fn each_segment(
         &self,
         tools: &mut Tools,
+        known: &Known,
         mut visit: impl FnMut(Segment) -> Result<(), Interrupted>,
     ) -> Result<(), Interrupted> {
         let Tools { buffer, threads } = tools;
@@ -205,10 +209,10 @@ impl<F: Fs> Opened<F> {
                 visit(Segment { id, length: u32::try_from(size).unwrap_or(u32::MAX) })
             }
             size if *threads > 1 && size >= regions::WORTH_BYTES => {
-                regions::cut(self, buffer, *threads, visit)
+                regions::cut(self, known, buffer, *threads, visit)
             }
             _ => {
-                let mut cutting = Cutting::new(self, buffer, 0);
+                let mut cutting = Cutting::new(self, known, buffer, 0);
                 while let Some(segment) = cutting.next()? {
                     visit(segment)?;
                 }

@@ -13,7 +13,7 @@ use shoal_proto::here::Here;
 use shoal_proto::id::DeviceId;
 use shoal_proto::path::RelPath;
 use shoal_proto::record::{Kind, Mode, Timestamp, Version};
-use shoal_proto::segment::Segment;
+use shoal_proto::segment::{Segment, SegmentList};
 
 use crate::history::{Kept, Naming, Why};
 use crate::index::List;
@@ -122,7 +122,7 @@ pub enum Job {
     /// Say of these paths whether the user keeps them out of the share; with each, whether a folder is to stand there.
     Ignores(Vec<(RelPath, bool)>),
     /// Name the content of what was seen, and make durable what stands at these paths, or that nothing does.
-    Take(Vec<(RelPath, Option<Seen>)>),
+    Take(Vec<Take>),
     /// Put bytes into staged files.
     Write(Vec<Write>),
     /// Find out which bytes of a segment are not among those that are near it.
@@ -169,6 +169,25 @@ pub struct Sweep {
     pub is_shallow: bool,
     /// At most so many.
     pub at_most: usize,
+}
+
+/// A path whose content is to be named.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Take {
+    /// Which one.
+    pub path: RelPath,
+    /// What was seen there; `None`: nothing.
+    pub seen: Option<Seen>,
+    /// The segments of what was there before, if it is known to be worth comparing: what is unchanged is found sooner.
+    pub was: Option<SegmentList>,
+}
+
+impl Take {
+    /// Of what nothing is known from before.
+    #[must_use]
+    pub fn new(path: RelPath, seen: Option<Seen>) -> Self {
+        Self { path, seen, was: None }
+    }
 }
 
 /// Bytes for a staged file, which is made if there is none of this name.

@@ -48,7 +48,7 @@ use self::peers::Peer;
 use self::plan::Planner;
 use self::resolve::Resolver;
 use self::restore::Restorer;
-use self::scan::Scanner;
+use self::scan::{Knowing, Scanner};
 use self::sweep::Finding;
 use crate::disk;
 use crate::fetch::{Fetch, Tag};
@@ -107,6 +107,7 @@ enum Waiting {
     SweepIndex(u64),
     LookDisk(u64),
     LookIndex(u64),
+    KnownList(Knowing),
     Take(Vec<Finding>, Guarding),
     Observe(Vec<Observed>, Guarding),
     Page,
@@ -347,6 +348,7 @@ impl Share {
             (Waiting::Life, Answer::Life(life)) => self.is_told_life(*life),
             (Waiting::SweepIndex(number), Answer::Shown(rows)) => self.scanner.shown(number, rows),
             (Waiting::LookIndex(number), Answer::Triples(rows)) => self.looked_up(number, rows),
+            (Waiting::KnownList(knowing), Answer::List(list)) => self.is_known(knowing, list),
             (Waiting::Observe(observed, guarding), Answer::Observed(outcomes, batches)) => {
                 self.observed(observed, &guarding, &outcomes, &batches);
             }
@@ -440,7 +442,7 @@ impl Share {
             }
             Waiting::SweepDisk(_) | Waiting::SweepIndex(_) => self.scanner.stop(),
             Waiting::LookDisk(_) | Waiting::LookIndex(_) => self.scanner.stop_looking(),
-            Waiting::Take(..) | Waiting::Observe(..) => {
+            Waiting::KnownList(_) | Waiting::Take(..) | Waiting::Observe(..) => {
                 self.scanner.taking = self.scanner.taking.saturating_sub(1);
             }
             Waiting::Page | Waiting::Ignores(_) | Waiting::Places | Waiting::Movers | Waiting::Survey => {

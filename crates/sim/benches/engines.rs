@@ -315,7 +315,7 @@ fn bytes(path: &RelPath) -> Vec<u8> {
     bytes
 }
 
-fn take((path, seen): (RelPath, Option<Seen>)) -> Taken {
+fn take(disk::Take { path, seen, .. }: disk::Take) -> Taken {
     let content = ContentId::from_bytes(*blake3::hash(&bytes(&path)).as_bytes());
     seen.map_or(Taken::Nothing, |seen| {
         let content = if seen.kind == SeenKind::Directory { ContentId::NONE } else { content };

@@ -2,13 +2,16 @@
 //!
 //! Promise: from a place where a segment begins, [`Cutting::next`] gives the segments that the file has from there on,
 //! whatever was before. Memory for the one buffer that it was given; holes are neither read nor hashed (E11).
+//!
+//! A file that was cut before is compared with its list first ([`Known`]): what is in it unchanged is hashed and not cut,
+//! which is half the work, and has the name that it had.
 
 use std::ops::Range;
 
 use shoal_proto::cut::Cutter;
 use shoal_proto::hash::SegmentId;
 use shoal_proto::limits::SEGMENT_BYTES_MAX;
-use shoal_proto::segment::Segment;
+use shoal_proto::segment::{Segment, SegmentList};
 
 use super::{ContentError, Opened};
 use crate::fs::Fs;
@@ -36,10 +39,43 @@ pub(super) struct Cutting<'a, F: Fs> {
     at: u64,
     /// Where the data is that comes next; empty and before `at` until that was asked for.
     data: Range<u64>,
+    known: &'a Known,
     cutter: Cutter,
     hasher: blake3::Hasher,
     /// Bytes of the segment so far.
     length: u64,
+}
+
+/// The segments that the content of a file had when it was cut before; nothing, if that is not known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    segments: Vec<Segment>,
+    /// Where each of them begins.
+    begins: Vec<u64>,
+}
+
+impl Known {
+    pub(crate) fn new(list: &SegmentList) -> Self {
+        let mut end = 0;
+        let begin = |segment: &Segment| {
+            let begin = end;
+            end += u64::from(segment.length);
+            begin
+        };
+        Self { segments: list.segments().to_vec(), begins: list.segments().iter().map(begin).collect() }
+    }
+
+    /// The segment that began at this byte, and whether it was the last.
+    fn at(&self, byte: u64) -> Option<(Segment, bool)> {
+        let at = self.begins.binary_search(&byte).ok()?;
+        Some((self.segments[at], at + 1 == self.segments.len()))
+    }
+
+    /// The first place from this byte on where one began, if that is not far.
+    pub(super) fn begin_from(&self, byte: u64) -> Option<u64> {
+        let begin = *self.begins.get(self.begins.partition_point(|begin| *begin < byte))?;
+        (begin - byte < u64::from(SEGMENT_BYTES_MAX)).then_some(begin)
+    }
 }
 
 /// Why a file was not cut to its end.
@@ -59,9 +95,10 @@ impl From<ContentError> for Interrupted {
 
 impl<'a, F: Fs> Cutting<'a, F> {
     /// From a place where a segment begins.
-    pub(super) fn new(opened: &'a Opened<F>, buffer: &'a mut [u8], from: u64) -> Self {
+    pub(super) fn new(opened: &'a Opened<F>, known: &'a Known, buffer: &'a mut [u8], from: u64) -> Self {
         Self {
             opened,
+            known,
             buffer,
             held: 0..0,
             at: from,
@@ -74,10 +111,11 @@ impl<'a, F: Fs> Cutting<'a, F> {
 
     /// The next segment; `None` at the end of the file.
     pub(super) fn next(&mut self) -> Result<Option<Segment>, Interrupted> {
+        if let Some(segment) = self.next_known()? {
+            return Ok(Some(segment));
+        }
         while self.at < self.opened.stat.size {
-            if self.at >= self.data.end {
-                self.data = self.opened.next_data(self.at)?;
-            }
+            self.find_data()?;
             let closed = match self.at < self.data.start {
                 true => self.take_zeros(self.data.start - self.at),
                 false => self.take_data()?,
@@ -87,6 +125,46 @@ impl<'a, F: Fs> Cutting<'a, F> {
             }
         }
         Ok((self.length > 0).then(|| self.close()))
+    }
+
+    /// The segment that begins here in the known list, if it is still here.
+    ///
+    /// Where a segment ends depends on its own bytes alone: so the same bytes end at the same place, and nothing needs to be
+    /// looked for in them. That is not so of the last one, which ended with the content.
+    fn next_known(&mut self) -> Result<Option<Segment>, Interrupted> {
+        let Some((segment, is_last)) = self.known.at(self.at) else { return Ok(None) };
+        let (begin, size) = (self.at, self.opened.stat.size);
+        let end = begin + u64::from(segment.length);
+        if end > size || is_last && end < size {
+            return Ok(None);
+        }
+        self.find_data()?;
+        if !(self.data.start <= begin && end <= self.data.end) {
+            // Holes are told by their length faster than by their hash.
+            return Ok(None);
+        }
+        while self.at < end {
+            let left = usize::try_from(end - self.at).unwrap_or(usize::MAX);
+            let wanted = left.min(BLOCK_BYTES);
+            self.hold(wanted)?;
+            self.hasher.update(&self.buffer[self.held.start..self.held.start + wanted]);
+            self.held.start += wanted;
+            self.pass(wanted as u64);
+        }
+        let found = self.close();
+        if found == segment {
+            return Ok(Some(segment));
+        }
+        // It is another one, and may end anywhere.
+        (self.at, self.held) = (begin, 0..0);
+        Ok(None)
+    }
+
+    fn find_data(&mut self) -> Result<(), Interrupted> {
+        if self.at >= self.data.end {
+            self.data = self.opened.next_data(self.at)?;
+        }
+        Ok(())
     }
 
     /// Takes data up to a cut or to a whole number of blocks from where the segment began; the segment, if one ends there.

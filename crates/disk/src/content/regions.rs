@@ -5,7 +5,8 @@
 //! Where a segment ends depends on nothing before its beginning. So a region in the middle of the file is cut as if a
 //! segment began with it, which is wrong at first; but two ways of cutting the same bytes have soon a cut in common, on
 //! random bytes after one or two segments, and from there on they are the same way. Whoever puts the regions together
-//! cuts on from the end of the one before until that happens, and takes the rest as it is. Where it never happens, as in
+//! cuts on from the end of the one before until that happens, and takes the rest as it is. If it is known where segments
+//! began, regions begin there. Where it never happens, as in
 //! a long pattern that is cut at the greatest size, this one thread cuts all, as it would alone.
 
 use std::collections::VecDeque;
@@ -16,7 +17,7 @@ use std::thread;
 use shoal_proto::segment::Segment;
 
 use super::Opened;
-use super::cutting::{BUFFER_BYTES, Cutting, Interrupted};
+use super::cutting::{BUFFER_BYTES, Cutting, Interrupted, Known};
 use crate::fs::Fs;
 
 /// A file of so many bytes is worth another thread.
@@ -25,11 +26,13 @@ pub(super) const WORTH_BYTES: u64 = 2 * REGION_BYTES_MIN;
 /// Shows `visit` the segments of a file, in order. `threads`: how many work on it, this one among them.
 pub(super) fn cut<F: Fs>(
     opened: &Opened<F>,
+    known: &Known,
     buffer: &mut [u8],
     threads: usize,
     mut visit: impl FnMut(Segment) -> Result<(), Interrupted>,
 ) -> Result<(), Interrupted> {
-    let work = Work { state: Mutex::new(State::new(opened.stat.size, threads)), is_ready: Condvar::new() };
+    let state = Mutex::new(State::new(opened.stat.size, threads));
+    let work = Work { known, state, is_ready: Condvar::new() };
     let work = &work;
     thread::scope(|scope| {
         for _ in 1..threads {
@@ -37,7 +40,7 @@ pub(super) fn cut<F: Fs>(
             let spawned = thread::Builder::new().name("cut".into()).spawn_scoped(scope, || {
                 let mut buffer = vec![0; BUFFER_BYTES];
                 while let Some(claim) = work.claim() {
-                    claim.cut(opened, &mut buffer);
+                    claim.cut(opened, known, &mut buffer);
                 }
             });
             if spawned.is_err() {
@@ -49,23 +52,23 @@ pub(super) fn cut<F: Fs>(
         let mut at = 0;
         while let Some(turn) = work.turn() {
             match turn {
-                Turn::Join(region) => at = join(opened, buffer, at, &region?, &mut visit)?,
-                Turn::Cut(claim) => claim.cut(opened, buffer),
+                Turn::Join(region) => {
+                    at = join(Cutting::new(opened, known, buffer, at), at, &region?, &mut visit)?;
+                }
+                Turn::Cut(claim) => claim.cut(opened, known, buffer),
             }
         }
         Ok(())
     })
 }
 
-/// Goes on from `at`, where a segment begins, to the end of a region; tells where that is.
+/// Goes on from `at`, where a segment and `cutting` begin, to the end of a region; tells where that is.
 fn join<F: Fs>(
-    opened: &Opened<F>,
-    buffer: &mut [u8],
+    mut cutting: Cutting<'_, F>,
     mut at: u64,
     region: &Region,
     visit: &mut impl FnMut(Segment) -> Result<(), Interrupted>,
 ) -> Result<u64, Interrupted> {
-    let mut cutting = Cutting::new(opened, buffer, at);
     while at < region.end {
         if let Ok(common) = region.segments.binary_search_by_key(&at, |(begin, _)| *begin) {
             region.segments[common..].iter().try_for_each(|(_, segment)| visit(*segment))?;
@@ -88,8 +91,7 @@ struct Region {
 
 impl Region {
     /// Cuts from the beginning of the range up to the first cut at its end or behind.
-    fn cut<F: Fs>(opened: &Opened<F>, buffer: &mut [u8], range: &Range<u64>) -> Result<Self, Interrupted> {
-        let mut cutting = Cutting::new(opened, buffer, range.start);
+    fn cut<F: Fs>(mut cutting: Cutting<'_, F>, range: &Range<u64>) -> Result<Self, Interrupted> {
         let mut region = Self { segments: Vec::new(), end: range.start };
         while region.end < range.end {
             let Some(segment) = cutting.next()? else { break };
@@ -101,7 +103,8 @@ impl Region {
 }
 
 /// What is to be done, and what is done.
-struct Work {
+struct Work<'a> {
+    known: &'a Known,
     state: Mutex<State>,
     /// The first region is there.
     is_ready: Condvar,
@@ -126,17 +129,17 @@ enum Turn<'a> {
 
 /// A region that one thread cuts.
 struct Claim<'a> {
-    work: &'a Work,
+    work: &'a Work<'a>,
     number: usize,
     range: Range<u64>,
     /// What came of it. If nothing did because the thread panics, the region counts as one without segments.
     cut: Option<Result<Region, Interrupted>>,
 }
 
-impl Work {
+impl Work<'_> {
     fn claim(&self) -> Option<Claim<'_>> {
         let mut state = self.state();
-        let range = state.next_range()?;
+        let range = state.next_range(self.known)?;
         state.regions.push_back(None);
         let number = state.joined + state.regions.len() - 1;
         Some(Claim { work: self, number, range, cut: None })
@@ -178,7 +181,7 @@ impl State {
     }
 
     /// The regions become smaller towards the end, so that all threads are done at about the same time.
-    fn next_range(&mut self) -> Option<Range<u64>> {
+    fn next_range(&mut self, known: &Known) -> Option<Range<u64>> {
         let left = self.size - self.next;
         if left == 0 {
             return None;
@@ -186,16 +189,19 @@ impl State {
         let regions =
             (left / (2 * self.threads) / REGION_BYTES_MIN).clamp(1, REGION_BYTES_MAX / REGION_BYTES_MIN);
         let length = regions * REGION_BYTES_MIN;
-        let length = if left < length + REGION_BYTES_MIN { left } else { length };
-        let range = self.next..self.next + length;
+        let end = self.next + length;
+        let end = known.begin_from(end).unwrap_or(end);
+        let end = if end + REGION_BYTES_MIN > self.size { self.size } else { end };
+        let range = self.next..end;
         self.next = range.end;
         Some(range)
     }
 }
 
 impl Claim<'_> {
-    fn cut<F: Fs>(mut self, opened: &Opened<F>, buffer: &mut [u8]) {
-        self.cut = Some(Region::cut(opened, buffer, &self.range));
+    fn cut<F: Fs>(mut self, opened: &Opened<F>, known: &Known, buffer: &mut [u8]) {
+        let cutting = Cutting::new(opened, known, buffer, self.range.start);
+        self.cut = Some(Region::cut(cutting, &self.range));
     }
 }
 
@@ -212,7 +218,7 @@ impl Drop for Claim<'_> {
 }
 
 /// Leaves nothing to be claimed.
-struct End<'a>(&'a Work);
+struct End<'a>(&'a Work<'a>);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
@@ -221,8 +227,8 @@ impl Drop for End<'_> {
     }
 }
 
-/// The least region. All begin at a multiple of it, and so of the greatest segment: what is cut at the greatest size from
-/// the beginning of the file on has its cuts in common with every region at once.
+/// The least region. Where no list is known all begin at a multiple of it, and so of the greatest segment: what is cut at
+/// the greatest size from the beginning of the file on has its cuts in common with every region at once.
 const REGION_BYTES_MIN: u64 = if cfg!(test) { 512 << 10 } else { 8 << 20 };
 
 /// The greatest region: some fiftieth of it is cut twice.

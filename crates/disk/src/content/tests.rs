@@ -2,6 +2,7 @@
 
 use shoal_proto::cut::segments;
 use shoal_proto::limits::SEGMENT_BYTES_MIN;
+use shoal_proto::segment::SegmentList;
 
 use super::*;
 use crate::mem::{Call, MemDisk, Quirks, Trouble};
@@ -83,8 +84,12 @@ fn content_is_named_as_proto_names_it_with_holes_or_without_by_one_thread_or_sev
 }
 
 fn cut<F: Fs>(opened: &Opened<F>, threads: usize) -> (Vec<Segment>, Listed) {
+    cut_along(opened, &Known::default(), threads)
+}
+
+fn cut_along<F: Fs>(opened: &Opened<F>, known: &Known, threads: usize) -> (Vec<Segment>, Listed) {
     let mut found = Vec::new();
-    match opened.cut_with(&mut Tools::new(threads), |segment| found.push(segment)).unwrap() {
+    match opened.cut_with(&mut Tools::new(threads), known, |segment| found.push(segment)).unwrap() {
         Content::Whole(listed) => (found, listed),
         Content::Changed => panic!("it has changed"),
     }
@@ -118,6 +123,55 @@ fn a_terabyte_of_holes_is_not_read() {
     assert_eq!((listed.size, listed.segments, segments), (1 << 40, 1 << 18, 1 << 18));
 }
 
+#[test]
+fn a_file_that_was_cut_before_is_named_the_same_along_its_old_list() {
+    let old = [noise(4 << 20, 1), vec![0; 3 << 20], noise(500_000, 2)].concat();
+    let known = Known::new(&SegmentList::new(by_the_book(&old).0).unwrap());
+    let (mut overwritten, mut inserted) = (old.clone(), old.clone());
+    overwritten[3_000_000] ^= 1;
+    inserted.insert(1_000_000, 7);
+    let news = [
+        ("unchanged", old.clone()),
+        ("appended to", [old.clone(), noise(2 << 20, 3)].concat()),
+        ("cut short", old[..old.len() - 300_000].to_vec()),
+        ("cut shorter", old[..2 << 20].to_vec()),
+        ("overwritten", overwritten),
+        ("inserted into", inserted),
+        ("another", noise(5 << 20, 4)),
+        ("small", noise(1000, 5)),
+    ];
+    let disk = MemDisk::new(Quirks::default());
+    disk.user().make_dir("/f").unwrap();
+    let (folder, _) = Folder::open_on(&disk, "/f".as_ref(), &FolderOptions::default()).unwrap();
+    for (how, new) in news {
+        disk.user().write("/f/a", &new).unwrap();
+        let expected = by_the_book(&new);
+        for threads in [1, 3] {
+            let found = cut_along(&open(&folder, "a"), &known, threads);
+            assert!(found == expected, "{how}, {threads} threads");
+        }
+    }
+}
+
+/// By this it is seen that the list is followed: what is unchanged keeps its name, whoever has cut it.
+#[test]
+fn content_that_was_cut_by_other_rules_keeps_its_name() {
+    let bytes = noise(4 << 20, 1);
+    let segment = |bytes: &[u8]| {
+        let id = SegmentId::from_bytes(*blake3::hash(bytes).as_bytes());
+        Segment { id, length: u32::try_from(bytes.len()).unwrap() }
+    };
+    let segments: Vec<_> = bytes.chunks(700_000).map(segment).collect();
+    let known = Known::new(&SegmentList::new(segments.clone()).unwrap());
+    let disk = MemDisk::new(Quirks::default());
+    disk.user().make_dir("/f").unwrap();
+    disk.user().write("/f/a", &bytes).unwrap();
+    let (folder, _) = Folder::open_on(&disk, "/f".as_ref(), &FolderOptions::default()).unwrap();
+    for threads in [1, 2] {
+        assert_eq!(cut_along(&open(&folder, "a"), &known, threads).0, segments, "{threads} threads");
+    }
+}
+
 // I22, E4
 #[test]
 fn a_file_that_changes_while_it_is_read_has_no_name() {
@@ -136,7 +190,7 @@ fn a_file_that_changes_while_it_is_read_has_no_name() {
             let (folder, _) = Folder::open_on(&disk, "/f".as_ref(), &FolderOptions::default()).unwrap();
             let opened = open(&folder, "a");
             let mut first = true;
-            let content = opened.cut_with(&mut Tools::new(threads), |_| {
+            let content = opened.cut_with(&mut Tools::new(threads), &Known::default(), |_| {
                 if std::mem::take(&mut first) {
                     act(&disk);
                 }
@@ -159,7 +213,7 @@ fn e20_a_large_file_that_cannot_be_read_is_no_content() {
     let opened = open(&folder, "a");
     for nth in [1, 2, 5, 12] {
         disk.fail_nth(Some(Call::Read), nth, Trouble::Io);
-        let content = opened.cut_with(&mut Tools::new(3), |_| {});
+        let content = opened.cut_with(&mut Tools::new(3), &Known::default(), |_| {});
         assert!(matches!(content, Err(ContentError::Read(_))), "read {nth}: {content:?}");
     }
 }

@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use shoal_engine::disk::{Answer, Look, Seen, SeenKind, Taken, Unknown};
+use shoal_engine::disk::{Answer, Look, Seen, SeenKind, Take, Taken, Unknown};
 use shoal_engine::index::List;
 use shoal_proto::hash::{ContentId, SegmentId};
 use shoal_proto::limits::SEGMENTS_PER_PAGE;
@@ -21,7 +21,7 @@ use shoal_proto::segment::{ListError, Listed, Segment, SegmentList};
 use super::looking::Looker;
 use super::rules::Rules;
 use super::{spread, words};
-use crate::content::{Content, ContentError, Opened, Tools};
+use crate::content::{Content, ContentError, Known, Opened, Tools};
 use crate::durable::{Durability, sync_names};
 use crate::folder::Shared;
 use crate::fs::Fs;
@@ -47,24 +47,22 @@ struct Read {
     segments: Vec<Segment>,
 }
 
-type Asked = (RelPath, Option<Seen>);
-
 impl<F: Fs> Taking<'_, F> {
     /// Names what was seen, then makes all of it durable.
-    pub(super) fn perform(&self, asked: &[Asked]) -> Answer {
+    pub(super) fn perform(&self, asked: &[Take]) -> Answer {
         let is_whole =
             self.folder.durability == Durability::WholeFileSystem && asked.len() > SETTLED_ALONE_MAX;
         let taken = spread::spread(asked, self.threads, portion, || {
             let mut taker = Taker::new(self);
-            move |(path, seen): &Asked| taker.take(path, seen.as_ref(), !is_whole)
+            move |asked: &Take| taker.take(asked, !is_whole)
         });
         let taken = match taken {
             Ok(taken) => taken,
             Err(error) => return Answer::Failed(words::told(&error)),
         };
         let is_durable = |taken: &Taken| matches!(taken, Taken::Here { .. } | Taken::Nothing);
-        let mut durable =
-            asked.iter().zip(&taken).filter(|(_, taken)| is_durable(taken)).map(|((path, _), _)| path);
+        let both = asked.iter().zip(&taken);
+        let mut durable = both.filter(|(_, taken)| is_durable(taken)).map(|(asked, _)| &asked.path);
         let settled = match is_whole {
             true if durable.next().is_some() => self.folder.sync_file_system(),
             true => Ok(()),
@@ -79,10 +77,10 @@ impl<F: Fs> Taking<'_, F> {
 
 /// How many of the first of these one thread takes at a time: some, so that the folders on the way stay open, but not many
 /// bytes.
-fn portion(asked: &[Asked]) -> usize {
+fn portion(asked: &[Take]) -> usize {
     let mut left = PORTION_BYTES_MAX;
-    let is_in = |(_, seen): &&Asked| {
-        let bytes = match seen {
+    let is_in = |asked: &&Take| {
+        let bytes = match &asked.seen {
             Some(Seen { kind: SeenKind::File { size }, .. }) => *size,
             _ => 0,
         };
@@ -116,7 +114,8 @@ impl<'a, F: Fs> Taker<'a, F> {
     }
 
     /// What is at one path; `syncs`: the bytes of a file are made durable here.
-    fn take(&mut self, path: &RelPath, seen: Option<&Seen>, syncs: bool) -> io::Result<Taken> {
+    fn take(&mut self, asked: &Take, syncs: bool) -> io::Result<Taken> {
+        let Take { path, seen, was } = asked;
         let (here, dir) = self.looker.find(path);
         let (seen, dir) = match (seen, here, dir) {
             (_, Look::Unknown(why), _) => return Ok(Taken::Unknown(why)),
@@ -137,7 +136,8 @@ impl<'a, F: Fs> Taker<'a, F> {
         if !self.is_past(expected.ctime)? {
             return Ok(Taken::Changed);
         }
-        let Read { listed, segments } = match read(&opened, &mut self.tools) {
+        let known = was.as_ref().map(Known::new).unwrap_or_default();
+        let Read { listed, segments } = match read(&opened, &mut self.tools, &known) {
             Ok(Some(read)) => read,
             Ok(None) => return Ok(Taken::Changed),
             Err(error) => return Ok(Taken::Unknown(cannot_read(&error))),
@@ -194,7 +194,7 @@ impl<'a, F: Fs> Taker<'a, F> {
 fn read_history<F: Fs>(history: &History<F>, number: u64) -> Option<Read> {
     let file = history.open(number).ok()?;
     let opened = Opened::<F>::of_history(file, TreePath::of_number("version", number)).ok()?;
-    read(&opened, &mut Tools::new(1)).ok().flatten()
+    read(&opened, &mut Tools::new(1), &Known::default()).ok().flatten()
 }
 
 fn cannot_read(error: &ContentError) -> Unknown {
@@ -210,9 +210,9 @@ fn cannot_read(error: &ContentError) -> Unknown {
 }
 
 /// The content of a file with its segments; `None` if it changed meanwhile.
-fn read<F: Fs>(opened: &Opened<F>, tools: &mut Tools) -> Result<Option<Read>, ContentError> {
+fn read<F: Fs>(opened: &Opened<F>, tools: &mut Tools, known: &Known) -> Result<Option<Read>, ContentError> {
     let mut segments = Vec::new();
-    match opened.cut_with(tools, |segment| segments.push(segment))? {
+    match opened.cut_with(tools, known, |segment| segments.push(segment))? {
         Content::Whole(listed) => Ok(Some(Read { listed, segments })),
         Content::Changed => Ok(None),
     }

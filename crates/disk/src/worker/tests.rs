@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use shoal_engine::disk::{
-    BytesAt, Change, ChangeDeed, Committed, Look, Seen, SeenKind, Source, StageId, Sweep, Taken, Unknown,
-    Write, Written,
+    BytesAt, Change, ChangeDeed, Committed, Look, Seen, SeenKind, Source, StageId, Sweep, Take, Taken,
+    Unknown, Write, Written,
 };
 use shoal_engine::history::{Kept, Naming, Why};
 use shoal_engine::index::List;
@@ -123,7 +123,7 @@ impl Share {
     }
 
     fn take_as(&self, at: &str, seen: Option<Seen>) -> Taken {
-        match self.worker.perform(Job::Take(vec![(path(at), seen)])) {
+        match self.worker.perform(Job::Take(vec![Take::new(path(at), seen)])) {
             Answer::Taken(mut taken) => taken.remove(0),
             other => panic!("{other:?}"),
         }
@@ -257,7 +257,7 @@ fn what_is_not_the_root_any_more_is_neither_looked_at_nor_changed() {
     let jobs = [
         Job::Look(vec![path("a")]),
         Job::Sweep(Sweep { at_most: 10, ..Sweep::default() }),
-        Job::Take(vec![(path("a"), None)]),
+        Job::Take(vec![Take::new(path("a"), None)]),
         Job::Write(writes(1, b"x")),
         Job::Commit(vec![change("a", ChangeDeed::Remove(seen.clone()))]),
     ];
@@ -470,7 +470,8 @@ fn a_worker_works_on_this_machine_too() {
     let worker = Worker::new(&dir.open());
     let Answer::Looked(looks) = worker.perform(Job::Look(vec![path("d/a")])) else { panic!() };
     let [Look::Seen(seen)] = &looks[..] else { panic!("{looks:?}") };
-    let Answer::Taken(taken) = worker.perform(Job::Take(vec![(path("d/a"), Some(seen.clone()))])) else {
+    let Answer::Taken(taken) = worker.perform(Job::Take(vec![Take::new(path("d/a"), Some(seen.clone()))]))
+    else {
         panic!()
     };
     let [Taken::Here { here, .. }] = &taken[..] else { panic!("{taken:?}") };
@@ -508,15 +509,15 @@ fn several_threads_change_no_answer() {
         let mut asked: Vec<_> = paths
             .map(|path| match share.worker.perform(Job::Look(vec![path.clone()])) {
                 Answer::Looked(looks) => match &looks[..] {
-                    [Look::Seen(seen)] => (path, Some(seen.clone())),
-                    _ => (path, None),
+                    [Look::Seen(seen)] => Take::new(path, Some(seen.clone())),
+                    _ => Take::new(path, None),
                 },
                 other => panic!("{other:?}"),
             })
             .collect();
         // One that is not what was seen, and one that is not there.
-        asked[5].1 = None;
-        asked.insert(9, (path("nowhere"), None));
+        asked[5].seen = None;
+        asked.insert(9, Take::new(path("nowhere"), None));
         (swept, share.worker.perform(Job::Take(asked)))
     };
     let alone = answers(&share);
@@ -536,8 +537,7 @@ fn e20_a_job_of_several_threads_that_fails_in_one_of_them_has_failed() {
     let names: Vec<_> = (0..100).map(|number| format!("{number}")).collect();
     names.iter().for_each(|name| share.write(name, name));
     share.worker = share.worker.with_threads(3);
-    let asked = || names.iter().map(|name| (path(name), Some(share.seen(name)))).collect::<Vec<_>>();
-    let asked = asked();
+    let asked = names.iter().map(|name| Take::new(path(name), Some(share.seen(name)))).collect::<Vec<_>>();
     share.later();
     for nth in [1, 40, 100] {
         share.disk.fail_nth(Some(Call::SyncFile), nth, Trouble::Io);

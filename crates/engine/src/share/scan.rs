@@ -10,13 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use shoal_proto::batch::Batch;
 use shoal_proto::here::{Here, Triple};
 use shoal_proto::path::RelPath;
+use shoal_proto::segment::SegmentList;
 
 use super::gone::{Gone, Guarding, Meant, shown_anew};
 use super::looks::Looks;
 use super::sweep::{Finding, Sweep, replaces_folder};
 use super::{Share, Stage, Waiting, Wake};
-use crate::disk::{self, Look, Taken, Unknown};
-use crate::index::{self, Observed, Outcome};
+use crate::disk::{self, Look, Take, Taken, Unknown};
+use crate::index::{self, ListPart, Observed, Outcome};
 use crate::io::{Hint, Now};
 use crate::limits::{
     EMPTIED_DELAY, LOOK_DELAY, LOOKS_MAX, RETRY_MAX, RETRY_MIN, TAKE_BYTES_MAX, TAKE_PATHS_MAX,
@@ -456,8 +457,34 @@ impl Share {
             return;
         }
         self.scanner.taking += 1;
-        let paths = findings.iter().map(|found| (found.path.clone(), found.seen.clone())).collect();
-        self.disk(Waiting::Take(findings, guarding), disk::Job::Take(paths));
+        self.take_along(Knowing { findings, guarding, lists: Vec::new() });
+    }
+
+    /// Asks for the list of the next large file that was large before; if there is none, all are taken.
+    fn take_along(&mut self, mut knowing: Knowing) {
+        while let Some(found) = knowing.findings.get(knowing.lists.len()) {
+            match found.listed_before() {
+                Some(content) => {
+                    let job = index::Job::List(content, None);
+                    return self.index(Waiting::KnownList(knowing), job);
+                }
+                None => knowing.lists.push(None),
+            }
+        }
+        let Knowing { findings, guarding, lists } = knowing;
+        let take =
+            |(found, was): (&Finding, _)| Take { was, ..Take::new(found.path.clone(), found.seen.clone()) };
+        let asked = findings.iter().zip(lists).map(take).collect();
+        self.disk(Waiting::Take(findings, guarding), disk::Job::Take(asked));
+    }
+
+    /// A list that came, if it is there and in one part; more than that is not worth asking for.
+    pub(super) fn is_known(&mut self, mut knowing: Knowing, list: Option<ListPart>) {
+        knowing.lists.push(match list {
+            Some(ListPart::Segments(list)) => Some(list),
+            _ => None,
+        });
+        self.take_along(knowing);
     }
 
     pub(super) fn taken(&mut self, findings: Vec<Finding>, mut guarding: Guarding, taken: Vec<Taken>) {
@@ -467,6 +494,9 @@ impl Share {
                 self.scanner.passed_over.insert(path);
                 continue;
             }
+            if taken != Taken::Changed {
+                self.scanner.in_flux.remove(&path);
+            }
             match taken {
                 // What came to be there anew was never anything else.
                 Taken::Here { is_suspicious: true, .. } if compared.is_some() => {
@@ -474,13 +504,11 @@ impl Share {
                 }
                 Taken::Here { here, list, .. } => {
                     self.scanner.suspicious.remove(&path);
-                    self.scanner.in_flux.remove(&path);
                     lists.extend(list.map(|list| (here.version.kind.content(), list)));
                     observed.push(Observed { path, compared, found: Some(here) });
                 }
                 Taken::Nothing => {
                     self.scanner.suspicious.remove(&path);
-                    self.scanner.in_flux.remove(&path);
                     observed.push(Observed { path, compared, found: None });
                 }
                 Taken::Changed => self.retry_look(path),
@@ -546,6 +574,15 @@ impl Share {
     }
 }
 
+/// Findings whose content is to be named, while the lists of what was there before are asked for.
+#[derive(Debug)]
+pub(super) struct Knowing {
+    findings: Vec<Finding>,
+    guarding: Guarding,
+    /// Of the first of them.
+    lists: Vec<Option<SegmentList>>,
+}
+
 impl Scanner {
     /// Whether a sweep is under way or wanted, or what it found is still to be taken.
     fn is_sweeping(&self) -> bool {
@@ -556,3 +593,6 @@ impl Scanner {
 fn is_folder(here: &Here) -> bool {
     here.version.kind == shoal_proto::record::Kind::Directory
 }
+
+#[cfg(test)]
+mod tests;

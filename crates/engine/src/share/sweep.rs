@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use shoal_proto::hash::ContentId;
 use shoal_proto::here::Here;
+use shoal_proto::limits::SEGMENT_BYTES_MIN;
 use shoal_proto::path::RelPath;
 use shoal_proto::record::{Kind, Version};
 
@@ -33,6 +35,16 @@ impl Finding {
             _ => false,
         };
         (!is_same).then_some(Self { path, compared, seen })
+    }
+
+    /// The content whose list of segments is worth asking for: there is and was a file that can have several.
+    pub(super) fn listed_before(&self) -> Option<ContentId> {
+        match &self.compared.as_ref()?.version.kind {
+            Kind::File { size, content } if (*size).min(self.bytes()) > SEGMENT_BYTES_MIN.into() => {
+                Some(*content)
+            }
+            _ => None,
+        }
     }
 
     /// Bytes to be read to name the content.
@@ -242,7 +254,6 @@ pub(super) fn is_within(path: &RelPath, folders: &BTreeSet<RelPath>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use shoal_proto::hash::ContentId;
     use shoal_proto::record::{Mode, Timestamp};
 
     use super::*;

@@ -159,7 +159,7 @@ impl World {
             }
             (disk::Job::Take(_), _) if self.devices[device].is_distrusted => Ok(()),
             (disk::Job::Take(taken), disk::Answer::Taken(answers)) => {
-                for ((path, _), answer) in taken.iter().zip(answers) {
+                for (disk::Take { path, .. }, answer) in taken.iter().zip(answers) {
                     if matches!(answer, disk::Taken::Here { .. })
                         && let Ok(text) = core::str::from_utf8(path.as_bytes())
                         && let Ok(bytes) = self.devices[device].disk.user().read(&full(text))

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::FileTime;
+use shoal_proto::segment::SegmentList;
 
 fn here(taken: Taken) -> (Kind, Option<List>, bool) {
     match taken {
@@ -105,8 +106,9 @@ fn what_was_taken_survives_a_power_cut() {
                     share.write(name, name);
                 }
                 let mut paths: Vec<_> =
-                    names.iter().map(|name| (path(name), Some(share.seen(name)))).collect();
-                paths.extend([(path("gone"), None), (path("d/e/made"), Some(share.seen("d/e/made")))]);
+                    names.iter().map(|name| Take::new(path(name), Some(share.seen(name)))).collect();
+                paths.push(Take::new(path("gone"), None));
+                paths.push(Take::new(path("d/e/made"), Some(share.seen("d/e/made"))));
                 share.later();
                 let answer = share.worker.perform(Job::Take(paths));
                 let Answer::Taken(taken) = answer else { panic!("{manners}: {answer:?}") };
@@ -137,7 +139,7 @@ fn what_cannot_be_made_durable_is_not_said_to_be() {
         share.write("a", "a");
         let seen = share.seen("a");
         share.later();
-        let job = || Job::Take(vec![(path("a"), Some(seen.clone()))]);
+        let job = || Job::Take(vec![Take::new(path("a"), Some(seen.clone()))]);
         share.disk.fail_nth(Some(Call::SyncFile), 1, Trouble::Io);
         let answer = share.worker.perform(job());
         assert!(matches!(answer, Answer::Failed(_)), "{manners}: {answer:?}");
@@ -189,6 +191,20 @@ fn after_an_unclean_stop_what_looks_like_the_work_of_a_power_cut_is_suspicious()
     assert_eq!(suspicious(&share), ["empty", "zeros", "many zeros", "was"]);
     share.worker.was_unclean(false);
     assert_eq!(suspicious(&share), [""; 0]);
+}
+
+/// What a file was is compared with what it is: here that shows, because another one has cut it otherwise.
+#[test]
+fn a_large_file_is_named_along_the_list_of_what_it_was() {
+    let share = Share::new();
+    let bytes = noise(2 << 20, 4);
+    share.write("a", &bytes);
+    let seen = share.seen("a");
+    share.later();
+    let was = SegmentList::new(bytes.chunks(600_000).map(segment).collect()).unwrap();
+    let asked = Take { was: Some(was.clone()), ..Take::new(path("a"), Some(seen)) };
+    let Answer::Taken(mut taken) = share.worker.perform(Job::Take(vec![asked])) else { panic!() };
+    assert_eq!(here(taken.remove(0)).1, Some(List::Whole(was)));
 }
 
 /// A list of more than one page takes 4,096 segments, a gigabyte at least; so the pages are cut from what `proto` says.

@@ -1,0 +1,88 @@
+//! What is asked before a content is named, and what is remembered of it after.
+
+use shoal_proto::hash::ContentId;
+use shoal_proto::id::DeviceId;
+use shoal_proto::record::{Mode, Timestamp};
+use shoal_proto::segment::Segment;
+
+use super::*;
+use crate::disk::{Seen, SeenKind};
+use crate::share::Out;
+
+fn path(text: &str) -> RelPath {
+    RelPath::parse(text.as_bytes()).unwrap()
+}
+
+fn seen(size: u64) -> Seen {
+    let mode = Mode::from_bits(0o644);
+    Seen { kind: SeenKind::File { size }, mtime: Timestamp::ZERO, mode, inode: 1, ctime: Timestamp::ZERO }
+}
+
+fn content(number: u8) -> ContentId {
+    ContentId::from_bytes([number; 32])
+}
+
+/// A file of which the index holds another size, or none.
+fn found(at: &str, size: u64, was: Option<(u64, ContentId)>) -> Finding {
+    let compared = was.map(|(size, content)| seen(size).with_content(content));
+    Finding::new(path(at), compared, Some(seen(size))).unwrap()
+}
+
+fn now(nanos: u64) -> Now {
+    Now { time: Time(nanos), wall: 0 }
+}
+
+fn share() -> Share {
+    let mut share = Share::new(DeviceId::from_bytes([1; 32]), Vec::new(), [2; 32], 0, now(1));
+    while share.poll().is_some() {}
+    share
+}
+
+#[test]
+fn large_files_are_taken_with_the_lists_of_what_they_were() {
+    const LARGE: u64 = 1 << 20;
+    let mut share = share();
+    let findings = vec![
+        found("grown", LARGE, Some((LARGE - 1, content(1)))),
+        found("new", LARGE, None),
+        found("was small", LARGE, Some((10, content(2)))),
+        found("is small", 10, Some((LARGE, content(3)))),
+        found("lost its list", LARGE, Some((2 * LARGE, content(4)))),
+    ];
+    share.take(findings, Guarding::default());
+    let list = SegmentList::new(vec![Segment::ZEROS; 3]).unwrap();
+    for (asked, answer) in [(content(1), Some(ListPart::Segments(list.clone()))), (content(4), None)] {
+        let Some(Out::Index(job, index::Job::List(content, None))) = share.poll() else { panic!() };
+        assert_eq!(content, asked);
+        assert!(share.poll().is_none(), "the disk waits for the index");
+        share.indexed(job, index::Answer::List(answer), now(2));
+    }
+    let Some(Out::Disk(_, disk::Job::Take(asked))) = share.poll() else { panic!() };
+    let asked: Vec<_> = asked.iter().map(|take| (take.path.clone(), take.was.clone())).collect();
+    let was = [Some(list), None, None, None, None];
+    let names = ["grown", "new", "was small", "is small", "lost its list"];
+    assert_eq!(asked, names.into_iter().map(path).zip(was).collect::<Vec<_>>());
+}
+
+/// I31: a path is told to be changing only as long as it is so.
+#[test]
+fn i31_what_can_be_named_or_cannot_be_read_is_not_in_flux_any_more() {
+    let here = seen(10).with_content(content(1));
+    let ends = [
+        Taken::Here { here: here.clone(), list: None, is_suspicious: false },
+        Taken::Here { here, list: None, is_suspicious: true },
+        Taken::Nothing,
+        Taken::Unknown(Unknown::Unreadable),
+    ];
+    for end in ends {
+        let mut share = share();
+        for taken in [Taken::Changed, end.clone()] {
+            share.take(vec![found("a", 10, Some((5, content(2))))], Guarding::default());
+            let Some(Out::Disk(job, disk::Job::Take(_))) = share.poll() else { panic!() };
+            let is_changing = taken == Taken::Changed;
+            share.disk_done(job, disk::Answer::Taken(vec![taken]), now(2));
+            while share.poll().is_some() {}
+            assert_eq!(share.scanner.in_flux.contains_key(&path("a")), is_changing, "{end:?}");
+        }
+    }
+}
