@@ -27,7 +27,9 @@ use std::time::Instant;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, StatxFlags};
 use shoal_disk::{Folder, FolderOptions, Worker};
 use shoal_engine::disk::{Answer, Job, Look, Seen, Sweep, Take, Taken};
+use shoal_engine::index::List;
 use shoal_proto::path::RelPath;
+use shoal_proto::segment::SegmentList;
 
 /// Folders of the tree, and files in each.
 const FOLDERS: usize = 1_000;
@@ -97,14 +99,16 @@ fn take(root: &Path) {
 fn cut(root: &Path) {
     let path = root.join("large");
     let bytes = fs::read(&path).unwrap();
-    let found = sweep_all(&worker(root, 1));
+    let list = take_one(root, 2, None);
     measure(
         &Each::Bytes(LARGE_BYTES),
         &mut [
             ("read", &mut || bare_read(&path)),
             ("hash what is in memory", &mut || _ = black_box(blake3::hash(&bytes))),
-            ("take: cut and hash", &mut || take_all(&worker(root, 1), &found)),
-            ("take: cut and hash; two threads", &mut || take_all(&worker(root, 2), &found)),
+            ("take: cut and hash", &mut || drop(take_one(root, 1, None))),
+            ("take: cut and hash; two threads", &mut || drop(take_one(root, 2, None))),
+            ("take again, along its list", &mut || drop(take_one(root, 1, Some(&list)))),
+            ("take again, along its list; two threads", &mut || drop(take_one(root, 2, Some(&list)))),
         ],
     );
 }
@@ -136,6 +140,18 @@ fn take_all(worker: &Worker, found: &[(RelPath, Seen)]) {
         let asked = page.iter().map(|(path, seen)| Take::new(path.clone(), Some(seen.clone()))).collect();
         let Answer::Taken(taken) = worker.perform(Job::Take(asked)) else { panic!() };
         assert!(taken.iter().all(|taken| matches!(taken, Taken::Here { .. })));
+    }
+}
+
+/// Names the one file in a folder.
+fn take_one(root: &Path, threads: usize, was: Option<&SegmentList>) -> SegmentList {
+    let worker = worker(root, threads);
+    let Some((path, seen)) = sweep_all(&worker).pop() else { panic!() };
+    let asked = Take { was: was.cloned(), ..Take::new(path, Some(seen)) };
+    let Answer::Taken(mut taken) = worker.perform(Job::Take(vec![asked])) else { panic!() };
+    match taken.pop() {
+        Some(Taken::Here { list: Some(List::Whole(list)), .. }) => list,
+        other => panic!("{other:?}"),
     }
 }
 
