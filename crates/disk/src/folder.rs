@@ -295,12 +295,15 @@ impl<F: Fs> Shared<F> {
     }
 
     /// What time it is by the clock from which this file system takes its change times, as coarse as it keeps them. Only
-    /// what it gives to a file tells that; one that gives none to ours shows an old time.
-    pub(crate) fn now(&self) -> io::Result<FileTime> {
+    /// what it gives to a file tells that. `None`: it gives none to ours, for want of room or because it may not be written;
+    /// what is saved must be taken all the same (I20).
+    pub(crate) fn now(&self) -> io::Result<Option<FileTime>> {
+        use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         // Setting the permissions that it has counts as a change.
-        match self.lock.set_mode(PRIVATE) {
-            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
-            _ => Ok(self.lock.look_through()?.stat.ctime),
+        match self.lock.set_mode(PRIVATE).map_err(|error| (error.kind(), error)) {
+            Ok(()) => Ok(Some(self.lock.look_through()?.stat.ctime)),
+            Err((PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull, _)) => Ok(None),
+            Err((_, error)) => Err(error),
         }
     }
 

@@ -45,6 +45,18 @@ fn content_is_named_as_proto_names_it_with_holes_or_without_by_one_thread_or_sev
     let region = usize::try_from(regions::WORTH_BYTES / 2).unwrap();
     // Cut at the greatest size wherever one begins, so that only who begins at the right byte has cuts in common.
     let pattern = |length| b"never a cut".iter().copied().cycle().take(length).collect::<Vec<_>>();
+    let mixtures = (0..4).map(|seed| {
+        let draws = noise(24, 100 + seed);
+        let piece = |draw: &[u8; 4]| {
+            let length = usize::from(draw[1]) * 4096 + usize::from(draw[2]);
+            match draw[0] % 3 {
+                0 => zeros(length),
+                1 => pattern(length),
+                _ => noise(length, draw[3].into()),
+            }
+        };
+        draws.as_chunks().0.iter().flat_map(piece).collect()
+    });
     let contents = [
         Vec::new(),
         noise(5, 1),
@@ -65,11 +77,11 @@ fn content_is_named_as_proto_names_it_with_holes_or_without_by_one_thread_or_sev
     let (mem, _) = Folder::open_on(&disk, "/f".as_ref(), &FolderOptions::default()).unwrap();
     let place = Place::new();
     let real = place.open();
-    for (number, bytes) in contents.iter().enumerate() {
-        disk.user().write("/f/a", bytes).unwrap();
-        write_with_holes(&place.at("holes"), bytes);
-        std::fs::write(place.at("whole"), bytes).unwrap();
-        let expected = by_the_book(bytes);
+    for (number, bytes) in contents.into_iter().chain(mixtures).enumerate() {
+        disk.user().write("/f/a", &bytes).unwrap();
+        write_with_holes(&place.at("holes"), &bytes);
+        std::fs::write(place.at("whole"), &bytes).unwrap();
+        let expected = by_the_book(&bytes);
         for threads in [1, 2, 3] {
             assert_eq!(cut(&open(&mem, "a"), threads), expected, "{number} in memory, {threads} threads");
             for file in ["holes", "whole"] {

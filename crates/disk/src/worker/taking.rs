@@ -160,9 +160,8 @@ impl<'a, F: Fs> Taker<'a, F> {
         if self.now.is_some_and(|now| ctime < now) {
             return Ok(true);
         }
-        let now = self.taking.folder.now()?;
-        self.now = Some(now);
-        Ok(ctime != now)
+        self.now = self.taking.folder.now()?;
+        Ok(self.now != Some(ctime))
     }
 
     /// Whether the history holds the same content for the path. Of the last few versions of its size; what is too large to

@@ -87,6 +87,21 @@ fn e9_what_has_a_change_time_that_is_still_to_come_is_taken() {
     here(share.take_as("a", Some(seen)));
 }
 
+// I20, E19: that the disk does not tell the time for want of space keeps nothing from being taken.
+#[test]
+fn i20_a_disk_that_gives_no_time_is_read_all_the_same() {
+    for (trouble, is_taken) in [(Trouble::NoSpace, true), (Trouble::ReadOnly, true), (Trouble::Io, false)] {
+        let share = Share::new();
+        share.write("a", "a");
+        let asked = Take::new(path("a"), Some(share.seen("a")));
+        share.later();
+        share.disk.fail_nth(Some(Call::SetMode), 1, trouble);
+        let answer = share.worker.perform(Job::Take(vec![asked]));
+        let has_taken = matches!(&answer, Answer::Taken(taken) if matches!(taken[..], [Taken::Here { .. }]));
+        assert_eq!(has_taken, is_taken, "{trouble:?}: {answer:?}");
+    }
+}
+
 // I3, E26: what was taken is there after a power cut, whole and under its name, on every kind of disk; what is gone
 // stays gone.
 #[test]
