@@ -48,7 +48,7 @@ fn content_is_named_as_proto_names_it_with_holes_or_without_by_one_thread_or_sev
     let mixtures = (0..4).map(|seed| {
         let draws = noise(24, 100 + seed);
         let piece = |draw: &[u8; 4]| {
-            let length = usize::from(draw[1]) * 4096 + usize::from(draw[2]);
+            let length = usize::from(draw[1]) * 2048 + usize::from(draw[2]);
             match draw[0] % 3 {
                 0 => zeros(length),
                 1 => pattern(length),
@@ -63,14 +63,12 @@ fn content_is_named_as_proto_names_it_with_holes_or_without_by_one_thread_or_sev
         noise(SEGMENT_BYTES_MIN as usize, 1),
         noise(SEGMENT_BYTES_MIN as usize + 1, 1),
         noise(2 * region - 1, 2),
-        noise(2 * region, 2),
         noise(2 * region + 1, 2),
-        noise(6 * region + 77, 9),
-        zeros(9 << 20),
+        noise(5 * region + 77, 9),
         zeros((4 << 20) + 1),
         [noise(300_000, 3), zeros(9 << 20), noise(5_000, 4)].concat(),
-        [zeros(5 << 20), noise(2 << 20, 5), zeros(100_000), noise(300, 6), zeros(1 << 20)].concat(),
-        [noise(1_500_000, 7), pattern(5 << 20), noise(2 << 20, 8)].concat(),
+        [zeros(4_200_000), noise(600_000, 5), zeros(100_000), noise(300, 6), zeros(300_000)].concat(),
+        [noise(600_000, 7), pattern(4_500_000), noise(1 << 20, 8)].concat(),
     ];
     let disk = MemDisk::new(Quirks::default());
     disk.user().make_dir("/f").unwrap();
@@ -82,16 +80,15 @@ fn content_is_named_as_proto_names_it_with_holes_or_without_by_one_thread_or_sev
         write_with_holes(&place.at("holes"), &bytes);
         std::fs::write(place.at("whole"), &bytes).unwrap();
         let expected = by_the_book(&bytes);
-        for threads in [1, 2, 3] {
-            assert_eq!(cut(&open(&mem, "a"), threads), expected, "{number} in memory, {threads} threads");
-            for file in ["holes", "whole"] {
-                assert_eq!(
-                    cut(&open(&real, file), threads),
-                    expected,
-                    "{number} with {file}, {threads} threads"
-                );
-            }
+        assert_eq!(cut(&open(&mem, "a"), 3), expected, "{number} in memory");
+        for threads in [1, 3] {
+            assert_eq!(
+                cut(&open(&real, "holes"), threads),
+                expected,
+                "{number} with holes, {threads} threads"
+            );
         }
+        assert_eq!(cut(&open(&real, "whole"), 2), expected, "{number} without holes");
     }
 }
 
