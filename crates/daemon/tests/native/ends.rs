@@ -76,7 +76,12 @@ impl End {
         let shell = Arc::new(Shell::start(device, [5; 32], "bench").unwrap());
         let secrets = vec![ShareSecret::from_bytes([7; 32])];
         let share = shell
-            .open(NewShare { index, worker: Worker::new(&folder), secrets, retention: Retention::default() })
+            .open(NewShare {
+                index,
+                worker: Worker::new(&folder).with_threads(2),
+                secrets,
+                retention: Retention::default(),
+            })
             .unwrap();
         Self { shell, share, founding, founder, device }
     }

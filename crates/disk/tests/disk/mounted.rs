@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use shoal_disk::{Folder, FolderOptions, Os, Worker};
-use shoal_engine::disk::{Answer, Change, ChangeDeed, Committed, Job, Look, Seen, Sweep};
+use shoal_engine::disk::{Answer, Change, ChangeDeed, Committed, Job, Look, Seen, Sweep, Take};
 use shoal_engine::history::Why;
 use shoal_proto::path::RelPath;
 
@@ -177,7 +177,7 @@ fn e21_a_share_that_is_unmounted_and_comes_back(place: &Path) {
     let jobs = [
         Job::Look(vec![path("a")]),
         Job::Sweep(Sweep { at_most: 10, ..Sweep::default() }),
-        Job::Take(vec![(path("a"), None)]),
+        Job::Take(vec![Take::new(path("a"), None)]),
         Job::Commit(vec![Change {
             path: path("a"),
             deed: ChangeDeed::Remove(present.clone()),

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use shoal_disk::{Folder, FolderOptions, Worker};
 use shoal_engine::disk::{
-    Answer, BytesAt, Change, ChangeDeed, Committed, Job, Look, Seen, Sweep, Taken, Wanted,
+    Answer, BytesAt, Change, ChangeDeed, Committed, Job, Look, Seen, Sweep, Take, Taken, Wanted,
 };
 use shoal_engine::history::Why;
 use shoal_proto::record::{Kind, Mode, Timestamp, Version};
@@ -230,7 +230,7 @@ impl Work {
             let at = format!("racy/sub/{name}");
             let Some(seen) = self.seen(&at) else { continue };
             if let Answer::Taken(taken) =
-                self.worker.perform(Job::Take(vec![(path(&at), Some(seen.clone()))]))
+                self.worker.perform(Job::Take(vec![Take::new(path(&at), Some(seen.clone()))]))
                 && let [Taken::Here { here, .. }] = &taken[..]
             {
                 let is_secret = matches!(here.version.kind, Kind::File { content, .. } if content == secret);

@@ -12,7 +12,8 @@ use std::path::Path;
 
 use shoal_disk::{Folder, FolderOptions, Fs, Kind as DiskKind, OpenError, Recovered, Worker};
 use shoal_engine::disk::{
-    Answer, Change, ChangeDeed, Committed, Job, Look, Seen, Source, StageId, Sweep, Taken, Write, Written,
+    Answer, Change, ChangeDeed, Committed, Job, Look, Seen, Source, StageId, Sweep, Take, Taken, Write,
+    Written,
 };
 use shoal_engine::history::Why;
 use shoal_proto::hash::{ContentId, SegmentId};
@@ -121,7 +122,9 @@ pub(crate) fn start(at: &Path) -> Vec<Step> {
 /// What the user has is named as it is or not at all (E20).
 fn take<F: Fs>(worker: &Worker<F>) {
     let Some(Look::Seen(seen)) = look(worker, "taken") else { return };
-    match worker.perform(Job::Take(vec![(path("taken"), Some(seen)), (path("never"), None)])) {
+    match worker
+        .perform(Job::Take(vec![Take::new(path("taken"), Some(seen)), Take::new(path("never"), None)]))
+    {
         Answer::Taken(taken) => {
             let content = |taken: &Taken| match taken {
                 Taken::Here { here, .. } => Some(here.version.kind.clone()),

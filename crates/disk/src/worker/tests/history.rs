@@ -2,6 +2,8 @@
 
 use shoal_engine::disk::{Restore, Restored, Wanted};
 
+use std::cell::Cell;
+
 use super::*;
 use crate::fault::{Point, acting};
 
@@ -167,7 +169,7 @@ fn power_that_goes_while_versions_go_leaves_whole_ones_with_their_names() {
             for seed in 0..3 {
                 let cut = share.disk.fork();
                 cut.power_cut(seed + last);
-                let cut = Share { worker: open(&cut), disk: cut };
+                let cut = Share { worker: open(&cut), disk: cut, later: Cell::default() };
                 let left = cut.history();
                 let context = format!("{manners}, call {last}, seed {seed}: {left:?}");
                 assert!(left.iter().all(|kept| kept.path == Some(path("a")) && !kept.is_late), "{context}");
@@ -277,7 +279,7 @@ fn power_that_goes_while_a_version_comes_back_leaves_the_old_or_the_new() {
             for seed in 0..3 {
                 let cut = share.disk.fork();
                 cut.power_cut(seed + last);
-                let cut = Share { worker: open(&cut), disk: cut };
+                let cut = Share { worker: open(&cut), disk: cut, later: Cell::default() };
                 let (shown, left) = (cut.read("a"), cut.history());
                 let context = format!("{manners}, call {last}, seed {seed}: {shown:?}, {left:?}");
                 let is_kept =

@@ -5,11 +5,12 @@ mod things;
 mod values;
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use shoal_disk::{Folder, FolderOptions, Worker};
-use shoal_engine::disk::{Answer, Change, ChangeDeed, Committed, Job, Look, Seen, Sweep, Taken};
+use shoal_engine::disk::{Answer, Change, ChangeDeed, Committed, Job, Look, Seen, Sweep, Take, Taken};
 use shoal_engine::history::Why;
 use shoal_proto::path::RelPath;
 use shoal_proto::record::Kind;
@@ -64,9 +65,25 @@ impl Share {
     }
 
     fn take_as(&self, at: &str, seen: Option<Seen>) -> Taken {
-        match self.worker.perform(Job::Take(vec![(path(at), seen)])) {
+        if let Some(seen) = &seen {
+            self.wait_until_past(seen);
+        }
+        match self.worker.perform(Job::Take(vec![Take::new(path(at), seen)])) {
             Answer::Taken(mut taken) => taken.remove(0),
             other => panic!("{at}: {other:?}"),
+        }
+    }
+
+    /// What has changed within the present tick of the file system's clock is not taken yet (E5).
+    fn wait_until_past(&self, seen: &Seen) {
+        let clock = self.path(".shoal/lock");
+        let now = || {
+            fs::set_permissions(&clock, fs::Permissions::from_mode(0o600)).unwrap();
+            let now = fs::metadata(&clock).unwrap();
+            (now.ctime(), now.ctime_nsec())
+        };
+        while now() <= (seen.ctime.seconds, seen.ctime.nanos().into()) {
+            std::thread::yield_now();
         }
     }
 

@@ -1,12 +1,13 @@
 //! What is asked before a content is named, and what is remembered of it after.
 
 use shoal_proto::hash::ContentId;
-use shoal_proto::id::DeviceId;
+use shoal_proto::id::{DeviceId, ShareId};
 use shoal_proto::record::{Mode, Timestamp};
 use shoal_proto::segment::Segment;
 
 use super::*;
 use crate::disk::{Seen, SeenKind};
+use crate::io::Opened;
 use crate::share::Out;
 
 fn path(text: &str) -> RelPath {
@@ -33,7 +34,8 @@ fn now(nanos: u64) -> Now {
 }
 
 fn share() -> Share {
-    let mut share = Share::new(DeviceId::from_bytes([1; 32]), Vec::new(), [2; 32], 0, now(1));
+    let opened = Opened::new(ShareId::from_bytes([3; 32]), Vec::new());
+    let mut share = Share::new(DeviceId::from_bytes([1; 32]), opened, [2; 32], 0, now(1));
     while share.poll().is_some() {}
     share
 }
