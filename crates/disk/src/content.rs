@@ -197,6 +197,7 @@ impl<F: Fs> Opened<F> {
         mut visit: impl FnMut(Segment) -> Result<(), Interrupted>,
     ) -> Result<(), Interrupted> {
         let Tools { buffer, threads } = tools;
+        self.outwait_write()?;
         match self.stat.size {
             0 => Ok(()),
             // One segment, whatever is in it.
@@ -219,6 +220,15 @@ impl<F: Fs> Opened<F> {
                 Ok(())
             }
         }
+    }
+
+    /// Waits for a write that is under way, as far as the file system lets us.
+    ///
+    /// A write gives the file its change time when it begins, and its bytes page by page after that: who looks in between sees
+    /// the new time both before and after reading, and half of the bytes. To ask where data is takes the same lock as a
+    /// write does on ext4 and tmpfs; others do not show a write in pieces.
+    fn outwait_write(&self) -> Result<(), ContentError> {
+        if self.stat.size > 0 { self.next_data(0).map(drop) } else { Ok(()) }
     }
 
     /// Where the next data begins and ends, within the size that the file had when it was opened. A file system that does
