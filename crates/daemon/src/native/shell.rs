@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use shoal_disk::Worker;
+use shoal_disk::{Heard, Watch, WatchStatus, Worker};
 use shoal_engine::Engine;
 use shoal_engine::history::Retention;
 use shoal_engine::io::{Action, Command, Conn, Hint, Input, Now, Opened};
@@ -26,6 +27,9 @@ use super::index_thread::IndexThread;
 /// So many threads perform jobs of disks.
 const DISK_THREADS: usize = 4;
 
+/// So often a watch may have told something that was not heard yet.
+const TOLD_MAX: usize = 16;
+
 /// A native peer at work. Dropped, it ends: what was asked of indexes is still done, and nothing new begun.
 #[derive(Debug)]
 pub struct Shell {
@@ -38,7 +42,7 @@ pub struct Shell {
 pub struct NewShare {
     /// Its index, open.
     pub index: Index,
-    /// Who performs jobs in its folder.
+    /// Who performs jobs in its folder; it is watched, too.
     pub worker: Worker,
     /// By which its members find each other; the newest first.
     pub secrets: Vec<ShareSecret>,
@@ -72,12 +76,17 @@ pub trait Outlet: Send {
 #[error("cannot start a thread")]
 pub struct ShellError(#[from] io::Error);
 
+/// Who waits for a share to be open.
+type Answer = Sender<Result<ShareId, ShellError>>;
+
 /// What the loop is told.
 enum Event {
     Happens(Input),
-    Opens(Box<NewShare>, Sender<Result<ShareId, ShellError>>),
+    Opens(Box<NewShare>, Answer),
     Connects(Conn, Connected),
-    Asks(ShareId, Sender<Option<Status>>),
+    /// What the watch of a folder tells.
+    Watched(ShareId, WatchStatus, Vec<Hint>),
+    Asks(ShareId, Sender<Option<(Status, WatchStatus)>>),
     Looks(ShareId, Box<dyn FnOnce(&mut Index) + Send>),
     Ends,
 }
@@ -101,7 +110,7 @@ impl Shell {
         Ok(Self { inbox, thread: Some(thread) })
     }
 
-    /// Opens a share.
+    /// Opens a share; returns once its folder is watched, which takes some 20 µs for each directory.
     ///
     /// # Errors
     /// When its thread cannot be started.
@@ -136,18 +145,14 @@ impl Shell {
         self.happens(Input::Disconnected(conn));
     }
 
-    /// Something may have happened to a folder.
-    pub fn hint(&self, share: ShareId, hint: Hint) {
-        self.happens(Input::Hint(share, hint));
-    }
-
     /// A person wants something.
     pub fn command(&self, share: ShareId, command: Command) {
         self.happens(Input::Command(share, command));
     }
 
-    /// How a share stands; `None` if there is none.
-    pub fn status(&self, share: ShareId) -> Option<Status> {
+    /// How a share stands, and how well its folder is watched; `None` if there is none, or its folder is only being gone
+    /// through to be watched.
+    pub fn status(&self, share: ShareId) -> Option<(Status, WatchStatus)> {
         let (answer, answers) = channel();
         self.tell(Event::Asks(share, answer));
         answers.recv().ok().flatten()
@@ -196,6 +201,23 @@ struct Loop {
 struct OpenShare {
     index: IndexThread,
     worker: Arc<Worker>,
+    /// `None`: the system gives none, and the folder is looked through now and then.
+    watch: Option<Watched>,
+    /// For the engine, once the folder is watched: what happens from then on is told.
+    opening: Option<Opening>,
+}
+
+struct Opening {
+    opened: Opened,
+    /// Who waits for it.
+    answer: Answer,
+}
+
+struct Watched {
+    _watch: Watch,
+    status: WatchStatus,
+    /// What was told and not heard yet.
+    told: Arc<AtomicUsize>,
 }
 
 struct Link {
@@ -246,12 +268,17 @@ impl Loop {
                     self.shares.remove(&share);
                 }
             }
-            Event::Opens(share, answer) => drop(answer.send(self.open(*share))),
+            Event::Opens(share, answer) => self.open(*share, answer),
             Event::Connects(conn, Connected { device, side, exporter, outlet, gate }) => {
                 self.links.insert(conn, Link { outlet, gate, owed: 0 });
                 self.engine.handle(Input::Connected { conn, device, side, exporter }, self.now());
             }
-            Event::Asks(share, answer) => drop(answer.send(self.engine.status(&share))),
+            Event::Watched(share, status, hints) => self.watched(share, status, hints),
+            Event::Asks(share, answer) => {
+                let watch = self.shares.get(&share).and_then(|share| share.watch.as_ref());
+                let watch = watch.map_or(WatchStatus::default(), |watch| watch.status);
+                drop(answer.send(self.engine.status(&share).map(|status| (status, watch))));
+            }
             Event::Looks(share, look) => {
                 if let Some(share) = self.shares.get(&share) {
                     share.index.look(look);
@@ -261,19 +288,66 @@ impl Loop {
         }
     }
 
-    fn open(
-        &mut self,
-        NewShare { index, worker, secrets, retention }: NewShare,
-    ) -> Result<ShareId, ShellError> {
+    fn open(&mut self, NewShare { index, worker, secrets, retention }: NewShare, answer: Answer) {
         let share = index.life().share;
         let inbox = self.inbox.clone();
-        let answer = move |id, answer| {
+        let indexed = move |id, answer| {
             let _ = inbox.send(Event::Happens(Input::Indexed(share, id, answer)));
         };
-        let index = IndexThread::start(index, answer)?;
-        self.shares.insert(share, OpenShare { index, worker: Arc::new(worker) });
-        self.engine.handle(Input::Opened(Opened { share, secrets, retention }), self.now());
-        Ok(share)
+        let index = match IndexThread::start(index, indexed) {
+            Ok(index) => index,
+            Err(error) => return drop(answer.send(Err(error.into()))),
+        };
+        let watch = self.watch(share, &worker);
+        let is_watched = watch.is_some();
+        let opening = Some(Opening { opened: Opened { share, secrets, retention }, answer });
+        self.shares.insert(share, OpenShare { index, worker: Arc::new(worker), watch, opening });
+        if !is_watched {
+            self.is_watched(share, Vec::new());
+        }
+    }
+
+    fn watch(&self, share: ShareId, worker: &Worker) -> Option<Watched> {
+        let (inbox, told) = (self.inbox.clone(), Arc::new(AtomicUsize::new(0)));
+        let telling = Arc::clone(&told);
+        let hear = move |status: &WatchStatus, hints: Vec<Hint>| {
+            if telling.fetch_add(1, Ordering::Relaxed) >= TOLD_MAX {
+                telling.fetch_sub(1, Ordering::Relaxed);
+                return Heard::Busy(hints);
+            }
+            match inbox.send(Event::Watched(share, *status, hints)) {
+                Ok(()) => Heard::Taken,
+                Err(_) => Heard::NoMore,
+            }
+        };
+        match worker.watch(hear) {
+            Ok(watch) => Some(Watched { _watch: watch, status: WatchStatus::default(), told }),
+            Err(error) => {
+                tracing::warn!("a folder cannot be watched, and is looked through every hour: {error}");
+                None
+            }
+        }
+    }
+
+    fn watched(&mut self, share: ShareId, status: WatchStatus, hints: Vec<Hint>) {
+        if let Some(watch) = self.shares.get_mut(&share).and_then(|share| share.watch.as_mut()) {
+            watch.told.fetch_sub(1, Ordering::Relaxed);
+            watch.status = status;
+            self.is_watched(share, hints);
+        }
+    }
+
+    /// The first word of a watch says that all is watched, and nothing that the first look will not see; what it tells from
+    /// then on are hints.
+    fn is_watched(&mut self, share: ShareId, hints: Vec<Hint>) {
+        let now = self.now();
+        match self.shares.get_mut(&share).and_then(|share| share.opening.take()) {
+            Some(Opening { opened, answer }) => {
+                self.engine.handle(Input::Opened(opened), now);
+                let _ = answer.send(Ok(share));
+            }
+            None => hints.into_iter().for_each(|hint| self.engine.handle(Input::Hint(share, hint), now)),
+        }
     }
 
     /// Has all of it done that the engine asks for.

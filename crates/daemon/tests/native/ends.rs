@@ -88,7 +88,7 @@ impl End {
 
     /// Waits until the share stands so.
     pub(crate) fn wait(&self, is_so: impl Fn(&Status) -> bool) {
-        self.wait_until(|| is_so(&self.shell.status(self.share).unwrap()));
+        self.wait_until(|| self.shell.status(self.share).is_some_and(|(status, _)| is_so(&status)));
     }
 
     /// Waits until this is so.

@@ -12,9 +12,8 @@ mod saving;
 use std::fs;
 use std::path::Path;
 
-use shoal_engine::io::{Command, Conn, Hint};
+use shoal_engine::io::Conn;
 use shoal_engine::status::{Phase, Status};
-use shoal_proto::path::RelPath;
 
 use self::ends::{End, connect};
 
@@ -35,10 +34,6 @@ fn pair(place: &Path, files: &[(&str, &[u8])]) -> (End, End) {
     (one, other)
 }
 
-fn hint(end: &End, path: &str) {
-    end.shell.hint(end.share, Hint::At(RelPath::parse(path.as_bytes()).unwrap()));
-}
-
 #[test]
 fn a_tree_comes_over_and_stays_the_same() {
     let place = tempfile::tempdir().unwrap();
@@ -52,26 +47,14 @@ fn a_tree_comes_over_and_stays_the_same() {
         let mtime = |folder| fs::metadata(at(folder, path)).unwrap().modified().unwrap();
         assert_eq!(mtime("one"), mtime("other"), "{path}");
     }
-    // There and back: an edit here, a deletion there.
+    // There and back, told by nobody but the watch: an edit here, a deletion there.
     fs::write(at("other", "a"), b"edited").unwrap();
-    hint(&other, "a");
     one.wait_until(|| fs::read(at("one", "a")).unwrap() == b"edited");
     fs::remove_file(at("one", "d/e/b")).unwrap();
-    hint(&one, "d/e/b");
     other.wait_until(|| !at("other", "d/e/b").exists());
     for end in [&one, &other] {
         end.wait(Status::is_in_sync);
     }
-}
-
-#[test]
-fn what_a_rescan_finds_needs_no_hint() {
-    let place = tempfile::tempdir().unwrap();
-    let (one, other) = pair(place.path(), &[("a", b"1")]);
-    other.wait(Status::is_in_sync);
-    fs::write(place.path().join("one/new"), b"unheard of").unwrap();
-    one.shell.command(one.share, Command::Rescan);
-    other.wait_until(|| place.path().join("other/new").exists());
 }
 
 #[test]
@@ -85,7 +68,6 @@ fn a_share_that_is_closed_and_opened_again_goes_on() {
     assert!(other.shell.with_index(share, |_| ()).is_none());
     drop(other);
     fs::write(place.path().join("one/a"), b"2 meanwhile").unwrap();
-    hint(&one, "a");
     let again = End::again(&one, &place.path().join("other"), &place.path().join("index-other"));
     connect(&one, &again, Conn(2));
     again.wait_until(|| fs::read(place.path().join("other/a")).unwrap() == b"2 meanwhile");
