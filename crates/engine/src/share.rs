@@ -320,11 +320,16 @@ impl Share {
         debug_assert!(!self.begins_more(), "was to be begun at once: {:?}", self.out);
     }
 
-    /// Whether anything was begun.
+    /// Whether anything was begun, or came to be to be begun.
     fn begins_more(&mut self) -> bool {
-        let begun = self.out.len();
+        let before = self.is_to_be_done();
         self.begin_what_is_to_be_done();
-        self.out.len() > begun
+        self.is_to_be_done() != before
+    }
+
+    /// What can be seen to change when something is begun, or ended by what was done last, from outside of its part.
+    fn is_to_be_done(&self) -> impl PartialEq + use<> {
+        (self.out.len(), self.scanner.looks.len(), self.scanner.wanted.len(), self.planner.waiting())
     }
 
     fn begin_what_is_to_be_done(&mut self) {

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -68,7 +69,11 @@ impl DiskPool {
     ) {
         let is_long = is_long(&job);
         let worker = Arc::clone(worker);
-        let task: Task = Box::new(move || answer(worker.perform(job)));
+        let task: Task = Box::new(move || {
+            // What is under way in the worker is made to be broken off at any place (I17).
+            let done = catch_unwind(AssertUnwindSafe(|| worker.perform(job)));
+            answer(done.unwrap_or_else(|_| Answer::Failed("a job of the disk has panicked".to_owned())));
+        });
         let queue = &mut *self.shared.queue();
         let waiting = if is_long { &mut queue.long } else { &mut queue.short };
         waiting.push_back(task);
@@ -125,5 +130,13 @@ impl Shared {
 
 /// Whether it may read much, and so take long.
 fn is_long(job: &Job) -> bool {
-    matches!(job, Job::Sweep(_) | Job::Take(_) | Job::History { .. } | Job::Name(_))
+    matches!(
+        job,
+        Job::Sweep(_)
+            | Job::Take(_)
+            | Job::History { .. }
+            | Job::Name(_)
+            | Job::Prune { .. }
+            | Job::Restore(_)
+    )
 }

@@ -4,6 +4,7 @@
 //! is answered is durable. When the thread is dropped, what was given before is still performed, and the index closed.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 
@@ -34,11 +35,22 @@ impl IndexThread {
     ) -> io::Result<Self> {
         let (asks, asked) = channel();
         let work = move || {
+            let mut is_broken = false;
             for ask in asked {
                 match ask {
-                    Ask::Job(id, job) => answer(id, shoal_engine::index::perform(job, &mut index)),
+                    Ask::Job(id, _) if is_broken => answer(id, broken()),
+                    Ask::Job(id, job) => {
+                        let done =
+                            catch_unwind(AssertUnwindSafe(|| shoal_engine::index::perform(job, &mut index)));
+                        is_broken = done.is_err();
+                        answer(id, done.unwrap_or_else(|_| broken()));
+                    }
                     Ask::Look(look) => look(&mut index),
                 }
+            }
+            if is_broken {
+                // Left as after an unclean stop: the next start looks it through.
+                return;
             }
             if let Err(error) = index.close() {
                 tracing::warn!("an index could not be closed cleanly: {error}");
@@ -64,6 +76,11 @@ impl IndexThread {
             let _ = asks.send(ask);
         }
     }
+}
+
+/// What is in memory may be half of a job; what is in the file is not.
+fn broken() -> Answer {
+    Answer::Failed("a job of the index has panicked; it works again after a restart".to_owned())
 }
 
 impl Drop for IndexThread {

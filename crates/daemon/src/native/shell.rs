@@ -83,9 +83,9 @@ type Answer = Sender<Result<ShareId, ShellError>>;
 enum Event {
     Happens(Input),
     Opens(Box<NewShare>, Answer),
-    Connects(Conn, Connected),
+    Connects(Conn, DeviceId, Side, [u8; 32], Link),
     /// What the watch of a folder tells.
-    Watched(ShareId, WatchStatus, Vec<Hint>),
+    Watched(ShareId, Told, WatchStatus, Vec<Hint>),
     Asks(ShareId, Sender<Option<(Status, WatchStatus)>>),
     Looks(ShareId, Box<dyn FnOnce(&mut Index) + Send>),
     Ends,
@@ -127,7 +127,8 @@ impl Shell {
 
     /// A connection stands. `conn` must never have been used before.
     pub fn connect(&self, conn: Conn, connected: Connected) {
-        self.tell(Event::Connects(conn, connected));
+        let Connected { device, side, exporter, outlet, gate } = connected;
+        self.tell(Event::Connects(conn, device, side, exporter, Link { outlet, gate, owed: 0 }));
     }
 
     /// The other end said something; who calls this has passed the [`Gate`].
@@ -193,9 +194,10 @@ struct Loop {
     engine: Engine,
     began: Instant,
     inbox: Sender<Event>,
+    /// Ends first: nothing new is begun in a folder whose index is being closed.
+    pool: DiskPool,
     shares: BTreeMap<ShareId, OpenShare>,
     links: BTreeMap<Conn, Link>,
-    pool: DiskPool,
 }
 
 struct OpenShare {
@@ -217,8 +219,11 @@ struct Watched {
     _watch: Watch,
     status: WatchStatus,
     /// What was told and not heard yet.
-    told: Arc<AtomicUsize>,
+    told: Told,
 }
+
+/// How much of what a watch has told was not heard yet.
+type Told = Arc<AtomicUsize>;
 
 struct Link {
     outlet: Box<dyn Outlet>,
@@ -227,10 +232,22 @@ struct Link {
     owed: u32,
 }
 
+impl Drop for Link {
+    /// Whoever reads the connection must not wait for one who hears nothing any more.
+    fn drop(&mut self) {
+        self.gate.end();
+    }
+}
+
 impl Loop {
     fn run(mut self, events: &Receiver<Event>) {
         loop {
             self.act();
+            // A moment that has come is told beside what is waiting, however much that is.
+            if self.engine.poll_timeout().is_some_and(|at| at <= self.now().time) {
+                self.engine.handle(Input::Tick, self.now());
+                self.act();
+            }
             match self.next(events) {
                 Some(Event::Ends) | None => return,
                 Some(event) => self.hear(event),
@@ -261,19 +278,19 @@ impl Loop {
                 if let Some(link) = heard.and_then(|conn| self.links.get_mut(&conn)) {
                     link.owed += 1;
                 }
-                if let Some(link) = over.and_then(|conn| self.links.remove(&conn)) {
-                    link.gate.end();
+                if let Some(conn) = over {
+                    self.links.remove(&conn);
                 }
                 if let Some(share) = closed {
                     self.shares.remove(&share);
                 }
             }
             Event::Opens(share, answer) => self.open(*share, answer),
-            Event::Connects(conn, Connected { device, side, exporter, outlet, gate }) => {
-                self.links.insert(conn, Link { outlet, gate, owed: 0 });
+            Event::Connects(conn, device, side, exporter, link) => {
+                self.links.insert(conn, link);
                 self.engine.handle(Input::Connected { conn, device, side, exporter }, self.now());
             }
-            Event::Watched(share, status, hints) => self.watched(share, status, hints),
+            Event::Watched(share, told, status, hints) => self.watched(share, &told, status, hints),
             Event::Asks(share, answer) => {
                 let watch = self.shares.get(&share).and_then(|share| share.watch.as_ref());
                 let watch = watch.map_or(WatchStatus::default(), |watch| watch.status);
@@ -315,7 +332,7 @@ impl Loop {
                 telling.fetch_sub(1, Ordering::Relaxed);
                 return Heard::Busy(hints);
             }
-            match inbox.send(Event::Watched(share, *status, hints)) {
+            match inbox.send(Event::Watched(share, Arc::clone(&telling), *status, hints)) {
                 Ok(()) => Heard::Taken,
                 Err(_) => Heard::NoMore,
             }
@@ -329,9 +346,11 @@ impl Loop {
         }
     }
 
-    fn watched(&mut self, share: ShareId, status: WatchStatus, hints: Vec<Hint>) {
-        if let Some(watch) = self.shares.get_mut(&share).and_then(|share| share.watch.as_mut()) {
-            watch.told.fetch_sub(1, Ordering::Relaxed);
+    fn watched(&mut self, share: ShareId, told: &Told, status: WatchStatus, hints: Vec<Hint>) {
+        told.fetch_sub(1, Ordering::Relaxed);
+        let watch = self.shares.get_mut(&share).and_then(|share| share.watch.as_mut());
+        // Not of the watch of an earlier opening.
+        if let Some(watch) = watch.filter(|watch| Arc::ptr_eq(&watch.told, told)) {
             watch.status = status;
             self.is_watched(share, hints);
         }
@@ -359,11 +378,7 @@ impl Loop {
                         link.outlet.send(request, message);
                     }
                 }
-                Action::HangUp(conn) => {
-                    if let Some(link) = self.links.remove(&conn) {
-                        link.gate.end();
-                    }
-                }
+                Action::HangUp(conn) => drop(self.links.remove(&conn)),
                 Action::Index(share, id, job) => {
                     if let Some(share) = self.shares.get(&share) {
                         share.index.perform(id, job);

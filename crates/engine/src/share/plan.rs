@@ -118,6 +118,11 @@ impl Planner {
         self.is_dirty = true;
     }
 
+    /// Whether a pass is to begin, whether one is under way, and how many changes wait for the disk.
+    pub(super) fn waiting(&self) -> (bool, bool, usize) {
+        (self.is_dirty, self.pass.is_some(), self.ready.waiting.len())
+    }
+
     /// Whether anything is being planned or on its way to the disk.
     pub(super) fn is_busy(&self) -> bool {
         self.is_dirty

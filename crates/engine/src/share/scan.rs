@@ -31,14 +31,14 @@ const TAKES_MAX: usize = 2;
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
     /// Folders to be looked through; `None`: all of the share.
-    wanted: BTreeSet<Option<RelPath>>,
+    pub(super) wanted: BTreeSet<Option<RelPath>>,
     sweep: Option<Sweep>,
     /// Folders that are gone. What was in them is looked for last: it may only have been moved (I19).
     gone_folders: BTreeMap<RelPath, Here>,
     /// Counts sweeps and looks: an answer to an abandoned one is not taken.
     number: u64,
     /// Paths to be looked at, from when on.
-    looks: Looks,
+    pub(super) looks: Looks,
     looking: Option<Looking>,
     /// What is to be taken.
     found: Vec<Finding>,
@@ -347,6 +347,9 @@ impl Share {
             let was_unknown = self.scanner.unknown.remove(&path).is_some();
             self.scanner.gone.forget(&path);
             let was_folder = here.as_ref().is_some_and(is_folder);
+            if !matches!(look, Look::Seen(_)) {
+                self.scanner.emptied.remove(&path);
+            }
             match look {
                 Look::Seen(seen) => {
                     if here.as_ref().is_some_and(|here| replaces_folder(here, &seen)) {
@@ -367,9 +370,8 @@ impl Share {
                     }
                     let compared = here.clone();
                     let found = Finding::new(path.clone(), here, Some(seen.clone()));
-                    let forced =
-                        || is_forced.then(|| Finding { path: path.clone(), compared, seen: Some(seen) });
-                    match found.or_else(forced) {
+                    let forced = || Finding { path: path.clone(), compared, seen: Some(seen) };
+                    match found.or_else(|| is_forced.then(forced)) {
                         Some(found) => {
                             shown_anew_at.extend(shown_anew(&found));
                             self.found(found);
