@@ -91,6 +91,22 @@ impl Default for Quirks {
     }
 }
 
+impl Quirks {
+    /// A file system like FAT: no links, permissions or letter case, times of 2 s, and each thing synced by itself.
+    pub fn like_fat() -> Self {
+        Self {
+            time_step: 2_000_000_000,
+            keeps_modes: false,
+            folds_case: true,
+            renames_with_flags: false,
+            links: false,
+            reuses_numbers: true,
+            durability: Durability::EachFile,
+            ..Self::default()
+        }
+    }
+}
+
 impl MemDisk {
     /// An empty disk on which it is 1970.
     pub fn new(quirks: Quirks) -> Self {

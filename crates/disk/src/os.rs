@@ -45,6 +45,25 @@ pub struct OsDir<W = Native> {
     ways: PhantomData<fn() -> W>,
 }
 
+/// A rename that replaces nothing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rename {
+    /// To a name that must be free.
+    ToFree,
+    /// Two names change places.
+    Exchange,
+}
+
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+impl Rename {
+    fn flags(self) -> rustix::fs::RenameFlags {
+        match self {
+            Self::ToFree => rustix::fs::RenameFlags::NOREPLACE,
+            Self::Exchange => rustix::fs::RenameFlags::EXCHANGE,
+        }
+    }
+}
+
 /// What systems do each in their own way. Names are one component. Nobody outside of this module can name it.
 pub trait Ways: 'static {
     /// An open file that is used by the same calls.
@@ -68,20 +87,13 @@ pub trait Ways: 'static {
     /// Looks through a handle.
     fn look_through(handle: BorrowedFd<'_>) -> rustix::io::Result<Look>;
 
-    /// Renames to a name that must be free.
-    fn move_to_free(
+    /// Renames in a way that replaces nothing.
+    fn rename(
         from_dir: BorrowedFd<'_>,
         from: &OsStr,
         to_dir: BorrowedFd<'_>,
         to: &OsStr,
-    ) -> rustix::io::Result<()>;
-
-    /// Exchanges two names.
-    fn exchange(
-        from_dir: BorrowedFd<'_>,
-        from: &OsStr,
-        to_dir: BorrowedFd<'_>,
-        to: &OsStr,
+        how: Rename,
     ) -> rustix::io::Result<()>;
 
     /// Calls `visit` with every name that the reader has not given yet, also with `.` and `..`.
@@ -211,7 +223,7 @@ impl<W: Ways> FsDir for OsDir<W> {
     }
 
     fn move_to_free(&self, from: &OsStr, to_dir: &Self, to: &OsStr) -> io::Result<()> {
-        Ok(W::move_to_free(self.fd(), from, to_dir.fd(), to)?)
+        Ok(W::rename(self.fd(), from, to_dir.fd(), to, Rename::ToFree)?)
     }
 
     fn move_over(&self, from: &OsStr, to_dir: &Self, to: &OsStr) -> io::Result<()> {
@@ -219,7 +231,7 @@ impl<W: Ways> FsDir for OsDir<W> {
     }
 
     fn exchange(&self, from: &OsStr, to_dir: &Self, to: &OsStr) -> io::Result<()> {
-        Ok(W::exchange(self.fd(), from, to_dir.fd(), to)?)
+        Ok(W::rename(self.fd(), from, to_dir.fd(), to, Rename::Exchange)?)
     }
 
     fn link(&self, from: &OsStr, to_dir: &Self, to: &OsStr) -> io::Result<()> {

@@ -43,18 +43,8 @@ pub(crate) fn disks() -> Vec<(&'static str, Quirks)> {
         ("like ext4", whole.clone()),
         ("each file synced", each.clone()),
         ("plain renames, whole syncs", Quirks { renames_with_flags: false, ..whole.clone() }),
-        ("plain renames", plain.clone()),
-        (
-            "like FAT",
-            Quirks {
-                links: false,
-                keeps_modes: false,
-                folds_case: true,
-                time_step: 2_000_000_000,
-                reuses_numbers: true,
-                ..plain
-            },
-        ),
+        ("plain renames", plain),
+        ("like FAT", Quirks::like_fat()),
         ("numbers reused", Quirks { reuses_numbers: true, ..whole }),
         ("names durable at once", Quirks { syncs_directories: false, ..each }),
     ]

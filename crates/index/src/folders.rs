@@ -41,8 +41,7 @@ impl Folders {
         if self.change_in_last(path.as_bytes(), is_live) {
             return;
         }
-        let mut at = path.parent();
-        while let Some(folder) = at {
+        for folder in path.ancestors() {
             let key = self.key_of(share, &folder);
             let count = self.counts.entry(key).or_default();
             let before = *count;
@@ -54,7 +53,6 @@ impl Folders {
             if (before == 0) == (after == 0) {
                 return;
             }
-            at = folder.parent();
             changed.push(folder);
         }
     }

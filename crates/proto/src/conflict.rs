@@ -104,14 +104,10 @@ fn path_of_copy(loser: &RelPath, mark: &str) -> RelPath {
     let Name { stem, extension, .. } = split_name(loser.name());
     let stem = cut_at_character(stem, NAME_BYTES_MAX - MARK_BYTES - extension.len());
     let name = [stem, mark.as_bytes(), extension].concat();
-    let mut folder = loser.parent();
-    while let Some(above) = folder {
-        if above.as_bytes().len() + 1 + name.len() <= PATH_BYTES_MAX {
-            return parsed(&[above.as_bytes(), b"/", &name].concat());
-        }
-        folder = above.parent();
+    match loser.ancestors().find(|above| above.as_bytes().len() + 1 + name.len() <= PATH_BYTES_MAX) {
+        Some(above) => parsed(&[above.as_bytes(), b"/", &name].concat()),
+        None => parsed(&name),
     }
-    parsed(&name)
 }
 
 fn parsed(path: &[u8]) -> RelPath {

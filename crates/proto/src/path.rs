@@ -104,6 +104,11 @@ impl RelPath {
         (begins > 0).then(|| Self(self.0[..begins - 1].into()))
     }
 
+    /// The folders that it is in, the nearest first, without the share's root.
+    pub fn ancestors(&self) -> impl Iterator<Item = Self> + use<> {
+        core::iter::successors(self.parent(), Self::parent)
+    }
+
     /// Whether it is somewhere below `folder`.
     #[must_use]
     pub fn is_below(&self, folder: &Self) -> bool {
@@ -183,6 +188,7 @@ mod tests {
         assert_eq!(path.names().collect::<Vec<_>>(), [&b"a"[..], b"b c", b"d.txt"]);
         assert_eq!((path.name(), path.parent()), (&b"d.txt"[..], Some(RelPath::parse(b"a/b c").unwrap())));
         assert_eq!(RelPath::parse(b"a").unwrap().parent(), None);
+        assert!(path.ancestors().eq([&b"a/b c"[..], b"a"].map(|folder| RelPath::parse(folder).unwrap())));
         assert!(path.is_below(&RelPath::parse(b"a").unwrap()));
         assert!(
             !path.is_below(&path) && !RelPath::parse(b"ab").unwrap().is_below(&RelPath::parse(b"a").unwrap())

@@ -81,9 +81,13 @@ type Answer = Sender<Result<ShareId, ShellError>>;
 
 /// What the loop is told.
 enum Event {
+    /// What the engine alone is told of.
     Happens(Input),
     Opens(Box<NewShare>, Answer),
-    Connects(Conn, DeviceId, Side, [u8; 32], Link),
+    Closes(ShareId),
+    Connects(Conn, Link, Input),
+    Received(Conn, RequestId, Message),
+    Disconnects(Conn),
     /// What the watch of a folder tells.
     Watched(ShareId, Told, WatchStatus, Vec<Hint>),
     Asks(ShareId, Sender<Option<(Status, WatchStatus)>>),
@@ -122,18 +126,19 @@ impl Shell {
 
     /// Forgets a share.
     pub fn close(&self, share: ShareId) {
-        self.happens(Input::Closed(share));
+        self.tell(Event::Closes(share));
     }
 
     /// A connection stands. `conn` must never have been used before.
     pub fn connect(&self, conn: Conn, connected: Connected) {
         let Connected { device, side, exporter, outlet, gate } = connected;
-        self.tell(Event::Connects(conn, device, side, exporter, Link { outlet, gate, owed: 0 }));
+        let input = Input::Connected { conn, device, side, exporter };
+        self.tell(Event::Connects(conn, Link { outlet, gate, owed: 0 }, input));
     }
 
     /// The other end said something; who calls this has passed the [`Gate`].
     pub fn received(&self, conn: Conn, request: RequestId, message: Message) {
-        self.happens(Input::Received(conn, request, message));
+        self.tell(Event::Received(conn, request, message));
     }
 
     /// There is room again for what is to be sent.
@@ -143,7 +148,7 @@ impl Shell {
 
     /// A connection is over.
     pub fn disconnected(&self, conn: Conn) {
-        self.happens(Input::Disconnected(conn));
+        self.tell(Event::Disconnects(conn));
     }
 
     /// A person wants something.
@@ -242,53 +247,48 @@ impl Drop for Link {
 impl Loop {
     fn run(mut self, events: &Receiver<Event>) {
         loop {
-            self.act();
             // A moment that has come is told beside what is waiting, however much that is.
             if self.engine.poll_timeout().is_some_and(|at| at <= self.now().time) {
                 self.engine.handle(Input::Tick, self.now());
-                self.act();
             }
+            self.act();
             match self.next(events) {
-                Some(Event::Ends) | None => return,
-                Some(event) => self.hear(event),
+                Ok(Event::Ends) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(event) => self.hear(event),
+                Err(RecvTimeoutError::Timeout) => {}
             }
         }
     }
 
-    /// The next thing that happens, or that the moment has come that the engine waits for.
-    fn next(&self, events: &Receiver<Event>) -> Option<Event> {
-        let Some(at) = self.engine.poll_timeout() else { return events.recv().ok() };
-        match events.recv_timeout(at.since(self.now().time)) {
-            Ok(event) => Some(event),
-            Err(RecvTimeoutError::Timeout) => Some(Event::Happens(Input::Tick)),
-            Err(RecvTimeoutError::Disconnected) => None,
+    /// The next thing that happens, if it does before the moment comes that the engine waits for.
+    fn next(&self, events: &Receiver<Event>) -> Result<Event, RecvTimeoutError> {
+        match self.engine.poll_timeout() {
+            Some(at) => events.recv_timeout(at.since(self.now().time)),
+            None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
         }
     }
 
     fn hear(&mut self, event: Event) {
         match event {
-            Event::Happens(input) => {
-                let (heard, over, closed) = match &input {
-                    Input::Received(conn, ..) => (Some(*conn), None, None),
-                    Input::Disconnected(conn) => (None, Some(*conn), None),
-                    Input::Closed(share) => (None, None, Some(*share)),
-                    _ => (None, None, None),
-                };
+            Event::Happens(input) => self.engine.handle(input, self.now()),
+            Event::Opens(share, answer) => self.open(*share, answer),
+            Event::Closes(share) => {
+                self.engine.handle(Input::Closed(share), self.now());
+                self.shares.remove(&share);
+            }
+            Event::Connects(conn, link, input) => {
+                self.links.insert(conn, link);
                 self.engine.handle(input, self.now());
-                if let Some(link) = heard.and_then(|conn| self.links.get_mut(&conn)) {
+            }
+            Event::Received(conn, request, message) => {
+                self.engine.handle(Input::Received(conn, request, message), self.now());
+                if let Some(link) = self.links.get_mut(&conn) {
                     link.owed += 1;
                 }
-                if let Some(conn) = over {
-                    self.links.remove(&conn);
-                }
-                if let Some(share) = closed {
-                    self.shares.remove(&share);
-                }
             }
-            Event::Opens(share, answer) => self.open(*share, answer),
-            Event::Connects(conn, device, side, exporter, link) => {
-                self.links.insert(conn, link);
-                self.engine.handle(Input::Connected { conn, device, side, exporter }, self.now());
+            Event::Disconnects(conn) => {
+                self.engine.handle(Input::Disconnected(conn), self.now());
+                self.links.remove(&conn);
             }
             Event::Watched(share, told, status, hints) => self.watched(share, &told, status, hints),
             Event::Asks(share, answer) => {

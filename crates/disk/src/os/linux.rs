@@ -16,12 +16,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{
-    Advice, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RawDir, RenameFlags, ResolveFlags,
-    SeekFrom, Statx, StatxFlags, StatxTimestamp, makedev,
+    Advice, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, SeekFrom, Statx,
+    StatxFlags, StatxTimestamp, makedev,
 };
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{DIRECTORY, Ways, lock, set_mode, set_mtime, uninterrupted};
+use super::{DIRECTORY, Rename, Ways, lock, set_mode, set_mtime, uninterrupted};
 use crate::durable::Durability;
 use crate::fs::FsFile;
 use crate::stat::{FileTime, Look, Stat};
@@ -65,22 +65,14 @@ impl Ways for Linux {
         Ok(rustix::fs::statx(handle, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?.into())
     }
 
-    fn move_to_free(
+    fn rename(
         from_dir: BorrowedFd<'_>,
         from: &OsStr,
         to_dir: BorrowedFd<'_>,
         to: &OsStr,
+        how: Rename,
     ) -> rustix::io::Result<()> {
-        rustix::fs::renameat_with(from_dir, from, to_dir, to, RenameFlags::NOREPLACE)
-    }
-
-    fn exchange(
-        from_dir: BorrowedFd<'_>,
-        from: &OsStr,
-        to_dir: BorrowedFd<'_>,
-        to: &OsStr,
-    ) -> rustix::io::Result<()> {
-        rustix::fs::renameat_with(from_dir, from, to_dir, to, RenameFlags::EXCHANGE)
+        rustix::fs::renameat_with(from_dir, from, to_dir, to, how.flags())
     }
 
     fn for_each(reader: OwnedFd, mut visit: impl FnMut(&[u8], FileType)) -> rustix::io::Result<()> {

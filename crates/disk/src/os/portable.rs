@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{DIRECTORY, OsDir, Ways, lock, number, set_mode, set_mtime, space, uninterrupted};
+use super::{DIRECTORY, OsDir, Rename, Ways, lock, number, set_mode, set_mtime, space, uninterrupted};
 use crate::durable::Durability;
 use crate::fs::{Fs, FsFile};
 use crate::stat::{FileTime, Look, Stat};
@@ -91,45 +91,27 @@ impl Ways for Portable {
     }
 
     #[cfg(not(target_vendor = "apple"))]
-    fn move_to_free(
+    fn rename(
         _from_dir: BorrowedFd<'_>,
         _from: &OsStr,
         _to_dir: BorrowedFd<'_>,
         _to: &OsStr,
+        _how: Rename,
     ) -> rustix::io::Result<()> {
         Err(Errno::NOSYS)
     }
 
-    #[cfg(not(target_vendor = "apple"))]
-    fn exchange(
-        _from_dir: BorrowedFd<'_>,
-        _from: &OsStr,
-        _to_dir: BorrowedFd<'_>,
-        _to: &OsStr,
-    ) -> rustix::io::Result<()> {
-        Err(Errno::NOSYS)
-    }
-
+    /// A file system that knows no such rename says so in another word than elsewhere.
     #[cfg(target_vendor = "apple")]
-    fn move_to_free(
+    fn rename(
         from_dir: BorrowedFd<'_>,
         from: &OsStr,
         to_dir: BorrowedFd<'_>,
         to: &OsStr,
+        how: Rename,
     ) -> rustix::io::Result<()> {
-        let flags = rustix::fs::RenameFlags::NOREPLACE;
-        rustix::fs::renameat_with(from_dir, from, to_dir, to, flags).map_err(lacking)
-    }
-
-    #[cfg(target_vendor = "apple")]
-    fn exchange(
-        from_dir: BorrowedFd<'_>,
-        from: &OsStr,
-        to_dir: BorrowedFd<'_>,
-        to: &OsStr,
-    ) -> rustix::io::Result<()> {
-        let flags = rustix::fs::RenameFlags::EXCHANGE;
-        rustix::fs::renameat_with(from_dir, from, to_dir, to, flags).map_err(lacking)
+        let renamed = rustix::fs::renameat_with(from_dir, from, to_dir, to, how.flags());
+        renamed.map_err(|error| if error == Errno::NOTSUP { Errno::NOSYS } else { error })
     }
 
     fn for_each(reader: OwnedFd, mut visit: impl FnMut(&[u8], FileType)) -> rustix::io::Result<()> {
@@ -168,12 +150,6 @@ impl Ways for Portable {
     fn durability(_dir: BorrowedFd<'_>) -> rustix::io::Result<Durability> {
         Ok(Durability::EachFile)
     }
-}
-
-/// A file system that knows no such rename says so in another word than elsewhere.
-#[cfg(target_vendor = "apple")]
-fn lacking(error: Errno) -> Errno {
-    if error == Errno::NOTSUP { Errno::NOSYS } else { error }
 }
 
 impl From<File> for PortableFile {

@@ -4,7 +4,7 @@
 //! hint. What is being written all the time is told of at most once in [`TOLD_AGAIN`], which is less than the time after
 //! which the engine looks: so what was not told is seen all the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use shoal_engine::io::Hint;
@@ -15,7 +15,7 @@ use shoal_proto::path::RelPath;
 pub(super) struct Hints {
     is_lost: bool,
     at: BTreeMap<RelPath, How>,
-    below: BTreeMap<RelPath, ()>,
+    below: BTreeSet<RelPath>,
     /// Of what is being written: when that was told last.
     told: BTreeMap<RelPath, Instant>,
 }
@@ -56,29 +56,23 @@ impl Hints {
     /// All below this folder is to be looked at; `None`: everything.
     pub(super) fn below(&mut self, folder: Option<RelPath>) {
         let Some(folder) = folder else { return self.lost() };
-        let mut above = Some(folder.clone());
-        while let Some(path) = above {
-            if self.is_lost || self.below.contains_key(&path) {
-                return;
-            }
-            above = path.parent();
+        let is_told = |path: &RelPath| self.below.contains(path);
+        if self.is_lost || is_told(&folder) || folder.ancestors().any(|above| is_told(&above)) {
+            return;
         }
-        let inside = self
-            .below
-            .range(folder.clone()..)
-            .take_while(|(path, ())| path.as_bytes().starts_with(folder.as_bytes()));
-        let inside: Vec<_> =
-            inside.filter(|(path, ())| path.is_below(&folder)).map(|(path, ())| path.clone()).collect();
+        let near =
+            self.below.range(&folder..).take_while(|path| path.as_bytes().starts_with(folder.as_bytes()));
+        let inside: Vec<_> = near.filter(|path| path.is_below(&folder)).cloned().collect();
         for path in inside {
             self.below.remove(&path);
         }
-        self.below.insert(folder, ());
+        self.below.insert(folder);
         self.stay_within_bounds();
     }
 
     /// Nobody knows what has happened.
     pub(super) fn lost(&mut self) {
-        (self.is_lost, self.at, self.below) = (true, BTreeMap::new(), BTreeMap::new());
+        (self.is_lost, self.at, self.below) = (true, BTreeMap::new(), BTreeSet::new());
     }
 
     /// All that is to be told; what belongs together is told together.
@@ -96,7 +90,7 @@ impl Hints {
             How::Rests => Hint::At(path),
             How::Changes => Hint::Changing(path),
         });
-        let below = core::mem::take(&mut self.below).into_keys().map(Hint::Below);
+        let below = core::mem::take(&mut self.below).into_iter().map(Hint::Below);
         at.chain(below).collect()
     }
 

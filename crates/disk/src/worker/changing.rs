@@ -21,12 +21,12 @@ use super::rules::{IGNORE_BYTES_MAX, Of as What, Rules};
 use super::stages::Stages;
 use super::words;
 use crate::change::{self, ChangeError, TreeDeed, TreeOutcome};
-use crate::content::Span;
+use crate::content::{Opened, Span};
 use crate::folder::Shared;
 use crate::fs::{Fs, FsDir};
 use crate::number::Number;
 use crate::stage::{FinishedFile, StageError, Staging, WRITE_BYTES};
-use crate::stat::Kind;
+use crate::stat::{FileTime, Kind};
 use crate::tree::Tree;
 use crate::walk::{Barred, WalkError};
 
@@ -158,12 +158,7 @@ impl<F: Fs> Changing<'_, F> {
         let tree = Tree::new(Arc::clone(self.folder));
         let by = words::who(Some(by), Why::Replaced);
         let mut changes = Vec::new();
-        let mut above = path.parent();
-        while let Some(folder) = above {
-            above = folder.parent();
-            if matches!(tree.look(&folder), Ok(Some(_))) {
-                break;
-            }
+        for folder in path.ancestors().take_while(|folder| !matches!(tree.look(folder), Ok(Some(_)))) {
             let deed = TreeDeed::MakeFolder { mode: OWN_FOLDER_MODE, over: None };
             changes.insert(0, change::Change { path: folder, deed, by: by.clone() });
         }
@@ -264,24 +259,11 @@ impl<F: Fs> Changing<'_, F> {
         present: &Seen,
         (mtime, mode): (Timestamp, Mode),
     ) -> Result<FinishedFile<F>, Refused> {
-        let failed = |error: &dyn std::error::Error| Committed::Failed(words::told(error));
-        let changed = || Committed::ChangedHere { kept: None };
         let tree = Tree::new(Arc::clone(self.folder));
-        let opened = tree.open(path, &words::expected(present)).map_err(|error| failed(&error))?;
-        let opened = opened.ok_or_else(changed)?;
-        let size = opened.stat().size;
-        let staging = Staging::new(Arc::clone(self.folder));
-        let mut copy = staging.create_at(path, Some(size)).map_err(|error| cannot_stage(&error))?;
-        let mut buffer = vec![0; WRITE_BYTES];
-        while copy.written() < size {
-            match opened.read_at(&mut buffer, copy.written()).map_err(|error| failed(&error))? {
-                Span::Changed | Span::Read(0) => return Err(changed().into()),
-                Span::Read(length) => {
-                    copy.write_all(&buffer[..length]).map_err(|error| cannot_stage(&error))?;
-                }
-            }
-        }
-        copy.finish_as(mtime.into(), mode.bits().into()).map_err(|error| cannot_stage(&error).into())
+        let opened = tree.open(path, &words::expected(present));
+        let opened = opened.map_err(|error| Committed::Failed(words::told(&error)))?;
+        let opened = opened.ok_or(Committed::ChangedHere { kept: None })?;
+        stage_copy(self.folder, path, &opened, (mtime.into(), mode.bits().into()))
     }
 
     fn outcome(&self, path: &RelPath, outcome: TreeOutcome, target: Option<&[u8]>) -> Committed {
@@ -377,6 +359,30 @@ fn says(present: &Seen) -> Option<Box<[u8]>> {
         SeenKind::Symlink { target } => Some(target.clone()),
         SeenKind::File { .. } | SeenKind::Directory => None,
     }
+}
+
+/// Copies what was opened into a staged file for this path, with a time and permissions; it must stay the version that it
+/// was.
+pub(super) fn stage_copy<F: Fs>(
+    folder: &Arc<Shared<F>>,
+    path: &RelPath,
+    opened: &Opened<F>,
+    (mtime, mode): (FileTime, u32),
+) -> Result<FinishedFile<F>, Refused> {
+    let size = opened.stat().size;
+    let staging = Staging::new(Arc::clone(folder));
+    let mut copy = staging.create_at(path, Some(size)).map_err(|error| cannot_stage(&error))?;
+    let mut buffer = vec![0; WRITE_BYTES];
+    while copy.written() < size {
+        let read = opened.read_at(&mut buffer, copy.written());
+        match read.map_err(|error| Committed::Failed(words::told(&error)))? {
+            Span::Changed | Span::Read(0) => return Err(Committed::ChangedHere { kept: None }.into()),
+            Span::Read(length) => {
+                copy.write_all(&buffer[..length]).map_err(|error| cannot_stage(&error))?;
+            }
+        }
+    }
+    copy.finish_as(mtime, mode).map_err(|error| cannot_stage(&error).into())
 }
 
 pub(super) fn cannot_stage(error: &StageError) -> Committed {

@@ -15,16 +15,16 @@ use shoal_proto::hash::ContentId;
 use shoal_proto::path::RelPath;
 use shoal_proto::segment::Segment;
 
-use super::changing::{Changing, Refused, cannot_stage};
+use super::changing::{Changing, Refused, cannot_stage, stage_copy};
 use super::taking::list;
 use super::words;
-use crate::content::{Content, Opened, Span};
+use crate::content::{Content, Opened};
 use crate::folder::Shared;
 use crate::fs::{Fs, FsDir};
 use crate::history::{History, HistoryError};
 use crate::number::Number;
 use crate::path::TreePath;
-use crate::stage::{FinishedFile, Staging, WRITE_BYTES};
+use crate::stage::{FinishedFile, Staging};
 use crate::stat::Kind;
 
 /// So many versions are told of at a time.
@@ -168,20 +168,8 @@ impl<F: Fs> Restoring<'_, F> {
         let opened = open(history, number).map_err(unreadable)?;
         // It is read twice, and both times as the same version: so the name is that of what was copied.
         let (content, list) = named(&opened).map_err(unreadable)?;
-        let stat = *opened.stat();
-        let staging = Staging::new(Arc::clone(self.folder));
-        let mut copy = staging.create_at(to, Some(stat.size)).map_err(|error| cannot_stage(&error))?;
-        let mut buffer = vec![0; WRITE_BYTES];
-        while copy.written() < stat.size {
-            match opened.read_at(&mut buffer, copy.written()) {
-                Ok(Span::Read(length @ 1..)) => {
-                    copy.write_all(&buffer[..length]).map_err(|error| cannot_stage(&error))?;
-                }
-                Ok(Span::Read(0) | Span::Changed) => return Err(unreadable(Unnamed::Changes).into()),
-                Err(error) => return Err(Committed::Failed(words::told(&error)).into()),
-            }
-        }
-        let staged = copy.finish_as(stat.mtime, stat.mode).map_err(|error| cannot_stage(&error))?;
+        let stat = opened.stat();
+        let staged = stage_copy(self.folder, to, &opened, (stat.mtime, stat.mode))?;
         Ok(Copied { staged, content, list, target: None })
     }
 }

@@ -237,10 +237,8 @@ impl Share {
             Committed::Barred(why) => {
                 // What bars it may stand, or be lacking, anywhere on the way there.
                 self.scanner.look(planned.target().clone(), at, false);
-                let mut folder = planned.target().parent();
-                while let Some(path) = folder {
-                    folder = path.parent();
-                    self.scanner.look(path, at, false);
+                for folder in planned.target().ancestors() {
+                    self.scanner.look(folder, at, false);
                 }
                 self.blocked(planned.target().clone(), Cause::NoWay(why));
             }

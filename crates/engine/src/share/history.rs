@@ -75,6 +75,12 @@ impl Historian {
         }
     }
 
+    /// This was filed.
+    fn count(&mut self, kept: &Kept) {
+        self.held.versions += 1;
+        self.held.bytes = self.held.bytes.saturating_add(kept.size);
+    }
+
     pub(super) fn held(&self) -> Held {
         self.held
     }
@@ -165,8 +171,7 @@ impl Share {
 
     /// A change displaced this, and the index has noted it.
     pub(super) fn was_displaced(&mut self, kept: Kept) {
-        self.historian.held.versions += 1;
-        self.historian.held.bytes = self.historian.held.bytes.saturating_add(kept.size);
+        self.historian.count(&kept);
         let Historian { held, retention, .. } = &self.historian;
         if held.bytes > retention.bytes_max {
             self.timers
@@ -181,8 +186,7 @@ impl Share {
 
     /// This was filed, and the index knows nothing of it.
     pub(super) fn was_filed(&mut self, kept: Kept) {
-        self.historian.held.versions += 1;
-        self.historian.held.bytes = self.historian.held.bytes.saturating_add(kept.size);
+        self.historian.count(&kept);
         let job = Job::Add(vec![kept.clone()], Vec::new());
         self.history(Asked::Filed(kept), job);
     }

@@ -229,10 +229,8 @@ impl Share {
         self.heeds(wish.restore.number);
         self.is_free(&path);
         // Folders that were made on the way to it are its user's, like those of any other file.
-        let mut folder = path.parent();
-        while let Some(above) = folder {
-            folder = above.parent();
-            self.scanner.look(above, self.now.time, false);
+        for folder in path.ancestors() {
+            self.scanner.look(folder, self.now.time, false);
         }
         if outcome == Outcome::Changed {
             self.scanner.look(path.clone(), self.now.time, false);

@@ -239,17 +239,8 @@ pub(super) fn replaces_folder(here: &Here, seen: &Seen) -> bool {
 
 /// Whether a path is one of these, or below one.
 pub(super) fn is_within(path: &RelPath, folders: &BTreeSet<RelPath>) -> bool {
-    if folders.is_empty() {
-        return false;
-    }
-    let mut at = Some(path.clone());
-    while let Some(path) = at {
-        if folders.contains(&path) {
-            return true;
-        }
-        at = path.parent();
-    }
-    false
+    !folders.is_empty()
+        && (folders.contains(path) || path.ancestors().any(|folder| folders.contains(&folder)))
 }
 
 #[cfg(test)]

@@ -196,6 +196,13 @@ fn what_was_never_asked_for_its_name_stays_and_what_has_none_goes() {
 
 // ── room ──
 
+/// What goes of these versions, in order, where there is room for so many bytes.
+fn pruned_of(all: &[Kept], bytes_max: u64) -> Vec<u64> {
+    let mut ana = index(1);
+    ana.add_history(all).unwrap();
+    prune(&mut ana, 0, 0, month(bytes_max))
+}
+
 #[test]
 fn room_is_made_at_the_path_that_takes_most_the_oldest_first() {
     let all = [
@@ -206,11 +213,7 @@ fn room_is_made_at_the_path_that_takes_most_the_oldest_first() {
         of(5, "small", 5, 5),
         Kept { path: None, ..of(6, "-", 6, 50) },
     ];
-    let order = |bytes_max| {
-        let mut ana = index(1);
-        ana.add_history(&all).unwrap();
-        prune(&mut ana, 0, 0, month(bytes_max))
-    };
+    let order = |bytes_max| pruned_of(&all, bytes_max);
     assert_eq!(order(240), [0; 0]);
     assert_eq!(order(239), [4]);
     assert_eq!(order(139), [4, 2]);
@@ -228,11 +231,7 @@ fn what_a_path_had_when_it_was_deleted_goes_last() {
         of(4, "b", 4, 10),
         deleted(5, "c", 5, 50),
     ];
-    let order = |bytes_max| {
-        let mut ana = index(1);
-        ana.add_history(&all).unwrap();
-        prune(&mut ana, 0, 0, month(bytes_max))
-    };
+    let order = |bytes_max| pruned_of(&all, bytes_max);
     assert_eq!(order(279), [1], "it was made and deleted again");
     assert_eq!(order(189), [1, 2]);
     assert_eq!(order(159), [1, 2, 4], "another path's only version before it");

@@ -249,14 +249,7 @@ impl World {
 
 /// Whether a reader's own difference stands above a path.
 fn is_overlaid(status: &Status, path: &RelPath) -> bool {
-    let mut above = path.parent();
-    while let Some(folder) = above {
-        if status.problems.get(&folder) == Some(&Cause::LocalDifference) {
-            return true;
-        }
-        above = folder.parent();
-    }
-    false
+    path.ancestors().any(|folder| status.problems.get(&folder) == Some(&Cause::LocalDifference))
 }
 
 /// Whether a version is a file whose bytes nobody has.

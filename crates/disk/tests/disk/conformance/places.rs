@@ -30,23 +30,13 @@ fn the_disk_in_memory_keeps_the_promises_of_the_seam() {
     let plain = Quirks { renames_with_flags: false, ..each.clone() };
     let disks = [
         ("like ext4", whole.clone()),
-        ("with plain renames", plain.clone()),
+        ("with plain renames", plain),
         ("with times of 100 ns", Quirks { time_step: 100, ..whole.clone() }),
         ("with times of 1901 to 2038", Quirks { time_range: (-(1 << 31), (1 << 31) - 1), ..whole.clone() }),
         ("without times", Quirks { sets_times: false, ..whole.clone() }),
         ("with numbers reused", Quirks { reuses_numbers: true, ..whole }),
         ("with names durable at once", Quirks { syncs_directories: false, ..each }),
-        (
-            "like FAT",
-            Quirks {
-                links: false,
-                keeps_modes: false,
-                folds_case: true,
-                time_step: 2_000_000_000,
-                reuses_numbers: true,
-                ..plain
-            },
-        ),
+        ("like FAT", Quirks::like_fat()),
     ];
     for (name, quirks) in disks {
         let manners = Manners {
