@@ -242,7 +242,11 @@ pub const ROUND_DELAY: Duration = Duration::from_secs(2);
 /// What another end has cost is forgotten so long after a round that did not bring both together.
 pub const ROUND_PAUSE: Duration = Duration::from_secs(60);
 
-/// Who says to be empty gets everything once in this time, however often it connects.
+/// Who says to be empty gets everything so often within [`STREAM_PAUSE`], however often it connects: a person who sets a
+/// device up anew, and again, waits for nothing; a liar costs a few lists of records in an hour.
+pub const STREAMS_MAX: usize = 8;
+
+/// See [`STREAMS_MAX`].
 pub const STREAM_PAUSE: Duration = Duration::from_secs(3600);
 
 /// What has come to be held is told so long after it has.

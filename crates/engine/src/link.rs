@@ -110,6 +110,8 @@ pub struct Link {
     is_more: bool,
     /// Where to go on with everything, which the other end is to have.
     everything: Option<Option<u32>>,
+    /// Whether everything goes to the other end, and was not counted as one stream yet.
+    is_uncounted: bool,
     /// What is to be said once the other end is known to be a member.
     unsaid: Vec<Message>,
     /// Bytes that were given to the connection since it was drained last.
@@ -164,6 +166,7 @@ impl Link {
             saying: VecDeque::new(),
             is_more: false,
             everything: None,
+            is_uncounted: false,
             unsaid: Vec::new(),
             sent: 0,
             room: LINK_SENT_BYTES_MAX,
@@ -312,7 +315,7 @@ impl Link {
         while !self.is_busy && !matches!(self.state, State::New | State::Closed) {
             let (has_room, is_giving) = (self.has_room(), self.everything.is_some());
             if has_room && let Some(next) = self.everything.take() {
-                if next.is_some() {
+                if next.is_some() && core::mem::take(&mut self.is_uncounted) {
                     actions.push(Action::Streams);
                 }
                 self.perform(Job::Everything(next), &mut actions);
@@ -346,7 +349,7 @@ impl Link {
         match say {
             Say::Message(message) => self.send(Message::Reconcile { channel, message }, actions),
             Say::Records(batches) => self.send_records(batches, actions),
-            Say::Everything => self.everything = Some(None),
+            Say::Everything => (self.everything, self.is_uncounted) = (Some(None), true),
             Say::InSync => {
                 self.is_in_sync = true;
                 actions.push(Action::InSync);

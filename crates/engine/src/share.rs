@@ -156,8 +156,8 @@ pub(crate) struct Share {
     stage: Stage,
     life: Option<Life>,
     peers: BTreeMap<Conn, Peer>,
-    /// When a member was given everything, as long as it is not to get that again.
-    streamed: BTreeMap<DeviceId, Time>,
+    /// When a member was given everything, for as long as that counts.
+    streamed: BTreeMap<DeviceId, Vec<Time>>,
     jobs: BTreeMap<JobId, Waiting>,
     jobs_made: u64,
     /// Paths that are being changed on the disk.
@@ -365,7 +365,7 @@ impl Share {
             (Waiting::Movers, Answer::Triples(rows)) => self.planned_moves(rows),
             (Waiting::Survey, Answer::Survey(survey, removals)) => self.surveyed(survey, removals),
             (Waiting::Recheck(batch), Answer::Intended(rows, authors)) => {
-                self.rechecked(batch, rows, &authors);
+                self.rechecked(batch, rows, authors);
             }
             (Waiting::Noted(batch), Answer::Placed(outcomes)) => self.noted(batch, &outcomes),
             (Waiting::Agreed, Answer::Placed(outcomes)) => {
@@ -442,9 +442,9 @@ impl Share {
     /// A job has come to nothing: what it was for is no longer being worked on.
     fn give_back(&mut self, waiting: Waiting) {
         match waiting {
-            Waiting::Recheck(batch) | Waiting::Commit(batch) | Waiting::Noted(batch) => {
-                self.drop_batch(batch);
-            }
+            Waiting::Recheck(batch) => self.recheck_failed(batch),
+            Waiting::Commit(batch) => self.commit_failed(batch, "it was not done"),
+            Waiting::Noted(batch) => self.note_failed(batch),
             Waiting::SweepDisk(_) | Waiting::SweepIndex(_) => self.scanner.stop(),
             Waiting::LookDisk(_) | Waiting::LookIndex(_) => self.scanner.stop_looking(),
             Waiting::KnownList(_) | Waiting::Take(..) | Waiting::Observe(..) => {

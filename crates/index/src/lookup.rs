@@ -7,6 +7,7 @@ use core::ops::ControlFlow;
 use rusqlite::params;
 use shoal_proto::heads::Below;
 use shoal_proto::here::{Here, Triple};
+use shoal_proto::limits::PATH_BYTES_MAX;
 use shoal_proto::path::RelPath;
 
 use crate::error::IndexError;
@@ -17,6 +18,12 @@ use crate::work::{find, limit, reading};
 
 /// The rows that ask for something.
 pub(crate) const DIVERGING: &str = select_rows!("diverging");
+
+/// What lies between two bounds, which both must bound the search: a folder costs as much as is in it.
+const BETWEEN: &str = select_rows!("path > ?1 AND path < ?2 ORDER BY path LIMIT ?3");
+const SHOWN_BETWEEN: &str = "SELECT path, here FROM paths WHERE path > ?1 AND path < ?2 AND here IS NOT NULL \
+                             ORDER BY path LIMIT ?3";
+const FIRST_BETWEEN: &str = select_rows!("path >= ?1 AND path < ?2 ORDER BY path LIMIT 1");
 
 impl Index {
     /// What is known of a path; `None`: nothing is here, and nobody has published anything.
@@ -68,15 +75,9 @@ impl Index {
         after: Option<&RelPath>,
         at_most: usize,
     ) -> Result<Vec<Triple>, IndexError> {
-        let after = after.map_or(&[][..], RelPath::as_bytes);
-        let Some(folder) = folder else {
-            let sql = select_rows!("path > ?1 ORDER BY path LIMIT ?2");
-            return self.page(sql, params![after, limit(at_most)]);
-        };
         let (first, end) = bounds_of(folder);
-        let first = first.as_slice().max(after);
-        let sql = select_rows!("path > ?1 AND path < ?2 ORDER BY path LIMIT ?3");
-        self.page(sql, params![first, end, limit(at_most)])
+        let first = first.as_slice().max(after.map_or(&[], RelPath::as_bytes));
+        self.page(BETWEEN, params![first, end, limit(at_most)])
     }
 
     /// What was last seen on this disk below a folder (`None`: of all of the share), in path order, that after `after`; at
@@ -90,13 +91,9 @@ impl Index {
         after: Option<&RelPath>,
         at_most: usize,
     ) -> Result<Vec<(RelPath, Here)>, IndexError> {
-        let after = after.map_or(&[][..], RelPath::as_bytes);
-        let (first, end) = folder.map(bounds_of).unzip();
-        let first = first.unwrap_or_default();
-        let sql = "SELECT path, here FROM paths WHERE path > ?1 AND (?2 IS NULL OR path < ?2) AND here IS NOT NULL \
-                   ORDER BY path LIMIT ?3";
-        let mut statement = self.conn.prepare_cached(sql).map_err(reading())?;
-        let first = first.as_slice().max(after);
+        let (first, end) = bounds_of(folder);
+        let first = first.as_slice().max(after.map_or(&[], RelPath::as_bytes));
+        let mut statement = self.conn.prepare_cached(SHOWN_BETWEEN).map_err(reading())?;
         let mut rows = statement.query(params![first, end, limit(at_most)]).map_err(reading())?;
         let mut shown = Vec::new();
         while let Some(sql) = rows.next().map_err(reading())? {
@@ -118,14 +115,12 @@ impl Index {
         at_most: usize,
     ) -> Result<Vec<Triple>, IndexError> {
         let mut found: Vec<Triple> = Vec::new();
-        let sql = select_rows!("path >= ?1 AND (?2 IS NULL OR path < ?2) ORDER BY path LIMIT 1");
-        let (prefix, end) = folder.map(bounds_of).unzip();
-        let prefix = prefix.unwrap_or_default();
+        let (prefix, end) = bounds_of(folder);
         // The least bytes after a path are its own and a zero, which no path has.
         let after = after.map(|after| [after.as_bytes(), b"\0"].concat());
         let mut from = prefix.clone().max(after.unwrap_or_default());
         while found.len() < at_most {
-            let Some(next) = self.page(sql, params![from, end])?.pop() else { break };
+            let Some(next) = self.page(FIRST_BETWEEN, params![from, end])?.pop() else { break };
             let rest = &next.path.as_bytes()[prefix.len()..];
             match rest.iter().position(|&byte| byte == b'/') {
                 // Something deeper: all that is below this name lies before the name and the byte after `/`.
@@ -155,7 +150,35 @@ impl Index {
     }
 }
 
-/// What is below `a` lies between `a/` and `a0`, the byte after the slash.
-fn bounds_of(folder: &RelPath) -> (Vec<u8>, Vec<u8>) {
-    ([folder.as_bytes(), b"/"].concat(), [folder.as_bytes(), b"0"].concat())
+/// What is below `a` lies between `a/` and `a0`, the byte after the slash; all paths lie between nothing and more bytes
+/// than any path has.
+fn bounds_of(folder: Option<&RelPath>) -> (Vec<u8>, Vec<u8>) {
+    match folder {
+        Some(folder) => ([folder.as_bytes(), b"/"].concat(), [folder.as_bytes(), b"0"].concat()),
+        None => (Vec::new(), vec![0xff; PATH_BYTES_MAX + 1]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::index;
+
+    #[test]
+    fn a_folder_is_found_by_both_of_its_bounds() {
+        let index = index(1);
+        for sql in [BETWEEN, SHOWN_BETWEEN, FIRST_BETWEEN] {
+            let plan = format!("EXPLAIN QUERY PLAN {sql}");
+            let mut statement = index.conn.prepare(&plan).unwrap();
+            for bound in 1..=statement.parameter_count() {
+                statement.raw_bind_parameter(bound, 1).unwrap();
+            }
+            let told: Vec<String> =
+                statement.raw_query().mapped(|row| row.get("detail")).map(Result::unwrap).collect();
+            let is_bounded = |step: &String| {
+                step.starts_with("SEARCH") && step.contains("path>?") && step.contains("path<?")
+            };
+            assert!(matches!(&told[..], [step] if is_bounded(step)), "{sql}: {told:?}");
+        }
+    }
 }

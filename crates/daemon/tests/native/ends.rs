@@ -26,6 +26,10 @@ use shoal_proto::secret::{ShareSecret, Side};
 /// Nothing that is waited for takes longer.
 const WAIT_MAX: Duration = Duration::from_secs(120);
 
+/// How often is asked whether it has come.
+const ASK_PAUSE_MIN: Duration = Duration::from_millis(1);
+const ASK_PAUSE_MAX: Duration = Duration::from_millis(50);
+
 /// One device with the share open.
 pub(crate) struct End {
     pub(crate) shell: Arc<Shell>,
@@ -96,8 +100,9 @@ impl End {
         let began = Instant::now();
         while !is_so() {
             assert!(began.elapsed() < WAIT_MAX, "{:?}", self.shell.status(self.share));
-            // The world is asked, which tells nobody when it changes.
-            thread::sleep(Duration::from_millis(1));
+            // The world is asked, which tells nobody when it changes; the longer it takes, the more seldom, as asking costs it
+            // time.
+            thread::sleep((began.elapsed() / 64).clamp(ASK_PAUSE_MIN, ASK_PAUSE_MAX));
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Promise: nothing is written into a staged file that is not what it must be (I9, I25); bytes come at any place, in any
 //! order, from others or from this disk. A disk that is full stops the writing and nothing else (I20).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shoal_engine::disk::{Source, StageId, Write, Written};
@@ -23,6 +23,8 @@ pub(super) struct Stages<F: Fs> {
     folder: Arc<Shared<F>>,
     /// The lock of a file is held while it is written or read; who has it never waits for the table.
     files: Mutex<BTreeMap<StageId, Entry<F>>>,
+    /// Those that may have a handle open: written to, or read, since handles were given back.
+    open: Mutex<BTreeSet<StageId>>,
 }
 
 /// Empty once it was taken to be committed.
@@ -30,7 +32,7 @@ type Entry<F> = Arc<Mutex<Option<PartFile<F>>>>;
 
 impl<F: Fs> Stages<F> {
     pub(super) fn new(folder: Arc<Shared<F>>) -> Self {
-        Self { folder, files: Mutex::default() }
+        Self { folder, files: Mutex::default(), open: Mutex::default() }
     }
 
     /// Checks bytes and writes them.
@@ -79,6 +81,7 @@ impl<F: Fs> Stages<F> {
     /// Bytes of a staged file, if all of them were written.
     pub(super) fn read(&self, stage: StageId, offset: u64, length: usize) -> Option<Vec<u8>> {
         let entry = self.files().get(&stage).cloned()?;
+        self.open().insert(stage);
         let mut file = lock(&entry);
         file.as_mut()?.read_at(length, offset).ok()?
     }
@@ -102,15 +105,16 @@ impl<F: Fs> Stages<F> {
 
     /// Gives handles back once there are too many; whole files need none until they are committed.
     pub(super) fn close_some(&self) {
-        let entries: Vec<_> = self.files().values().cloned().collect();
-        let mut open = 0;
-        for entry in entries {
-            if let Some(file) = lock(&entry).as_mut().filter(|file| file.is_open()) {
-                open += 1;
-                if file.is_whole() || open > STAGES_OPEN_MAX {
-                    file.close();
-                    open -= 1;
-                }
+        let (mut left, stages) = (0, core::mem::take(&mut *self.open()));
+        for stage in stages {
+            let Some(entry) = self.files().get(&stage).cloned() else { continue };
+            let mut file = lock(&entry);
+            let Some(file) = file.as_mut().filter(|file| file.is_open()) else { continue };
+            if file.is_whole() || left >= STAGES_OPEN_MAX {
+                file.close();
+            } else {
+                left += 1;
+                self.open().insert(stage);
             }
         }
     }
@@ -130,6 +134,7 @@ impl<F: Fs> Stages<F> {
         deed: impl FnOnce(&mut PartFile<F>) -> Result<(), StageError>,
     ) -> Result<(), StageError> {
         let entry = Arc::clone(self.files().entry(stage).or_default());
+        self.open().insert(stage);
         let mut file = lock(&entry);
         let begun = match file.take() {
             Some(file) if file.size() == size => Ok(file),
@@ -151,6 +156,10 @@ impl<F: Fs> Stages<F> {
                 Err(error)
             }
         }
+    }
+
+    fn open(&self) -> MutexGuard<'_, BTreeSet<StageId>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The table is whole at any moment.

@@ -1,8 +1,11 @@
 //! Changes on their way to the disk, and what becomes of them.
 //!
-//! Promise: a change is handed to the disk only while the heads still ask for it, and only one batch at a time. What is
+//! Promise: a change is handed to the disk only if the heads asked for it a moment ago, and only one batch at a time. What is
 //! done is noted with what it was planned against; where the user was faster, nothing is noted and the path is looked
 //! at again (I3).
+//!
+//! A batch goes through three hands: the index says whether it is wanted, the disk does it, the index notes it. While the
+//! disk has one, the next is asked about and the last is noted; no two are in the same hands.
 
 use std::collections::VecDeque;
 
@@ -117,11 +120,39 @@ impl Planned {
     }
 }
 
-/// Changes that wait for the disk.
+/// Changes that wait for the disk, and where those are that do not wait any more.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
     pub(super) waiting: VecDeque<Planned>,
-    pub(super) is_committing: bool,
+    /// The index is asked about a batch.
+    is_rechecking: bool,
+    /// It has answered, and the disk is not free yet.
+    rechecked: Option<Rechecked>,
+    is_on_disk: bool,
+    is_noting: bool,
+}
+
+/// A batch, with what the index holds of each path, and who asks for it.
+type Rechecked = (Vec<Planned>, Vec<Option<Triple>>, Vec<Option<DeviceId>>);
+
+impl Ready {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && !self.is_committing()
+    }
+
+    /// Whether a batch is in anybody's hands.
+    pub(super) fn is_committing(&self) -> bool {
+        self.is_rechecking || self.rechecked.is_some() || self.is_on_disk || self.is_noting
+    }
+
+    /// Whether another batch is to be asked about. A small one waits for the disk, and may grow meanwhile.
+    fn may_recheck(&self) -> bool {
+        let is_worth_it = match self.is_on_disk {
+            true => self.waiting.len() >= BATCH_CHANGES_MAX,
+            false => !self.waiting.is_empty(),
+        };
+        is_worth_it && !self.is_rechecking && self.rechecked.is_none()
+    }
 }
 
 impl Share {
@@ -130,15 +161,21 @@ impl Share {
         self.planner.ready.waiting.push_back(planned);
     }
 
-    /// A batch goes to the disk, once the index has said again that it is wanted.
+    /// Batches go on: one to the disk if it is free, one to be asked about.
     pub(super) fn commit_on(&mut self) {
         let ready = &mut self.planner.ready;
-        if ready.is_committing || ready.waiting.is_empty() {
+        if !ready.is_on_disk
+            && let Some(rechecked) = ready.rechecked.take()
+        {
+            self.commit(rechecked);
+        }
+        let ready = &mut self.planner.ready;
+        if !ready.may_recheck() {
             return;
         }
         let count = ready.waiting.len().min(BATCH_CHANGES_MAX);
         let batch: Vec<Planned> = ready.waiting.drain(..count).collect();
-        ready.is_committing = true;
+        ready.is_rechecking = true;
         let intents = batch.iter().map(|planned| (planned.target().clone(), planned.intent())).collect();
         self.index(Waiting::Recheck(batch), index::Job::Intend(intents));
     }
@@ -147,13 +184,19 @@ impl Share {
         &mut self,
         batch: Vec<Planned>,
         rows: Vec<Option<Triple>>,
-        authors: &[Option<DeviceId>],
+        authors: Vec<Option<DeviceId>>,
     ) {
+        self.planner.ready.is_rechecking = false;
+        self.planner.ready.rechecked = Some((batch, rows, authors));
+    }
+
+    /// Hands what of a batch is wanted to the disk.
+    fn commit(&mut self, (batch, rows, authors): Rechecked) {
         let rights = self.rights();
         let may_go_on = self.may_plan();
         let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
         for ((mut planned, row), author) in batch.into_iter().zip(rows).zip(authors) {
-            planned.change.by = *author;
+            planned.change.by = author;
             planned.change.why = row.as_ref().map_or(Why::Unknown, |row| why(row, &planned.change.deed));
             let is_wanted = match planned.purpose {
                 Purpose::Shown => planned.is_wanted(row.as_ref(), rights),
@@ -171,14 +214,15 @@ impl Share {
         self.drop_changes(unwanted);
         conflicts.iter().for_each(|conflict| self.copy_not_placed(conflict));
         if wanted.is_empty() {
-            self.planner.ready.is_committing = false;
             return;
         }
+        self.planner.ready.is_on_disk = true;
         let changes = wanted.iter().map(|planned| planned.change.clone()).collect();
         self.disk(Waiting::Commit(wanted), disk::Job::Commit(changes));
     }
 
     pub(super) fn committed(&mut self, batch: Vec<Planned>, outcomes: Vec<Committed>) {
+        self.planner.ready.is_on_disk = false;
         let (mut done, mut undone, mut untouched) = (Vec::new(), Vec::new(), Vec::new());
         for (mut planned, outcome) in batch.into_iter().zip(outcomes) {
             match outcome {
@@ -203,9 +247,9 @@ impl Share {
         }
         self.drop_changes(undone);
         if done.is_empty() {
-            self.planner.ready.is_committing = false;
             return;
         }
+        self.planner.ready.is_noting = true;
         let (placed, history) = notes(&done);
         self.index(Waiting::Noted(done), index::Job::Placed(placed, history, self.now.time));
     }
@@ -258,14 +302,15 @@ impl Share {
 
     /// Nothing is known to be done: all of it is looked at again.
     pub(super) fn commit_failed(&mut self, batch: Vec<Planned>, error: &str) {
+        self.planner.ready.is_on_disk = false;
         for planned in &batch {
             self.was_not_done(planned, Committed::Failed(error.to_owned()));
         }
-        self.drop_batch(batch);
+        self.drop_changes(batch);
     }
 
     pub(super) fn noted(&mut self, batch: Vec<Planned>, outcomes: &[PlacedOutcome]) {
-        self.planner.ready.is_committing = false;
+        self.planner.ready.is_noting = false;
         self.planner.is_dirty = true;
         self.is_untold = true;
         let mut outcomes = outcomes.iter();
@@ -288,6 +333,9 @@ impl Share {
             } else {
                 self.has_moved(&planned.change.path);
                 self.has_moved(planned.target());
+                if let Some(here) = planned.now.take().flatten() {
+                    self.was_placed(planned.target(), here);
+                }
             }
             if let Some(head) =
                 planned.head.as_ref().filter(|head| !is_changed && super::peers::has_bytes(head))
@@ -298,9 +346,15 @@ impl Share {
         }
     }
 
-    /// These changes are not on their way any more, and the disk is free.
-    pub(super) fn drop_batch(&mut self, batch: Vec<Planned>) {
-        self.planner.ready.is_committing = false;
+    /// The index does not say whether these are wanted: they are not on their way any more.
+    pub(super) fn recheck_failed(&mut self, batch: Vec<Planned>) {
+        self.planner.ready.is_rechecking = false;
+        self.drop_changes(batch);
+    }
+
+    /// The index does not note these.
+    pub(super) fn note_failed(&mut self, batch: Vec<Planned>) {
+        self.planner.ready.is_noting = false;
         self.drop_changes(batch);
     }
 

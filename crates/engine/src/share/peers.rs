@@ -21,7 +21,7 @@ use super::{Out, Share, Waiting, Wake};
 use crate::fetch::{Holdings, News, Tag};
 use crate::index;
 use crate::io::{Conn, Now};
-use crate::limits::{HAVE_DELAY, ROUND_DELAY, ROUND_PAUSE, STREAM_PAUSE};
+use crate::limits::{HAVE_DELAY, ROUND_DELAY, ROUND_PAUSE, STREAM_PAUSE, STREAMS_MAX};
 use crate::link::{Action, Closed, Link};
 use crate::serve::asks_for_bytes;
 use crate::status::PeerStatus;
@@ -309,16 +309,19 @@ impl Share {
         }
     }
 
-    /// A member that says to be empty gets everything, and then not again for some time, however often it connects.
+    /// A member that says to be empty gets everything; a few times, and then not again for long, however often it connects.
     fn streams(&mut self, conn: Conn) {
         let Some(device) = self.peers.get(&conn).map(|peer| peer.device) else { return };
-        self.streamed.insert(device, self.now.time);
+        self.streamed.entry(device).or_default().push(self.now.time);
     }
 
     fn has_streamed(&mut self, device: &DeviceId) -> bool {
         let now = self.now.time;
-        self.streamed.retain(|_, began| now.since(*began) < STREAM_PAUSE);
-        self.streamed.contains_key(device)
+        self.streamed.retain(|_, began| {
+            began.retain(|began| now.since(*began) < STREAM_PAUSE);
+            !began.is_empty()
+        });
+        self.streamed.get(device).is_some_and(|began| began.len() >= STREAMS_MAX)
     }
 
     /// Both ends hold the same records.

@@ -125,11 +125,7 @@ impl Planner {
 
     /// Whether anything is being planned or on its way to the disk.
     pub(super) fn is_busy(&self) -> bool {
-        self.is_dirty
-            || self.pass.is_some()
-            || self.are_removals_waiting
-            || self.ready.is_committing
-            || !self.ready.waiting.is_empty()
+        self.is_dirty || self.pass.is_some() || self.are_removals_waiting || !self.ready.is_empty()
     }
 }
 

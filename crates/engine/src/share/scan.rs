@@ -51,6 +51,10 @@ pub(super) struct Scanner {
     pub(super) suspicious: BTreeSet<RelPath>,
     /// Changed by us while it was found changed: to be looked at when that is over.
     passed_over: BTreeSet<RelPath>,
+    /// What we put in place ourselves: a hint will tell of it, and the index needs not be asked what it holds there. If the
+    /// disk shows another thing, the index is asked whether it still holds this ([`Finding::compared`]). At most
+    /// [`LOOKS_MAX`].
+    placed: BTreeMap<RelPath, Here>,
     /// What is gone and not noted yet.
     pub(super) gone: Gone,
     pub(super) meant: Meant,
@@ -63,7 +67,9 @@ struct Looking {
     number: u64,
     paths: Vec<(RelPath, bool)>,
     shown: Option<Vec<Look>>,
-    held: Option<Vec<Option<Triple>>>,
+    /// What the index holds of each path, once it has answered for those that it was asked for.
+    held: Vec<Option<Here>>,
+    asked: Option<Vec<usize>>,
 }
 
 impl Scanner {
@@ -304,16 +310,33 @@ impl Share {
         if self.scanner.looking.is_some() {
             return;
         }
-        let paths = self.scanner.looks.take_due(self.now.time, TAKE_PATHS_MAX);
+        let (mut paths, mut held, mut asked) = (Vec::new(), Vec::new(), Vec::new());
+        for (path, is_forced) in self.scanner.looks.take_due(self.now.time, TAKE_PATHS_MAX) {
+            if !is_forced && self.busy.contains(&path) {
+                // What we are doing there is told of too, and may be all of it.
+                self.scanner.passed_over(path);
+                continue;
+            }
+            let placed = self.scanner.placed.remove(&path);
+            if placed.is_none() {
+                asked.push(paths.len());
+            }
+            paths.push((path, is_forced));
+            held.push(placed);
+        }
         if paths.is_empty() {
             return;
         }
         self.scanner.number += 1;
         let number = self.scanner.number;
         let names: Vec<_> = paths.iter().map(|(path, _)| path.clone()).collect();
-        self.scanner.looking = Some(Looking { number, paths, shown: None, held: None });
-        self.disk(Waiting::LookDisk(number), disk::Job::Look(names.clone()));
-        self.index(Waiting::LookIndex(number), index::Job::Triples(names));
+        let unknown: Vec<_> = asked.iter().map(|at| names[*at].clone()).collect();
+        let asked = (!asked.is_empty()).then_some(asked);
+        self.scanner.looking = Some(Looking { number, paths, shown: None, held, asked });
+        self.disk(Waiting::LookDisk(number), disk::Job::Look(names));
+        if !unknown.is_empty() {
+            self.index(Waiting::LookIndex(number), index::Job::Triples(unknown));
+        }
     }
 
     pub(super) fn looked(&mut self, number: u64, looks: Vec<Look>) {
@@ -325,7 +348,9 @@ impl Share {
 
     pub(super) fn looked_up(&mut self, number: u64, rows: Vec<Option<Triple>>) {
         if let Some(looking) = self.scanner.looking.as_mut().filter(|looking| looking.number == number) {
-            looking.held = Some(rows);
+            for (at, row) in looking.asked.take().unwrap_or_default().into_iter().zip(rows) {
+                looking.held[at] = row.and_then(|row| row.here);
+            }
         }
         self.compare_looks();
     }
@@ -338,12 +363,11 @@ impl Share {
     }
 
     fn compare_looks(&mut self) {
-        let is_known = |looking: &mut Looking| looking.shown.is_some() && looking.held.is_some();
+        let is_known = |looking: &mut Looking| looking.shown.is_some() && looking.asked.is_none();
         let Some(looking) = self.scanner.looking.take_if(is_known) else { return };
-        let (shown, held) = (looking.shown.unwrap_or_default(), looking.held.unwrap_or_default());
+        let shown = looking.shown.unwrap_or_default();
         let (mut gone, mut shown_anew_at) = (Vec::new(), BTreeSet::new());
-        for (((path, is_forced), look), row) in looking.paths.into_iter().zip(shown).zip(held) {
-            let here = row.and_then(|row| row.here);
+        for (((path, is_forced), look), here) in looking.paths.into_iter().zip(shown).zip(looking.held) {
             let was_unknown = self.scanner.unknown.remove(&path).is_some();
             self.scanner.gone.forget(&path);
             let was_folder = here.as_ref().is_some_and(is_folder);
@@ -434,6 +458,14 @@ impl Share {
         } else {
             self.scanner.found.push(found);
         }
+    }
+
+    /// The index holds this since we put it there.
+    pub(super) fn was_placed(&mut self, path: &RelPath, here: Here) {
+        if self.scanner.placed.len() >= LOOKS_MAX {
+            self.scanner.placed.clear();
+        }
+        self.scanner.placed.insert(path.clone(), here);
     }
 
     /// A path is not being changed any more: if something was found there meanwhile, it is looked at.
