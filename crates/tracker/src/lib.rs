@@ -28,7 +28,9 @@ mod metrics;
 mod page;
 mod seats;
 mod server;
+pub mod swarm;
 
 pub use directory::{Directory, PeerId};
 pub use limits::Options;
 pub use server::{BindError, RunError, Tracker};
+pub use swarm::Swarm;
