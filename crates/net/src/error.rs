@@ -25,6 +25,14 @@ pub enum NetError {
         /// How long was waited.
         within: Duration,
     },
+    /// Not even a first byte.
+    #[error("{address} said nothing for {} s", .within.as_secs())]
+    Silent {
+        /// Who.
+        address: SocketAddr,
+        /// How long was waited.
+        within: Duration,
+    },
     /// The handshake took too long.
     #[error("the handshake with {address} was not over within {} s", .within.as_secs())]
     Slow {

@@ -6,6 +6,7 @@
 //!
 //! | to change | look into |
 //! |---|---|
+//! | how the generations are told apart | `sniff.rs` |
 //! | how keys are proved, what TLS may do | `tls.rs` |
 //! | how frames are read and written | `wire.rs` |
 //! | how an address is called | `dial.rs` |
@@ -15,6 +16,7 @@
 pub mod dial;
 mod error;
 pub mod limits;
+pub mod sniff;
 #[cfg(test)]
 mod testing;
 pub mod tls;
@@ -22,5 +24,6 @@ pub mod wire;
 
 pub use dial::dial;
 pub use error::NetError;
+pub use sniff::{Generation, sniff};
 pub use tls::{Acceptor, Expected, Identity, Purpose, Secured};
 pub use wire::{Incoming, Outgoing, WireError};

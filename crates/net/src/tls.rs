@@ -139,8 +139,7 @@ impl Acceptor {
     /// When the other end does not, in time. All who fail are treated alike: whatever shares are here, a stranger learns
     /// nothing of them.
     pub async fn accept(&self, stream: TcpStream) -> Result<Secured, NetError> {
-        let unknown = |source| NetError::BrokenOff { address: NOWHERE, source };
-        let address = canonical(stream.peer_addr().map_err(unknown)?);
+        let address = seen(&stream)?;
         tend(&stream, address)?;
         let handshake = TlsAcceptor::from(Arc::clone(&self.config)).accept(stream);
         match timeout(HANDSHAKE, handshake).await {
@@ -178,12 +177,12 @@ pub async fn secure(
     }
 }
 
-/// Stands in an error whose address the system does not know any more.
-const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
-
-/// An IPv4 address that comes over a socket for both families is one.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+/// Where the other end is seen. An IPv4 address that comes over a socket for both families is one.
+pub(crate) fn seen(stream: &TcpStream) -> Result<SocketAddr, NetError> {
+    let nowhere = SocketAddr::new(std::net::Ipv4Addr::UNSPECIFIED.into(), 0);
+    let gone = |source| NetError::BrokenOff { address: nowhere, source };
+    let address = stream.peer_addr().map_err(gone)?;
+    Ok(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
 /// Nothing waits to be filled up, and who has gone without a word is noticed.
