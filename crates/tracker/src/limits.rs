@@ -147,9 +147,33 @@ pub const ADDRESS_BURST: u32 = 65_536;
 /// See [`ADDRESS_BURST`].
 pub const ADDRESS_PER_SECOND: u32 = 2_000;
 
+/// Whoever says more waits for so long before more of it is read.
+pub const TOO_OFTEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest time until a native connection says something, once both ends have proved their keys.
+pub const NATIVE_FIRST_MESSAGE_WAIT: Duration = Duration::from_secs(30);
+
+/// A native connection that says nothing for so long is closed: longer than any lease that it may have to renew.
+pub const NATIVE_SILENCE_MAX: Duration = Duration::from_secs(3 * 60 * 60);
+
+/// Nothing more is told to a native connection, and nothing read from it, while so many bytes wait to be taken.
+pub const NATIVE_WAITING_BYTES: usize = 64 << 10;
+
+/// A native connection that does not take these for so long is closed.
+pub const NATIVE_WRITE_STALL: Duration = Duration::from_secs(120);
+
+/// Most handshakes of native connections at once: in all, and from one address (`T6`).
+pub const HANDSHAKES_MAX: usize = 2_048;
+/// See [`HANDSHAKES_MAX`].
+pub const HANDSHAKES_PER_ADDRESS_MAX: usize = 64;
+
 /// The bounds of a [`Swarm`](crate::Swarm).
 #[derive(Clone, Copy, Debug)]
 pub struct SwarmLimits {
+    /// Most connections.
+    pub callers_max: usize,
+    /// Most connections of one address.
+    pub callers_per_address_max: usize,
     /// Most leases in all.
     pub leases_max: usize,
     /// Most leases of one address.
@@ -179,6 +203,8 @@ pub struct SwarmLimits {
 impl Default for SwarmLimits {
     fn default() -> Self {
         Self {
+            callers_max: CONNECTIONS_MAX,
+            callers_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
             leases_max: LEASES_MAX,
             leases_per_address_max: LEASES_PER_ADDRESS_MAX,
             members_per_topic_max: MEMBERS_PER_TOPIC_MAX,
@@ -196,6 +222,8 @@ impl Default for SwarmLimits {
 }
 
 const _: () = assert!(LEASES_PER_ADDRESS_MAX < LEASES_MAX && WATCHES_PER_ADDRESS_MAX < WATCHES_MAX);
+const _: () = assert!(NATIVE_SILENCE_MAX.as_secs() > LEASE_GIVEN_SECONDS_MAX as u64);
+const _: () = assert!(NATIVE_WAITING_BYTES > shoal_proto::limits::TRACKER_BODY_BYTES_MAX);
 const _: () = assert!(LEASE_GIVEN_SECONDS_MAX <= shoal_proto::limits::LEASE_SECONDS_MAX);
 
 // ── chosen at the start ──
@@ -223,6 +251,8 @@ pub struct Options {
     pub expiry: Duration,
     /// A peer that takes nothing of its answer for this long is closed.
     pub write_stall: Duration,
+    /// Most leases of native peers.
+    pub leases_max: usize,
     /// Where to serve the metrics page, if anywhere.
     pub metrics: Option<SocketAddr>,
 }
@@ -240,12 +270,24 @@ impl Default for Options {
             first_message_wait: FIRST_MESSAGE_WAIT,
             expiry: PEER_EXPIRY,
             write_stall: WRITE_STALL,
+            leases_max: LEASES_MAX,
             metrics: None,
         }
     }
 }
 
 impl Options {
+    /// The part that the swarm keeps.
+    #[must_use]
+    pub fn swarm(&self) -> SwarmLimits {
+        SwarmLimits {
+            callers_max: self.connections_max,
+            callers_per_address_max: self.connections_per_address_max,
+            leases_max: self.leases_max,
+            ..SwarmLimits::default()
+        }
+    }
+
     /// The part that each connection's session keeps.
     #[must_use]
     pub fn session(&self) -> SessionLimits {

@@ -164,10 +164,15 @@ impl Swarm {
         }
     }
 
-    /// Somebody connected from there, as the socket says. How many do is bounded by whoever accepts them.
-    pub fn connected(&mut self, from: SocketAddr, now: Time) -> CallerId {
+    /// Somebody connected from there, as the socket says; `None` if there are as many as may be.
+    pub fn connected(&mut self, from: SocketAddr, now: Time) -> Option<CallerId> {
+        let ip = from.ip().to_canonical();
+        let of_home = self.visitors.get(&household(ip)).map_or(0, |visitor| visitor.callers);
+        if self.callers.len() >= self.limits.callers_max || of_home >= self.limits.callers_per_address_max {
+            return None;
+        }
         self.last_caller += 1;
-        let (id, ip) = (CallerId(self.last_caller), from.ip().to_canonical());
+        let id = CallerId(self.last_caller);
         let bucket = Bucket::full(self.limits.caller_burst, now);
         let caller = Caller {
             ip,
@@ -180,7 +185,7 @@ impl Swarm {
         self.callers.insert(id, caller);
         let bucket = Bucket::full(self.limits.address_burst, now);
         self.visitors.entry(household(ip)).or_insert(Visitor { callers: 0, bucket }).callers += 1;
-        id
+        Some(id)
     }
 
     /// A connection is gone; what it announced stays until the lease ends.

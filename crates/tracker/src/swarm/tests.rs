@@ -54,7 +54,7 @@ impl World {
     }
 
     fn connect(&mut self, ip: &str) -> CallerId {
-        self.swarm.connected(SocketAddr::new(ip.parse().unwrap(), 40_000), self.now)
+        self.swarm.connected(SocketAddr::new(ip.parse().unwrap(), 40_000), self.now).unwrap()
     }
 
     fn say(&mut self, caller: CallerId, message: ToTracker) -> Option<FromTracker> {
@@ -334,6 +334,19 @@ fn t5_too_many_messages_are_refused_until_time_has_passed() {
     });
     assert_eq!(all, [true, true, false]);
     world.join(topic(1), 2);
+}
+
+#[test]
+fn i30_callers_are_bounded_in_all_and_per_address() {
+    let mut world = World::with(|limits| (limits.callers_max, limits.callers_per_address_max) = (3, 2));
+    let mut connect = |ip: &str| world.swarm.connected(SocketAddr::new(ip.parse().unwrap(), 1), world.now);
+    let first = connect("192.0.0.1").unwrap();
+    connect("192.0.0.1").unwrap();
+    assert_eq!(connect("192.0.0.1"), None);
+    connect("192.0.0.2").unwrap();
+    assert_eq!(connect("192.0.0.3"), None);
+    world.swarm.closed(first);
+    world.connect("192.0.0.1");
 }
 
 #[test]
