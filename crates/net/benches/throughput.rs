@@ -19,7 +19,9 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let mut rows: Vec<(&str, Vec<(f64, f64)>)> =
-            ["plain TCP", "one connection", "two connections", "both ways on one"].map(|name| (name, vec![])).into();
+            ["plain TCP", "one connection", "two connections", "both ways on one"]
+                .map(|name| (name, vec![]))
+                .into();
         for _ in 0..ROUNDS {
             rows[0].1.push(measured(mib, plain(mib)).await);
             rows[1].1.push(measured(mib, frames(mib, 1, false)).await);
@@ -117,7 +119,9 @@ async fn connect() -> ((Incoming, Outgoing), (Incoming, Outgoing)) {
 /// As the engine does: some frames ahead, and more when they are drained.
 async fn send(outgoing: Outgoing, count: usize) {
     let (drained, mut wait) = mpsc::unbounded_channel();
-    outgoing.when_drained(move || drop(drained.send(())));
+    outgoing.when_drained(move || {
+        let _ = drained.send(());
+    });
     let body = vec![7; FRAME_CONTENT_BYTES_MAX - 9];
     for _ in 0..count {
         // A frame of its own each time, as messages are written.

@@ -51,3 +51,7 @@ pub const READ_BYTES_MIN: usize = 4 << 10;
 
 /// The most room that is made to read into.
 pub const READ_BYTES_MAX: usize = 256 << 10;
+
+/// The system takes more to send while less than this has not gone out yet. So what is urgent does not stand behind
+/// megabytes, and whether the other end takes anything shows soon on a slow link too.
+pub const UNSENT_BYTES: u32 = 256 << 10;

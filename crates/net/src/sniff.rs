@@ -31,9 +31,7 @@ pub async fn sniff(stream: &TcpStream) -> Result<Generation, NetError> {
     let address = seen(stream)?;
     let mut first = [0];
     match timeout(FIRST_BYTE, stream.peek(&mut first)).await {
-        Ok(Ok(0)) => {
-            Err(NetError::BrokenOff { address, source: std::io::ErrorKind::UnexpectedEof.into() })
-        }
+        Ok(Ok(0)) => Err(NetError::BrokenOff { address, source: std::io::ErrorKind::UnexpectedEof.into() }),
         Ok(Ok(_)) if first == [HANDSHAKE_RECORD] => Ok(Generation::Native),
         Ok(Ok(_)) => Ok(Generation::Classic),
         Ok(Err(source)) => Err(NetError::BrokenOff { address, source }),

@@ -26,7 +26,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use self::key::{KeyRefused, ProvenBy, device_of};
 use crate::error::NetError;
-use crate::limits::{HANDSHAKE, KEEPALIVE_AFTER, KEEPALIVE_EVERY, KEEPALIVE_TRIES};
+use crate::limits::{HANDSHAKE, KEEPALIVE_AFTER, KEEPALIVE_EVERY, KEEPALIVE_TRIES, STALLED, UNSENT_BYTES};
 
 /// What a connection is for; both ends say so before anything else (ALPN, RFC 7301).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
@@ -191,9 +191,12 @@ fn tend(stream: &TcpStream, address: SocketAddr) -> Result<(), NetError> {
         .with_time(KEEPALIVE_AFTER)
         .with_interval(KEEPALIVE_EVERY)
         .with_retries(KEEPALIVE_TRIES);
+    let socket = SockRef::from(stream);
     stream
         .set_nodelay(true)
-        .and_then(|()| SockRef::from(stream).set_tcp_keepalive(&keepalive))
+        .and_then(|()| socket.set_tcp_keepalive(&keepalive))
+        .and_then(|()| socket.set_tcp_user_timeout(Some(STALLED)))
+        .and_then(|()| socket.set_tcp_notsent_lowat(UNSENT_BYTES))
         .map_err(|source| NetError::BrokenOff { address, source })
 }
 

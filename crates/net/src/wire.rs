@@ -86,7 +86,7 @@ impl Secured {
     #[must_use]
     pub fn split(self) -> (Incoming, Outgoing) {
         let mut stream = self.stream;
-        let limit = Some(2 * WRITE_BYTES);
+        let limit = Some(WRITE_BYTES);
         match &mut stream {
             TlsStream::Client(stream) => stream.get_mut().1.set_buffer_limit(limit),
             TlsStream::Server(stream) => stream.get_mut().1.set_buffer_limit(limit),
