@@ -26,10 +26,10 @@ async fn measure(count: usize) {
     let expected = Expected::Device(two.device());
     // What is there once: the runtime, tables of the library.
     let acceptor = Acceptor::new(&two);
-    let mut kept = connect(&listener, &acceptor, &one, expected, address, AT_ONCE).await;
+    let mut kept = connect(&listener, &acceptor, &one, &expected, address, AT_ONCE).await;
     let (before, began) = (resident(), Instant::now());
     for _ in 0..count / AT_ONCE {
-        kept.extend(connect(&listener, &acceptor, &one, expected, address, AT_ONCE).await);
+        kept.extend(connect(&listener, &acceptor, &one, &expected, address, AT_ONCE).await);
     }
     let took = began.elapsed().as_secs_f64();
     let made = kept.len() - AT_ONCE;
@@ -67,14 +67,14 @@ async fn connect(
     listener: &TcpListener,
     acceptor: &Acceptor,
     identity: &Identity,
-    expected: Expected,
+    expected: &Expected,
     address: std::net::SocketAddr,
     count: usize,
 ) -> Vec<(End, End)> {
     let mut dialling = Vec::new();
     let mut accepting = Vec::new();
     for _ in 0..count {
-        let identity = identity.clone();
+        let (identity, expected) = (identity.clone(), expected.clone());
         dialling.push(tokio::spawn(async move { dial(address, &identity, expected, Purpose::Peer).await }));
     }
     for _ in 0..count {

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 
 use shoal_proto::id::DeviceId;
 
+use crate::reach::Unreachable;
+
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
@@ -49,15 +51,21 @@ pub enum NetError {
         /// What the system says.
         source: io::Error,
     },
-    /// Another device has the address now.
-    #[error("{address} is another device now: {}, not {}", .found.short(), .expected.short())]
+    /// Another device is there than the one that is wanted.
+    #[error("another device answers at {address}: {}", .found.short())]
     OtherDevice {
         /// Where.
         address: SocketAddr,
-        /// Who was wanted.
-        expected: DeviceId,
-        /// Who is there.
+        /// Who is there, by its own word: it did not get to prove it.
         found: DeviceId,
+    },
+    /// The address may not be called.
+    #[error("{address} is not called: it {why}")]
+    Unreachable {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        why: Unreachable,
     },
     /// The other end speaks TLS, and nothing that this one asks for.
     #[error("{address} does not speak {wanted}; the older side needs an update")]

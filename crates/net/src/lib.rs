@@ -7,23 +7,30 @@
 //! | to change | look into |
 //! |---|---|
 //! | how the generations are told apart | `sniff.rs` |
-//! | how keys are proved, what TLS may do | `tls.rs` |
+//! | how keys are proved, what TLS may do | `tls.rs`, `tls/` |
 //! | how frames are read and written | `wire.rs` |
-//! | how an address is called | `dial.rs` |
+//! | which addresses are called, how often, in which order | `reach.rs`, `budget.rs`, `dial.rs` |
+//! | who is let in before proving a key | `door.rs` |
 //!
 //! Deliberately absent: files, shares, who may do what; threads of our own: everything runs where its caller's runtime is.
 
+pub mod budget;
 pub mod dial;
+pub mod door;
 mod error;
 pub mod limits;
+pub mod reach;
 pub mod sniff;
 #[cfg(test)]
 mod testing;
 pub mod tls;
 pub mod wire;
 
-pub use dial::dial;
+pub use budget::Budget;
+pub use dial::{CallError, Caller, Candidate, dial};
+pub use door::{Door, Guest};
 pub use error::NetError;
+pub use reach::NamedBy;
 pub use sniff::{Generation, sniff};
 pub use tls::{Acceptor, Expected, Identity, Purpose, Secured};
-pub use wire::{Incoming, Outgoing, WireError};
+pub use wire::{Incoming, Outgoing, Over, WireError};

@@ -44,3 +44,7 @@ pub(crate) fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
     write_frame(&mut out, kind, RequestId::NONE, &[body]).unwrap();
     out
 }
+
+#[path = "../../disk/src/testing/skip.rs"]
+mod skips;
+pub(crate) use skips::skip;

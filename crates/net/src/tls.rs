@@ -10,11 +10,12 @@
 mod config;
 mod key;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustls::{CommonState, ServerConfig};
+use rustls::{AlertDescription, CommonState, ServerConfig};
 use shoal_proto::id::DeviceId;
 use shoal_proto::key::{DeviceKey, HandshakeKey};
 use shoal_proto::secret::Side;
@@ -27,6 +28,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use self::key::{KeyRefused, ProvenBy, device_of};
 use crate::error::NetError;
 use crate::limits::{HANDSHAKE, KEEPALIVE_AFTER, KEEPALIVE_EVERY, KEEPALIVE_TRIES, STALLED, UNSENT_BYTES};
+use crate::reach::{NOWHERE, canonical};
 
 /// What a connection is for; both ends say so before anything else (ALPN, RFC 7301).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
@@ -38,10 +40,12 @@ pub enum Purpose {
 }
 
 /// Whom a caller wants.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Expected {
     /// This device.
     Device(DeviceId),
+    /// Any of these: the members of a share, where an address does not say whose it is.
+    OneOf(Arc<BTreeSet<DeviceId>>),
     /// Whoever answers: for trackers, which are trusted with nothing (T3).
     Anyone,
 }
@@ -144,7 +148,7 @@ impl Acceptor {
         let handshake = TlsAcceptor::from(Arc::clone(&self.config)).accept(stream);
         match timeout(HANDSHAKE, handshake).await {
             Ok(Ok(stream)) => secured(TlsStream::Server(stream), Side::Listener, address, None),
-            Ok(Err(error)) => Err(refused(address, error, None, None)),
+            Ok(Err(error)) => Err(refused(address, error, None)),
             Err(_) => Err(NetError::Slow { address, within: HANDSHAKE }),
         }
     }
@@ -172,17 +176,15 @@ pub async fn secure(
     let handshake = TlsConnector::from(config).connect(address.ip().into(), stream);
     match timeout(HANDSHAKE, handshake).await {
         Ok(Ok(stream)) => secured(TlsStream::Client(stream), Side::Dialler, address, Some(purpose)),
-        Ok(Err(error)) => Err(refused(address, error, Some(expected), Some(purpose))),
+        Ok(Err(error)) => Err(refused(address, error, Some(purpose))),
         Err(_) => Err(NetError::Slow { address, within: HANDSHAKE }),
     }
 }
 
-/// Where the other end is seen. An IPv4 address that comes over a socket for both families is one.
+/// Where the other end is seen.
 pub(crate) fn seen(stream: &TcpStream) -> Result<SocketAddr, NetError> {
-    let nowhere = SocketAddr::new(std::net::Ipv4Addr::UNSPECIFIED.into(), 0);
-    let gone = |source| NetError::BrokenOff { address: nowhere, source };
-    let address = stream.peer_addr().map_err(gone)?;
-    Ok(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    let gone = |source| NetError::BrokenOff { address: NOWHERE, source };
+    stream.peer_addr().map(canonical).map_err(gone)
 }
 
 /// Nothing waits to be filled up, and who has gone without a word is noticed.
@@ -230,26 +232,16 @@ fn secured(
 }
 
 /// Why a handshake failed, in our words where we have some.
-fn refused(
-    address: SocketAddr,
-    error: io::Error,
-    expected: Option<Expected>,
-    purpose: Option<Purpose>,
-) -> NetError {
+fn refused(address: SocketAddr, error: io::Error, purpose: Option<Purpose>) -> NetError {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
         return NetError::BrokenOff { address, source: error };
     };
-    if let (Some(KeyRefused::Other { found }), Some(Expected::Device(expected))) =
-        (KeyRefused::within(tls), expected)
-    {
-        return NetError::OtherDevice { address, expected, found };
+    if let Some(KeyRefused::Other { found }) = KeyRefused::within(tls) {
+        return NetError::OtherDevice { address, found };
     }
-    let alert = rustls::AlertDescription::NoApplicationProtocol;
     match tls {
-        rustls::Error::NoApplicationProtocol => {
-            NetError::NotSpoken { address, wanted: purpose.unwrap_or(Purpose::Peer).name() }
-        }
-        rustls::Error::AlertReceived(received) if *received == alert => {
+        rustls::Error::NoApplicationProtocol
+        | rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
             NetError::NotSpoken { address, wanted: purpose.unwrap_or(Purpose::Peer).name() }
         }
         other => NetError::Handshake { address, reason: other.to_string() },

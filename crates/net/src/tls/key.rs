@@ -138,10 +138,12 @@ impl Checks {
             return Err(KeyRefused::Several.into());
         }
         let found = device_of(shown)?;
-        match self.0 {
-            Expected::Device(expected) if expected != found => Err(KeyRefused::Other { found }.into()),
-            _ => Ok(()),
-        }
+        let is_expected = match &self.0 {
+            Expected::Device(expected) => *expected == found,
+            Expected::OneOf(expected) => expected.contains(&found),
+            Expected::Anyone => true,
+        };
+        if is_expected { Ok(()) } else { Err(KeyRefused::Other { found }.into()) }
     }
 
     fn signature(
@@ -294,6 +296,9 @@ mod tests {
         assert_eq!(KeyRefused::within(&error), Some(KeyRefused::Other { found: key(2).device() }));
         let error = one.key(&shown(1), &[shown(1)]).unwrap_err();
         assert_eq!(KeyRefused::within(&error), Some(KeyRefused::Several));
+        let some = Checks(Expected::OneOf(Arc::new([1, 3].map(|number| key(number).device()).into())));
+        assert!(some.key(&shown(1), &[]).is_ok() && some.key(&shown(3), &[]).is_ok());
+        assert!(some.key(&shown(2), &[]).is_err());
         assert!(Checks(Expected::Anyone).key(&shown(2), &[]).is_ok());
     }
 }
