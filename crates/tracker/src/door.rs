@@ -45,15 +45,14 @@ async fn generation(stream: &TcpStream) -> Result<Generation, NetError> {
 
 async fn serve_native(shared: Rc<Shared>, stream: TcpStream, from: IpAddr, seat: Seat) {
     let _seat = seat;
-    let handshake = match shared.handshakes.take(from) {
-        Ok(handshake) => handshake,
-        Err(full) => return shared.refuse(from, Refusal::Handshake, 1, &full),
+    let secured = match shared.handshakes.knock(from) {
+        Some(guest) => guest.stay(shared.acceptor.accept(stream)).await,
+        None => None,
     };
-    let secured = shared.acceptor.accept(stream).await;
-    drop(handshake);
     let secured = match secured {
-        Ok(secured) => secured,
-        Err(error) => return shared.refuse(from, Refusal::Handshake, 1, &error),
+        Some(Ok(secured)) => secured,
+        Some(Err(error)) => return shared.refuse(from, Refusal::Handshake, 1, &error),
+        None => return shared.refuse(from, Refusal::Handshake, 1, &"there are too many handshakes"),
     };
     let Err(error) = shared.rendezvous.serve(secured).await else { return };
     let refusal = match &error {

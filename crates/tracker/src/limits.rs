@@ -167,6 +167,12 @@ pub const HANDSHAKES_MAX: usize = 2_048;
 /// See [`HANDSHAKES_MAX`].
 pub const HANDSHAKES_PER_ADDRESS_MAX: usize = 64;
 
+/// So many may begin from one address in quick succession, as when all behind it find the tracker again, …
+pub const HANDSHAKES_AT_ONCE: u32 = 1_024;
+
+/// … and then one in this time. Each takes some 0.2 ms of a core.
+pub const HANDSHAKE_EVERY: Duration = Duration::from_millis(20);
+
 /// The bounds of a [`Swarm`](crate::Swarm).
 #[derive(Clone, Copy, Debug)]
 pub struct SwarmLimits {

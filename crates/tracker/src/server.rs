@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use shoal_classic::Time;
 use shoal_classic::name::Escaped;
-use shoal_net::{Acceptor, Identity};
+use shoal_net::door::DoorOptions;
+use shoal_net::{Acceptor, Door, Identity};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{LocalSet, spawn_local};
@@ -25,8 +26,8 @@ use crate::diary::Ration;
 use crate::directory::Directory;
 use crate::door;
 use crate::limits::{
-    ACCEPT_BACKLOG, ACCEPT_PAUSE, EXPIRE_PAUSE_MAX, EXPIRE_PAUSE_MIN, HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS_MAX,
-    Options, READ_BYTES,
+    ACCEPT_BACKLOG, ACCEPT_PAUSE, EXPIRE_PAUSE_MAX, EXPIRE_PAUSE_MIN, HANDSHAKE_EVERY, HANDSHAKES_AT_ONCE,
+    HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS_MAX, Options, READ_BYTES,
 };
 use crate::metrics::{Metrics, Moment, Refusal};
 use crate::page;
@@ -147,7 +148,7 @@ pub(crate) struct Shared {
     pub(crate) rendezvous: Rendezvous,
     pub(crate) acceptor: Acceptor,
     /// Native connections whose other end has not proved its key yet.
-    pub(crate) handshakes: Rc<Seats>,
+    pub(crate) handshakes: Door,
     seats: Rc<Seats>,
     arrivals: Cell<u64>,
     began: Instant,
@@ -167,7 +168,7 @@ impl Shared {
             rendezvous: Rendezvous::open(options.swarm()),
             // Nobody relies on a tracker's key, so it has a new one each time.
             acceptor: Acceptor::new(&Identity::nameless()),
-            handshakes: Seats::new(HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS_MAX),
+            handshakes: Door::new(HANDSHAKES),
             seats: Seats::new(options.connections_max, options.connections_per_address_max),
             arrivals: Cell::new(0),
             began: Instant::now(),
@@ -227,6 +228,14 @@ impl Shared {
         }
     }
 }
+
+/// How many native connections may be at their handshake.
+const HANDSHAKES: DoorOptions = DoorOptions {
+    guests_max: HANDSHAKES_MAX,
+    network_guests_max: HANDSHAKES_PER_ADDRESS_MAX,
+    knocks_at_once: HANDSHAKES_AT_ONCE,
+    knock_every: HANDSHAKE_EVERY,
+};
 
 /// A timer that is farther away than this might not be a moment that the system's clock can name.
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);

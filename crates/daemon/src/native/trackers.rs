@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use shoal_net::Candidate;
 use shoal_proto::invite::Address;
 use shoal_proto::secret::{Pseudonym, Topic};
 use tokio::sync::watch;
@@ -71,8 +72,8 @@ pub struct Found {
     /// Who.
     pub pseudonym: Pseudonym,
     /// At which addresses; empty if no tracker knows any more. Those of this machine, or of its link alone, only from
-    /// trackers that are there too.
-    pub addresses: Vec<SocketAddr>,
+    /// trackers on this machine.
+    pub addresses: Vec<Candidate>,
 }
 
 /// How it stands with a tracker.

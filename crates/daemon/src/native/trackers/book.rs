@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use shoal_net::reach::may_call;
+use shoal_net::{Candidate, NamedBy};
 use shoal_proto::limits::ANNOUNCED_ADDRESSES_MAX;
 use shoal_proto::secret::{Pseudonym, Topic};
 use tokio::time::Instant;
@@ -29,7 +31,7 @@ pub(super) struct Book(BTreeMap<Source, BTreeMap<Topic, Page>>);
 /// What one tracker told of one topic.
 #[derive(Debug, Default)]
 struct Page {
-    peers: BTreeMap<Pseudonym, Vec<SocketAddr>>,
+    peers: BTreeMap<Pseudonym, Vec<Candidate>>,
     /// Until when it stands, if nobody keeps it up to date.
     until: Option<Instant>,
 }
@@ -44,6 +46,7 @@ impl Book {
         peers: Vec<(Pseudonym, Vec<SocketAddr>)>,
         is_all: bool,
     ) -> Vec<Found> {
+        let named_by = NamedBy::Others { is_here: tracker.is_loopback() };
         let mut named: BTreeSet<Pseudonym> = peers.iter().map(|(name, _)| *name).collect();
         if is_all {
             named.extend(self.page(source, topic).peers.keys());
@@ -54,12 +57,16 @@ impl Book {
             if is_all {
                 page.peers.clear();
             }
-            for (name, mut addresses) in peers {
-                addresses.retain(|address| may_name(tracker, address.ip()));
-                if addresses.is_empty() {
+            for (name, addresses) in peers {
+                let candidates: Vec<_> = addresses
+                    .into_iter()
+                    .map(|address| Candidate { named_by, address })
+                    .filter(|candidate| may_call(candidate.address, named_by).is_ok())
+                    .collect();
+                if candidates.is_empty() {
                     page.peers.remove(&name);
                 } else if page.peers.len() < PEERS_PER_TOPIC_MAX || page.peers.contains_key(&name) {
-                    page.peers.insert(name, addresses);
+                    page.peers.insert(name, candidates);
                 }
             }
         })
@@ -121,34 +128,22 @@ impl Book {
     }
 
     /// Where a peer is, by the words of all trackers.
-    fn addresses(&self, topic: &Topic, name: &Pseudonym) -> Vec<SocketAddr> {
+    fn addresses(&self, topic: &Topic, name: &Pseudonym) -> Vec<Candidate> {
         let pages = self.0.values().filter_map(|pages| pages.get(topic)?.peers.get(name));
-        let mut addresses: Vec<SocketAddr> = Vec::new();
-        for address in pages.flatten() {
-            if !addresses.contains(address) && addresses.len() < 2 * ANNOUNCED_ADDRESSES_MAX {
-                addresses.push(*address);
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for candidate in pages.flatten() {
+            if let Some(known) = candidates.iter_mut().find(|known| known.address == candidate.address) {
+                // Who is here may name more.
+                known.named_by = known.named_by.max(candidate.named_by);
+            } else if candidates.len() < 2 * ANNOUNCED_ADDRESSES_MAX {
+                candidates.push(*candidate);
             }
         }
-        addresses
+        candidates
     }
 
     fn page(&mut self, source: Source, topic: Topic) -> &mut Page {
         self.0.entry(source).or_default().entry(topic).or_default()
-    }
-}
-
-/// Whether a tracker there may send us to that address: to this machine only one on this machine, to this link only one
-/// on the link or the machine (`T4`).
-fn may_name(tracker: IpAddr, ip: IpAddr) -> bool {
-    let ip = ip.to_canonical();
-    let is_link_local = |ip: IpAddr| match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    };
-    if ip.is_loopback() {
-        tracker.is_loopback()
-    } else {
-        !is_link_local(ip) || is_link_local(tracker) || tracker.is_loopback()
     }
 }
 
@@ -177,7 +172,8 @@ mod tests {
     }
 
     fn found(number: u8, addresses: &[&str]) -> Vec<Found> {
-        let addresses = addresses.iter().map(|text| at(text)).collect();
+        let named_by = NamedBy::Others { is_here: false };
+        let addresses = addresses.iter().map(|text| Candidate { named_by, address: at(text) }).collect();
         vec![Found { topic: TOPIC, pseudonym: name(number), addresses }]
     }
 
@@ -202,8 +198,8 @@ mod tests {
         assert_eq!(book.told(1, far(), TOPIC, all, true), found(7, &[]));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_a_lost_tracker_told_stands_for_a_while() {
+    #[test]
+    fn what_a_lost_tracker_told_stands_for_a_while() {
         let mut book = Book::default();
         tells(&mut book, 1, 7, &["192.0.2.7:1"]);
         let now = Instant::now();
@@ -236,6 +232,10 @@ mod tests {
         assert_eq!(tells(&mut book, 1, 7, addresses), found(7, &["10.0.0.1:1"]));
         assert_eq!(tells(&mut book, 1, 8, &["127.0.0.1:1"]), []);
         let near = vec![(name(9), addresses.iter().map(|text| at(text)).collect())];
-        assert_eq!(book.told(2, "127.0.0.1".parse().unwrap(), TOPIC, near, false)[0].addresses.len(), 6);
+        let told = book.told(2, "127.0.0.1".parse().unwrap(), TOPIC, near.clone(), false);
+        assert_eq!(told[0].addresses.len(), 6);
+        book.told(1, far(), TOPIC, near, false);
+        let here = NamedBy::Others { is_here: true };
+        assert!(book.addresses(&TOPIC, &name(9)).iter().all(|candidate| candidate.named_by == here));
     }
 }

@@ -9,7 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use shoal_net::{Expected, Identity, Incoming, NetError, Outgoing, Purpose, Secured, WireError, dial};
+use shoal_net::reach::may_call;
+use shoal_net::{Expected, Identity, Incoming, NamedBy, NetError, Outgoing, Purpose, Secured, WireError, dial};
 use shoal_proto::announce::{AnnounceError, FromTracker, ToTracker, TrackerRefusal};
 use shoal_proto::frame::RequestId;
 use shoal_proto::invite::Address;
@@ -294,7 +295,7 @@ impl Talk {
         let seen = self.seen.map(|ip| SocketAddr::new(ip, self.wishes.port));
         let mut addresses: Vec<SocketAddr> = Vec::new();
         for address in seen.into_iter().chain(self.wishes.addresses.iter().copied()) {
-            if can_be_called(address) && !addresses.contains(&address) && addresses.len() < ANNOUNCED_ADDRESSES_MAX {
+            if may_call(address, NamedBy::User).is_ok() && !addresses.contains(&address) && addresses.len() < ANNOUNCED_ADDRESSES_MAX {
                 addresses.push(address);
             }
         }
@@ -355,17 +356,97 @@ impl Talk {
     }
 }
 
-/// Whether an address can be ours, as a tracker sees it.
-fn can_be_called(address: SocketAddr) -> bool {
-    let is_one_machine = match address.ip() {
-        IpAddr::V4(ip) => !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast()),
-        IpAddr::V6(ip) => !(ip.is_unspecified() || ip.is_multicast()),
-    };
-    is_one_machine && address.port() != 0
-}
-
 fn write(out: &mut Vec<u8>, message: &ToTracker, request: u32) {
     if let Err(error) = message.write(out, RequestId(request)) {
         tracing::error!(%error, "a message to a tracker was not sent");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shoal_proto::frame::FrameReader;
+
+    use super::super::Interest;
+    use super::*;
+
+    const TOPIC: Topic = Topic::from_bytes([1; 32]);
+    const NAME: Pseudonym = Pseudonym::from_bytes([2; 32]);
+    const PORT: u16 = 5000;
+
+    fn talk(now: Instant) -> Talk {
+        let interest = Interest { pseudonym: NAME, is_announced: true };
+        let topics = [(TOPIC, interest)].into();
+        Talk::new(Wishes { topics, port: PORT, ..Wishes::default() }, now)
+    }
+
+    /// What is said at that moment.
+    fn said(talk: &mut Talk, now: Instant) -> Vec<(ToTracker, RequestId)> {
+        let mut frames = FrameReader::default();
+        frames.push(&talk.say(now));
+        let next = || {
+            let frame = frames.next_frame().unwrap()?;
+            Some((ToTracker::read(&frame).unwrap().unwrap(), frame.request))
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[tokio::test]
+    async fn announcements_are_renewed_in_time_and_the_seen_address_is_added() {
+        let now = Instant::now();
+        let mut talk = talk(now);
+        assert_eq!(said(&mut talk, now).len(), 2);
+        assert_eq!(said(&mut talk, now), []);
+        let seen: IpAddr = "192.0.2.1".parse().unwrap();
+        talk.leased(TOPIC, 600, seen, now);
+        let [(ToTracker::Announce { addresses, .. }, request)] = &said(&mut talk, now)[..] else { panic!() };
+        assert_eq!((addresses.as_slice(), request.0 % 2), (&[SocketAddr::new(seen, PORT)][..], 1));
+        // It may say another address each time; that changes nothing.
+        talk.leased(TOPIC, 600, "192.0.2.2".parse().unwrap(), now);
+        assert_eq!(said(&mut talk, now), []);
+        let renewed = talk.next - now;
+        assert!((seconds(30)..seconds(380)).contains(&renewed) || talk.next == now + MINUTE, "{renewed:?}");
+        let later = now + seconds(380);
+        assert!(matches!(said(&mut talk, later)[..], [(ToTracker::Announce { .. }, _)]));
+        // Leases of a second do not make us say something each second.
+        talk.leased(TOPIC, 1, seen, later);
+        assert_eq!(said(&mut talk, later + seconds(29)), []);
+        assert_eq!(said(&mut talk, later + seconds(30)).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_is_tried_later_and_an_answer_is_waited_for_a_while() {
+        let now = Instant::now();
+        let mut talk = talk(now);
+        let requests: Vec<RequestId> = said(&mut talk, now).into_iter().map(|(_, request)| request).collect();
+        assert_eq!(talk.next, now + ANSWER);
+        assert!(talk.check(now + ANSWER - seconds(1)).is_ok() && talk.check(now + ANSWER).is_err());
+        talk.refused(TOPIC, TrackerRefusal::Full, requests[0], now);
+        talk.refused(TOPIC, TrackerRefusal::TooOften, requests[1], now);
+        assert!(talk.check(now + ANSWER).is_ok(), "a refusal is an answer");
+        assert_eq!(said(&mut talk, now + seconds(44)), []);
+        assert!(matches!(said(&mut talk, now + seconds(106))[..], [(ToTracker::Watch { .. }, _)]));
+        assert!(matches!(said(&mut talk, now + seconds(526))[..], [(ToTracker::Announce { .. }, _)]));
+        // A watch that had to give way is told unasked.
+        talk.refused(TOPIC, TrackerRefusal::Full, RequestId::NONE, now + seconds(526));
+        let again = said(&mut talk, now + seconds(526 + 526));
+        assert!(matches!(again[..], [.., (ToTracker::Watch { .. }, _)]));
+    }
+
+    #[tokio::test]
+    async fn another_name_takes_back_the_one_before() {
+        let now = Instant::now();
+        let mut talk = talk(now);
+        said(&mut talk, now);
+        let other = Pseudonym::from_bytes([3; 32]);
+        talk.wishes.topics.insert(TOPIC, Interest { pseudonym: other, is_announced: true });
+        let said: Vec<_> = said(&mut talk, now).into_iter().map(|(said, _)| said).collect();
+        assert!(matches!(&said[..], [
+            ToTracker::Withdraw { pseudonym: NAME, .. },
+            ToTracker::Announce { pseudonym, .. },
+        ] if *pseudonym == other));
     }
 }
