@@ -13,6 +13,9 @@ use crate::frame::{Frame, FrameError, OPTIONAL_TYPES, RequestId, write_frame};
 use crate::limits::{ANNOUNCED_ADDRESSES_MAX, LEASE_SECONDS_MAX, TOLD_PEERS_MAX, TRACKER_BODY_BYTES_MAX};
 use crate::secret::{Pseudonym, Topic};
 
+/// The application protocol that TLS agrees on between a peer and a tracker.
+pub const ALPN: &[u8] = b"shoal-tracker/1";
+
 /// Addresses on the wire.
 type Addresses = AtMost<SocketAddr, ANNOUNCED_ADDRESSES_MAX>;
 

@@ -56,9 +56,11 @@ pub enum FrameError {
 /// Finds frames in bytes as they come.
 #[derive(Debug)]
 pub struct FrameReader {
+    /// What was read stands from `begins` to `ends`; behind it is room.
     buffer: Vec<u8>,
     /// Where the next frame begins.
     begins: usize,
+    ends: usize,
     body_bytes_max: usize,
 }
 
@@ -73,7 +75,8 @@ impl FrameReader {
     /// other end has said who it is.
     #[must_use]
     pub fn new(body_bytes_max: usize) -> Self {
-        Self { buffer: Vec::new(), begins: 0, body_bytes_max: body_bytes_max.min(FRAME_BODY_BYTES_MAX) }
+        let body_bytes_max = body_bytes_max.min(FRAME_BODY_BYTES_MAX);
+        Self { buffer: Vec::new(), begins: 0, ends: 0, body_bytes_max }
     }
 
     /// Allows bodies up to this size from the next frame on.
@@ -83,8 +86,45 @@ impl FrameReader {
 
     /// Takes in what was read. Drain [`Self::next_frame`] first: what is kept is one frame and this.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.drain(..core::mem::take(&mut self.begins));
-        self.buffer.extend_from_slice(bytes);
+        self.room(bytes.len()).copy_from_slice(bytes);
+        self.took(bytes.len());
+    }
+
+    /// Room to read so many bytes into, without copying them again; then [`Self::took`]. Drain [`Self::next_frame`]
+    /// first.
+    pub fn room(&mut self, bytes: usize) -> &mut [u8] {
+        self.buffer.copy_within(self.begins..self.ends, 0);
+        self.ends -= core::mem::take(&mut self.begins);
+        if self.buffer.len() < self.ends + bytes {
+            self.buffer.resize(self.ends + bytes, 0);
+        }
+        &mut self.buffer[self.ends..self.ends + bytes]
+    }
+
+    /// So many bytes were read into the room; at most as many as it had.
+    pub fn took(&mut self, bytes: usize) {
+        self.ends = (self.ends + bytes).min(self.buffer.len());
+    }
+
+    /// Whether nothing is kept: no part of a frame either.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.begins == self.ends
+    }
+
+    /// Gives the memory back, if nothing is kept in it.
+    pub fn release(&mut self) {
+        if self.is_empty() {
+            (self.buffer, self.begins, self.ends) = (Vec::new(), 0, 0);
+        }
+    }
+
+    /// Whether a whole frame is there.
+    ///
+    /// # Errors
+    /// As [`Self::next_frame`].
+    pub fn has_frame(&self) -> Result<bool, FrameError> {
+        Ok(self.measured()?.is_some_and(|counted| self.ends - self.begins >= 4 + counted))
     }
 
     /// The next whole frame; `None` if it has not all come.
@@ -92,7 +132,16 @@ impl FrameReader {
     /// # Errors
     /// When the length is one that no frame here has, as soon as it is there.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, FrameError> {
-        let Some((length, rest)) = self.buffer[self.begins..].split_first_chunk::<4>() else {
+        let Some(counted) = self.measured()? else { return Ok(None) };
+        let Some(frame) = self.buffer[self.begins..self.ends].get(4..4 + counted) else { return Ok(None) };
+        self.begins += 4 + counted;
+        let [kind, a, b, c, d, body @ ..] = frame else { return Ok(None) };
+        Ok(Some(Frame { kind: *kind, request: RequestId(u32::from_be_bytes([*a, *b, *c, *d])), body }))
+    }
+
+    /// What the next frame has behind its length, once that is there.
+    fn measured(&self) -> Result<Option<usize>, FrameError> {
+        let Some((length, _)) = self.buffer[self.begins..self.ends].split_first_chunk::<4>() else {
             return Ok(None);
         };
         let length = u32::from_be_bytes(*length);
@@ -103,10 +152,7 @@ impl FrameReader {
         if counted - COUNTED_HEADER_BYTES > self.body_bytes_max {
             return Err(FrameError::TooLong { length, max: self.body_bytes_max + COUNTED_HEADER_BYTES });
         }
-        let Some(frame) = rest.get(..counted) else { return Ok(None) };
-        self.begins += 4 + counted;
-        let [kind, a, b, c, d, body @ ..] = frame else { return Err(FrameError::TooShort(length)) };
-        Ok(Some(Frame { kind: *kind, request: RequestId(u32::from_be_bytes([*a, *b, *c, *d])), body }))
+        Ok(Some(counted))
     }
 }
 
@@ -218,6 +264,25 @@ mod tests {
         assert!(write_frame(&mut out, 1, RequestId::NONE, &[&body]).is_err());
         assert!(out.is_empty());
         assert!(write_frame(&mut out, 1, RequestId::NONE, &[&body[1..]]).is_ok());
+    }
+
+    #[test]
+    fn frames_are_read_where_they_stand_and_the_room_is_given_back() {
+        let bytes = written(&[(1, 0, &[7; 10_000]), (2, 0, b"")]);
+        let mut reader = FrameReader::default();
+        for piece in bytes.chunks(999) {
+            assert!(!reader.has_frame().unwrap());
+            let room = reader.room(2000);
+            room[..piece.len()].copy_from_slice(piece);
+            reader.took(piece.len());
+        }
+        assert!(reader.has_frame().unwrap());
+        assert_eq!(reader.next_frame().unwrap().unwrap().body, [7; 10_000]);
+        reader.release();
+        assert!(reader.has_frame().unwrap() && !reader.is_empty(), "what is kept stays");
+        assert_eq!(reader.next_frame().unwrap().unwrap().kind, 2);
+        reader.release();
+        assert_eq!((reader.buffer.capacity(), reader.has_frame()), (0, Ok(false)));
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! EdDSAs", 2020). So there is no second way. Secrets are wiped when dropped and are never shown.
 //!
 //! Everything signed is a 32-byte hash under its own [`Domain`](crate::hash::Domain). TLS signs more than a
-//! hundred bytes with the same key (RFC 8446, 4.4.3), so neither is ever mistaken for the other.
+//! hundred bytes with the same key (RFC 8446, 4.4.3), so neither is ever mistaken for the other; a [`HandshakeKey`]
+//! signs nothing but these.
 
 use crypto_box::aead::rand_core::CryptoRngCore;
 use crypto_box::{PublicKey, SecretKey};
@@ -30,6 +31,10 @@ pub struct DeviceKey {
     signing: SigningKey,
     opening: SecretKey,
 }
+
+/// A device's key as connections need it: it signs what begins like the word of a handshake of TLS 1.3, and nothing else.
+#[derive(Clone)]
+pub struct HandshakeKey(SigningKey);
 
 /// The secret half of an invite's key. It stays with who holds the invite and is never sent.
 #[derive(Clone, Eq, PartialEq)]
@@ -85,6 +90,12 @@ impl DeviceKey {
         BoxKey(self.opening.public_key().to_bytes())
     }
 
+    /// What it proves itself by when a connection begins.
+    #[must_use]
+    pub fn handshake(&self) -> HandshakeKey {
+        HandshakeKey(self.signing.clone())
+    }
+
     pub(crate) fn sign(&self, hash: &[u8; 32]) -> Signature {
         Signature(self.signing.sign(hash).to_bytes())
     }
@@ -97,6 +108,26 @@ impl DeviceKey {
 impl core::fmt::Debug for DeviceKey {
     fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(out, "DeviceKey(of {})", self.device().short())
+    }
+}
+
+impl HandshakeKey {
+    /// Whose it is.
+    #[must_use]
+    pub fn device(&self) -> DeviceId {
+        DeviceId::from_bytes(self.0.verifying_key().to_bytes())
+    }
+
+    /// Signs the word of a handshake, as RFC 8446 (4.4.3) has it; `None` for anything else.
+    #[must_use]
+    pub fn sign(&self, word: &[u8]) -> Option<Signature> {
+        is_of_a_handshake(word).then(|| Signature(self.0.sign(word).to_bytes()))
+    }
+}
+
+impl core::fmt::Debug for HandshakeKey {
+    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(out, "HandshakeKey(of {})", self.device().short())
     }
 }
 
@@ -208,10 +239,31 @@ pub fn check(device: &DeviceId) -> Result<(), KeyError> {
     verifying(device.as_bytes()).map(drop)
 }
 
+/// Whether the device signed this word of a handshake.
+///
+/// # Errors
+/// When it did not, when the word is of no handshake, or when nobody proves anything by its key.
+pub fn verify_handshake(device: &DeviceId, word: &[u8], signature: &Signature) -> Result<(), KeyError> {
+    if is_of_a_handshake(word) {
+        verify_bytes(device.as_bytes(), word, signature)
+    } else {
+        Err(KeyError::Signature)
+    }
+}
+
 /// Whether the holder of this key signed the hash.
 pub(crate) fn verify(key: &[u8; 32], hash: &[u8; 32], signature: &Signature) -> Result<(), KeyError> {
+    verify_bytes(key, hash, signature)
+}
+
+fn verify_bytes(key: &[u8; 32], bytes: &[u8], signature: &Signature) -> Result<(), KeyError> {
     let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-    verifying(key)?.verify_strict(hash, &signature).map_err(|_| KeyError::Signature)
+    verifying(key)?.verify_strict(bytes, &signature).map_err(|_| KeyError::Signature)
+}
+
+/// What TLS 1.3 signs begins with 64 spaces and its name.
+fn is_of_a_handshake(word: &[u8]) -> bool {
+    word.strip_prefix(&[b' '; 64]).is_some_and(|rest| rest.starts_with(b"TLS 1.3, "))
 }
 
 fn verifying(key: &[u8; 32]) -> Result<VerifyingKey, KeyError> {
@@ -315,6 +367,23 @@ mod tests {
             let mut bytes = *signature.as_bytes();
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(verify(&device, &hash, &Signature(bytes)), Err(KeyError::Signature), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_connection_signs_handshakes_and_nothing_else() {
+        let key = device_key(1).handshake();
+        let word = [&[b' '; 64], &b"TLS 1.3, client CertificateVerify\0"[..], &[9; 32]].concat();
+        let signature = key.sign(&word).unwrap();
+        assert_eq!(key.device(), device_key(1).device());
+        assert_eq!(verify_handshake(&key.device(), &word, &signature), Ok(()));
+        let verdict = verify_handshake(&device_key(2).device(), &word, &signature);
+        assert_eq!(verdict, Err(KeyError::Signature));
+        // A record's hash, even one that begins with spaces; and what only begins like a handshake.
+        for other in [&[b' '; 32][..], &[b' '; 64], &word[1..], &[]] {
+            assert_eq!(key.sign(other), None);
+            let signature = Signature(SigningKey::from_bytes(key.0.as_bytes()).sign(other).to_bytes());
+            assert_eq!(verify_handshake(&key.device(), other, &signature), Err(KeyError::Signature));
         }
     }
 

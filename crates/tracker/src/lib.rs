@@ -23,12 +23,17 @@ mod budget;
 mod connection;
 mod diary;
 pub mod directory;
+mod door;
 pub mod limits;
 mod metrics;
 mod page;
+mod rendezvous;
 mod seats;
 mod server;
+pub mod swarm;
 
 pub use directory::{Directory, PeerId};
 pub use limits::Options;
+pub use rendezvous::{Rendezvous, ServeError};
 pub use server::{BindError, RunError, Tracker};
+pub use swarm::Swarm;

@@ -87,6 +87,153 @@ pub const PAGE_WAIT: Duration = Duration::from_secs(10);
 /// Largest request head of the metrics page, in bytes.
 pub const PAGE_REQUEST_BYTES_MAX: usize = 8 << 10;
 
+// ── native ──
+
+/// Most leases in all; each takes at most 500 bytes with all that belongs to it (`benches/swarm.rs`).
+pub const LEASES_MAX: usize = 1_000_000;
+
+/// Most leases of one address: a large company behind it, or a sixteenth of a flood (`T5`).
+pub const LEASES_PER_ADDRESS_MAX: usize = 65_536;
+
+/// Most peers under one topic.
+pub const MEMBERS_PER_TOPIC_MAX: usize = 4_096;
+
+/// Most leases of one peer under one topic: it may have moved, and may be seen at addresses of both families.
+pub const GUEST_LEASES_MAX: usize = 4;
+
+/// Most ports at the seen address that a lease keeps, and most addresses near the announcer.
+pub const LEASE_PORTS_MAX: usize = 4;
+/// See [`LEASE_PORTS_MAX`].
+pub const LEASE_ELSEWHERE_MAX: usize = 4;
+
+/// Longest lease that this tracker gives, in seconds, whatever was asked for.
+pub const LEASE_GIVEN_SECONDS_MAX: u32 = 2 * 60 * 60;
+
+/// Most topics watched in all, each counted for every connection that watches it.
+pub const WATCHES_MAX: usize = 1_000_000;
+
+/// Most of these from one address.
+pub const WATCHES_PER_ADDRESS_MAX: usize = 65_536;
+
+/// Most topics that one connection watches: all shares of a device, and as many older secrets.
+pub const WATCHES_PER_CALLER_MAX: usize = 2 * shoal_proto::limits::SHARES_MAX;
+
+/// Most connections that watch one topic.
+pub const WATCHES_PER_TOPIC_MAX: usize = 4_096;
+
+/// Most peers that left and of whom nobody was told yet, in one topic; then it is told at once.
+pub const LEFT_WAITING_MAX: usize = 256;
+
+/// Most members of a topic that are looked at to find some to tell of.
+pub const LOOKED_AT_MAX: usize = 256;
+
+/// How long after a change watchers are told, together with what changed meanwhile.
+pub const PUSH_PAUSE_MIN: Duration = Duration::from_millis(250);
+
+/// The same when a topic keeps changing.
+pub const PUSH_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// A topic in which nothing was told for so long is told promptly again.
+pub const PUSH_QUIET: Duration = Duration::from_secs(60);
+
+/// Most messages of one connection at once: a device announces all its shares, and watches them.
+pub const CALLER_BURST: u32 = 8 * 1024;
+
+/// Further messages of one connection, a second.
+pub const CALLER_PER_SECOND: u32 = 20;
+
+/// The same of all connections of one address together.
+pub const ADDRESS_BURST: u32 = 65_536;
+/// See [`ADDRESS_BURST`].
+pub const ADDRESS_PER_SECOND: u32 = 2_000;
+
+/// Whoever says more waits for so long before more of it is read.
+pub const TOO_OFTEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest time until a native connection says something, once both ends have proved their keys.
+pub const NATIVE_FIRST_MESSAGE_WAIT: Duration = Duration::from_secs(30);
+
+/// A native connection that says nothing for so long is closed: longer than any lease that it may have to renew.
+pub const NATIVE_SILENCE_MAX: Duration = Duration::from_secs(3 * 60 * 60);
+
+/// Nothing more is told to a native connection, and nothing read from it, while so many bytes wait to be taken.
+pub const NATIVE_WAITING_BYTES: usize = 64 << 10;
+
+/// A native connection that does not take these for so long is closed.
+pub const NATIVE_WRITE_STALL: Duration = Duration::from_secs(120);
+
+/// Most handshakes of native connections at once: in all, and from one address (`T6`).
+pub const HANDSHAKES_MAX: usize = 2_048;
+/// See [`HANDSHAKES_MAX`].
+pub const HANDSHAKES_PER_ADDRESS_MAX: usize = 64;
+
+/// So many may begin from one address in quick succession, as when all behind it find the tracker again, …
+pub const HANDSHAKES_AT_ONCE: u32 = 1_024;
+
+/// … and then one in this time. Each takes some 0.2 ms of a core.
+pub const HANDSHAKE_EVERY: Duration = Duration::from_millis(20);
+
+/// The bounds of a [`Swarm`](crate::Swarm).
+#[derive(Clone, Copy, Debug)]
+pub struct SwarmLimits {
+    /// Most connections.
+    pub callers_max: usize,
+    /// Most connections of one address.
+    pub callers_per_address_max: usize,
+    /// Most leases in all.
+    pub leases_max: usize,
+    /// Most leases of one address.
+    pub leases_per_address_max: usize,
+    /// Most peers under one topic.
+    pub members_per_topic_max: usize,
+    /// Longest lease, in seconds.
+    pub lease_seconds_max: u32,
+    /// Most topics watched in all.
+    pub watches_max: usize,
+    /// Most topics watched from one address.
+    pub watches_per_address_max: usize,
+    /// Most topics watched by one connection.
+    pub watches_per_caller_max: usize,
+    /// Most connections that watch one topic.
+    pub watches_per_topic_max: usize,
+    /// Most messages of one connection at once.
+    pub caller_burst: u32,
+    /// Further messages of one connection, a second; not 0.
+    pub caller_per_second: u32,
+    /// Most messages of one address at once.
+    pub address_burst: u32,
+    /// Further messages of one address, a second; not 0.
+    pub address_per_second: u32,
+}
+
+impl Default for SwarmLimits {
+    fn default() -> Self {
+        Self {
+            callers_max: CONNECTIONS_MAX,
+            callers_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
+            leases_max: LEASES_MAX,
+            leases_per_address_max: LEASES_PER_ADDRESS_MAX,
+            members_per_topic_max: MEMBERS_PER_TOPIC_MAX,
+            lease_seconds_max: LEASE_GIVEN_SECONDS_MAX,
+            watches_max: WATCHES_MAX,
+            watches_per_address_max: WATCHES_PER_ADDRESS_MAX,
+            watches_per_caller_max: WATCHES_PER_CALLER_MAX,
+            watches_per_topic_max: WATCHES_PER_TOPIC_MAX,
+            caller_burst: CALLER_BURST,
+            caller_per_second: CALLER_PER_SECOND,
+            address_burst: ADDRESS_BURST,
+            address_per_second: ADDRESS_PER_SECOND,
+        }
+    }
+}
+
+const _: () = assert!(LEASES_PER_ADDRESS_MAX < LEASES_MAX && WATCHES_PER_ADDRESS_MAX < WATCHES_MAX);
+const _: () = assert!(NATIVE_SILENCE_MAX.as_secs() > LEASE_GIVEN_SECONDS_MAX as u64);
+const _: () = assert!(NATIVE_WAITING_BYTES > shoal_proto::limits::TRACKER_BODY_BYTES_MAX);
+const _: () = assert!(LEASE_GIVEN_SECONDS_MAX <= shoal_proto::limits::LEASE_SECONDS_MAX);
+
+// ── chosen at the start ──
+
 /// What can be chosen when a tracker is started.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -110,6 +257,8 @@ pub struct Options {
     pub expiry: Duration,
     /// A peer that takes nothing of its answer for this long is closed.
     pub write_stall: Duration,
+    /// Most leases of native peers.
+    pub leases_max: usize,
     /// Where to serve the metrics page, if anywhere.
     pub metrics: Option<SocketAddr>,
 }
@@ -127,12 +276,24 @@ impl Default for Options {
             first_message_wait: FIRST_MESSAGE_WAIT,
             expiry: PEER_EXPIRY,
             write_stall: WRITE_STALL,
+            leases_max: LEASES_MAX,
             metrics: None,
         }
     }
 }
 
 impl Options {
+    /// The part that the swarm keeps.
+    #[must_use]
+    pub fn swarm(&self) -> SwarmLimits {
+        SwarmLimits {
+            callers_max: self.connections_max,
+            callers_per_address_max: self.connections_per_address_max,
+            leases_max: self.leases_max,
+            ..SwarmLimits::default()
+        }
+    }
+
     /// The part that each connection's session keeps.
     #[must_use]
     pub fn session(&self) -> SessionLimits {

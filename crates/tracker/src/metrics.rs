@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::directory::Tally;
+use crate::swarm;
 
 /// Counters that only grow; one thread counts.
 #[derive(Debug, Default)]
@@ -42,6 +43,10 @@ pub(crate) enum Refusal {
     WriteStall,
     /// A connection that had to give way to newer ones, so that memory stays bounded.
     Buffers,
+    /// A native connection whose handshake failed.
+    Handshake,
+    /// A native connection for another purpose.
+    Purpose,
 }
 
 /// What is true now, as opposed to counted.
@@ -49,6 +54,7 @@ pub(crate) enum Refusal {
 pub(crate) struct Moment {
     pub(crate) connections: usize,
     pub(crate) tally: Tally,
+    pub(crate) swarm: swarm::Tally,
     pub(crate) uptime: Duration,
 }
 
@@ -66,7 +72,7 @@ impl Count {
 }
 
 impl Refusal {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Connections,
         Self::AddressConnections,
         Self::Accept,
@@ -78,6 +84,8 @@ impl Refusal {
         Self::Announcements,
         Self::WriteStall,
         Self::Buffers,
+        Self::Handshake,
+        Self::Purpose,
     ];
 
     /// Its name among the metrics; not to be changed.
@@ -94,6 +102,8 @@ impl Refusal {
             Self::Announcements => "announcements",
             Self::WriteStall => "write_stall",
             Self::Buffers => "buffers",
+            Self::Handshake => "handshake",
+            Self::Purpose => "purpose",
         }
     }
 
@@ -111,6 +121,8 @@ impl Refusal {
             Self::Announcements => "Files beyond the bound in all",
             Self::WriteStall => "Connections that did not take their answer",
             Self::Buffers => "Connections that held too much unfinished",
+            Self::Handshake => "Native connections that proved no key",
+            Self::Purpose => "Native connections for something else than a tracker",
         }
     }
 }
@@ -140,7 +152,7 @@ impl Metrics {
     /// Everything in the text format of Prometheus.
     pub(crate) fn prometheus(&self, moment: &Moment) -> String {
         let mut out = String::new();
-        let tally = &moment.tally;
+        let (tally, swarm) = (&moment.tally, &moment.swarm);
         let mut gauge = |name, help, value| family(&mut out, name, "gauge", help, &[("", value)]);
         gauge("connections", "Open connections.", moment.connections as u64);
         gauge("peers", "Peers whose files are listed.", tally.peers as u64);
@@ -148,6 +160,10 @@ impl Metrics {
         gauge("announcements", "Announced files, counted for every peer.", tally.announcements as u64);
         gauge("files_unlisted", "Names that found no room in a directory.", tally.unlisted as u64);
         gauge("views", "Directories that are kept encoded.", tally.views as u64);
+        gauge("native_connections", "Open connections of native peers.", swarm.callers as u64);
+        gauge("native_topics", "Topics with a native peer announced or watching.", swarm.topics as u64);
+        gauge("native_leases", "Announcements of native peers.", swarm.leases as u64);
+        gauge("native_watches", "Topics watched, counted for every connection.", swarm.watches as u64);
         gauge("uptime_seconds", "Time since the start.", moment.uptime.as_secs());
         let mut counter = |name, help, values: &[_]| family(&mut out, name, "counter", help, values);
         counter("connections_total", "Accepted connections.", &[("", self.connections.get())]);
@@ -157,6 +173,13 @@ impl Metrics {
         counter("answers_total", "Directories sent.", &[("", self.answers.get())]);
         counter("answered_bytes_total", "Bytes of directories sent.", &[("", self.answered_bytes.get())]);
         counter("expiries_total", "Peers that fell silent.", &[("", tally.expired)]);
+        counter("native_announced_total", "Announcements taken.", &[("", swarm.announced)]);
+        counter("native_ended_total", "Announcements that were not renewed.", &[("", swarm.ended)]);
+        counter("native_pushed_total", "Messages about what changed.", &[("", swarm.pushed)]);
+        counter("native_displaced_total", "What gave way to others.", &[("", swarm.displaced)]);
+        let refused =
+            [("{reason=\"full\"}", swarm.refused_full), ("{reason=\"too_often\"}", swarm.refused_often)];
+        counter("native_refusals_total", "Messages refused, by reason.", &refused);
         let labels = Refusal::ALL.map(|refusal| format!("{{reason=\"{}\"}}", refusal.label()));
         let refusals: Vec<_> = labels.iter().map(String::as_str).zip(self.refusals()).collect();
         counter("refusals_total", "What was refused, by reason.", &refusals);
@@ -176,6 +199,12 @@ impl Metrics {
             ("Answers", self.answers.get()),
             ("Bytes of answers", self.answered_bytes.get()),
             ("Peers that fell silent", moment.tally.expired),
+            ("Native connections", moment.swarm.callers as u64),
+            ("Native topics", moment.swarm.topics as u64),
+            ("Native announcements", moment.swarm.leases as u64),
+            ("Native topics watched", moment.swarm.watches as u64),
+            ("Native announcements so far", moment.swarm.announced),
+            ("Native messages about changes", moment.swarm.pushed),
         ];
         let refusals = Refusal::ALL.map(Refusal::words).into_iter().zip(self.refusals());
         rows.extend(refusals.filter(|(_, count)| *count > 0));
@@ -209,7 +238,9 @@ mod tests {
             metrics.refused(refusal, index + 1);
         }
         metrics.answered(100);
-        let moment = Moment { connections: 2, tally: Tally::default(), uptime: Duration::from_secs(3) };
+        let swarm_tally = swarm::Tally { leases: 7, ..swarm::Tally::default() };
+        let moment =
+            Moment { connections: 2, tally: Tally::default(), swarm: swarm_tally, uptime: Duration::from_secs(3) };
         let text = metrics.prometheus(&moment);
         for line in [
             "# TYPE shoal_tracker_connections gauge\nshoal_tracker_connections 2\n",
@@ -218,10 +249,13 @@ mod tests {
             "shoal_tracker_messages_total{kind=\"initial\"} 0\n",
             "shoal_tracker_refusals_total{reason=\"connections\"} 1\n",
             "shoal_tracker_refusals_total{reason=\"buffers\"} 11\n",
+            "shoal_tracker_native_leases 7\n",
+            "shoal_tracker_native_refusals_total{reason=\"too_often\"} 0\n",
         ] {
             assert!(text.contains(line), "{line} is missing in {text}");
         }
-        assert_eq!(text.matches("reason=").count(), Refusal::ALL.len());
-        assert_eq!(metrics.rows(&moment).last(), Some(&("Connections that held too much unfinished", 11)));
+        assert_eq!(text.matches("_tracker_refusals_total{reason=").count(), Refusal::ALL.len());
+        let last = ("Native connections for something else than a tracker", 13);
+        assert_eq!(metrics.rows(&moment).last(), Some(&last));
     }
 }

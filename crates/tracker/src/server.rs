@@ -14,18 +14,24 @@ use std::time::Duration;
 
 use shoal_classic::Time;
 use shoal_classic::name::Escaped;
+use shoal_net::door::DoorOptions;
+use shoal_net::{Acceptor, Door, Identity};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep};
 
 use crate::budget::Budget;
-use crate::connection::Connection;
 use crate::diary::Ration;
 use crate::directory::Directory;
-use crate::limits::{ACCEPT_BACKLOG, ACCEPT_PAUSE, EXPIRE_PAUSE_MAX, EXPIRE_PAUSE_MIN, Options, READ_BYTES};
+use crate::door;
+use crate::limits::{
+    ACCEPT_BACKLOG, ACCEPT_PAUSE, EXPIRE_PAUSE_MAX, EXPIRE_PAUSE_MIN, HANDSHAKE_EVERY, HANDSHAKES_AT_ONCE,
+    HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS_MAX, Options, READ_BYTES,
+};
 use crate::metrics::{Metrics, Moment, Refusal};
 use crate::page;
+use crate::rendezvous::Rendezvous;
 use crate::seats::{NoSeat, Seats};
 
 /// A tracker that listens, and serves once it is run.
@@ -139,6 +145,10 @@ pub(crate) struct Shared {
     pub(crate) incoming: Rc<Budget>,
     /// Answers that are being taken, by their serial.
     pub(crate) outgoing: Rc<Budget>,
+    pub(crate) rendezvous: Rendezvous,
+    pub(crate) acceptor: Acceptor,
+    /// Native connections whose other end has not proved its key yet.
+    pub(crate) handshakes: Door,
     seats: Rc<Seats>,
     arrivals: Cell<u64>,
     began: Instant,
@@ -155,6 +165,10 @@ impl Shared {
             scratch: RefCell::new(vec![0; READ_BYTES].into()),
             incoming: Budget::new(options.buffered_bytes_max),
             outgoing: Budget::new(options.buffered_bytes_max),
+            rendezvous: Rendezvous::open(options.swarm()),
+            // Nobody relies on a tracker's key, so it has a new one each time.
+            acceptor: Acceptor::new(&Identity::nameless()),
+            handshakes: Door::new(HANDSHAKES),
             seats: Seats::new(options.connections_max, options.connections_per_address_max),
             arrivals: Cell::new(0),
             began: Instant::now(),
@@ -185,6 +199,7 @@ impl Shared {
         Moment {
             connections: self.seats.taken(),
             tally: self.directory.borrow().tally(),
+            swarm: self.rendezvous.tally(),
             uptime: self.began.elapsed(),
         }
     }
@@ -214,6 +229,14 @@ impl Shared {
     }
 }
 
+/// How many native connections may be at their handshake.
+const HANDSHAKES: DoorOptions = DoorOptions {
+    guests_max: HANDSHAKES_MAX,
+    network_guests_max: HANDSHAKES_PER_ADDRESS_MAX,
+    knocks_at_once: HANDSHAKES_AT_ONCE,
+    knock_every: HANDSHAKE_EVERY,
+};
+
 /// A timer that is farther away than this might not be a moment that the system's clock can name.
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -225,9 +248,7 @@ async fn admit(listener: &TcpListener, shared: &Rc<Shared>) {
         match shared.seats.take(ip) {
             Ok(seat) => {
                 shared.metrics.connected();
-                if let Some(connection) = Connection::open(Rc::clone(shared), stream, ip, seat) {
-                    spawn_local(connection.serve());
-                }
+                spawn_local(door::open(Rc::clone(shared), stream, ip, seat));
             }
             Err(full) => {
                 let refusal = match full {

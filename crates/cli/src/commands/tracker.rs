@@ -59,6 +59,9 @@ pub(crate) struct TrackerArgs {
     /// Most bytes of unfinished messages in all
     #[arg(long, value_name = "BYTES", value_parser = values::count, default_value_t = Options::default().buffered_bytes_max)]
     max_buffered: usize,
+    /// Most announcements of native peers in all
+    #[arg(long, value_name = "N", value_parser = values::count, default_value_t = limits::LEASES_MAX)]
+    max_leases: usize,
 }
 
 pub(crate) fn tracker(args: TrackerArgs) -> anyhow::Result<Exit> {
@@ -107,6 +110,7 @@ impl From<TrackerArgs> for Options {
             first_message_wait: args.first_message_wait,
             expiry: args.expiry,
             write_stall: args.write_stall,
+            leases_max: args.max_leases,
             metrics: args.metrics,
         }
     }

@@ -17,6 +17,7 @@ mod disk_pool;
 mod gate;
 mod index_thread;
 mod shell;
+pub mod trackers;
 
 pub use self::gate::{Gate, MESSAGES_WAITING_MAX};
 pub use self::shell::{Connected, NewShare, Outlet, Shell, ShellError};

@@ -1,5 +1,7 @@
 //! Conversations over real sockets: the wiring holds, and nothing that one peer does disturbs another.
 
+mod native;
+
 use std::time::Duration;
 
 use shoal_classic::directory::Directory as Parsed;
@@ -201,7 +203,7 @@ async fn b2_b5_b6_b8_hostile_bytes_close_their_own_connection_only() {
     beside(options, async |site| {
         let mut honest = Client::join(site.peers, &(initial(8001, "a", 1) + "\n")).await;
         let hostile: [&[u8]; 9] = [
-            b"\x16\x03\x01\x02\x00\x01\x00",
+            b"\x15\x03\x01\x00\x02\x02\x28",
             b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
             b"null\n",
             b"[1, 2]\n",
