@@ -124,6 +124,7 @@ enum Waiting {
     Statement(Vec<Conn>),
     NewWriter,
     Contact,
+    Entered,
     Fetch(Tag),
     Serve(Tag),
     Nothing,
@@ -287,6 +288,7 @@ impl Share {
             Command::Restore(restore) => self.wants_back(restore.clone()),
             Command::Heed(number) => self.heeds(*number),
             Command::Retain(retention) => self.retains(*retention),
+            Command::Enter(entries) => self.index(Waiting::Entered, index::Job::Enter(entries.clone())),
         }
         self.go_on();
     }
@@ -377,6 +379,10 @@ impl Share {
             (Waiting::History(asked), Answer::History(answer)) => self.history_answered(asked, answer),
             (Waiting::Restore(asked), answer) => self.restore_answered(asked, answer),
             (Waiting::NewWriter, Answer::Published(_)) => self.begin_anew(),
+            (Waiting::Entered, Answer::Entered { fresh, published, life }) => {
+                self.have_entered(&fresh, &published);
+                self.is_told_life(*life);
+            }
             (Waiting::Contact, _) => {
                 self.index(Waiting::Life, index::Job::Life);
             }
@@ -473,15 +479,33 @@ impl Share {
         let had_contact = self.life.as_ref().is_some_and(|life| life.first_contact);
         let has_contact = life.first_contact;
         self.life = Some(life);
-        self.hang_up_on_removed();
         if is_removed {
-            return self.halt(Halt::Removed, false);
+            return self.goes_out();
         }
+        self.part_with_removed();
         if is_first {
+            self.begin(was_halted);
+        } else if self.is_out() {
+            // Whoever removed it has let it in again.
+            self.stage = if matches!(self.stage, Stage::Paused(_)) { Stage::Paused(None) } else { Stage::Starting };
             self.begin(was_halted);
         } else if has_contact && !had_contact {
             self.planner.is_dirty = true;
         }
+    }
+
+    /// This device is no member any more: that counts more than whatever else has stopped the share, and is no question.
+    /// Who speaks with it is told before it falls silent, as it may have left by itself.
+    fn goes_out(&mut self) {
+        if !self.is_out() {
+            self.stage = Stage::Running;
+            self.halt(Halt::Removed, false);
+            self.part_with_all();
+        }
+    }
+
+    fn is_out(&self) -> bool {
+        matches!(self.stage, Stage::Halted(Halt::Removed) | Stage::Paused(Some(Halt::Removed)))
     }
 
     /// What this device is has become known; it may have been paused before that.

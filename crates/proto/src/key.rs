@@ -9,7 +9,10 @@
 //! Everything signed is a 32-byte hash under its own [`Domain`](crate::hash::Domain). TLS signs more than a
 //! hundred bytes with the same key (RFC 8446, 4.4.3), so neither is ever mistaken for the other.
 
-use crypto_box::aead::rand_core::CryptoRngCore;
+/// What the randomness for sealing is asked of.
+pub use crypto_box::aead::rand_core;
+
+use self::rand_core::CryptoRngCore;
 use crypto_box::{PublicKey, SecretKey};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 
