@@ -158,6 +158,8 @@ pub(crate) struct Shared<F: Fs> {
     failed_syncs: AtomicU64,
     /// Held while the history table is read, appended to or rewritten.
     pub(crate) table: Mutex<()>,
+    /// Set once whoever reads much is to break off.
+    pub(crate) ends: Ends,
     pub(crate) root_seen: Look,
     state_seen: Look,
     /// Holds the lock as long as it is open.
