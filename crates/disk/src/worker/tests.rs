@@ -563,3 +563,15 @@ fn a_sweep_that_nobody_goes_on_with_is_forgotten() {
     assert_eq!(share.sweep(Sweep { at_most: 9, after, ..Sweep::default() }).0.len(), 2);
     assert!(share.worker.sweeps().open.is_empty());
 }
+
+#[test]
+fn a_worker_that_is_to_end_begins_nothing() {
+    let share = Share::new();
+    share.write("a", "1");
+    let remove = Job::Commit(vec![change("a", ChangeDeed::Remove(share.seen("a")))]);
+    share.worker.end();
+    for job in [Job::Look(vec![path("a")]), Job::Sweep(Sweep::default()), remove] {
+        assert!(matches!(share.worker.perform(job), Answer::Failed(_)));
+    }
+    assert_eq!(share.read("a"), Some(b"1".to_vec()));
+}
