@@ -85,7 +85,10 @@ fn a_share_is_closed_when_nothing_is_at_work_in_its_folder_any_more() {
         fs::write(folder.join(name), &large).unwrap();
     }
     let one = End::founder(&folder, &place.path().join("index"));
-    assert!(one.shell.status(one.share).is_some_and(|(status, _)| status.is_busy), "there is much to be read");
+    assert!(
+        one.shell.status(one.share).is_some_and(|(status, _)| status.is_busy),
+        "there is much to be read"
+    );
     one.shell.close(one.share);
     Folder::open(&folder, &FolderOptions::default()).unwrap();
 }

@@ -376,7 +376,8 @@ fn a_watch_ends_with_who_hears() {
 fn the_last_write_into_an_open_file_is_told() {
     let mut ear = Ear::on(&[]);
     let mut log = fs::File::create(ear.place.at("log")).unwrap();
-    let is_told = |heard: &[Vec<Hint>]| heard.iter().flatten().any(|hint| *hint == Hint::Changing(path("log")));
+    let is_told =
+        |heard: &[Vec<Hint>]| heard.iter().flatten().any(|hint| *hint == Hint::Changing(path("log")));
     ear.hear_until("the file", is_told);
     for line in 0..20 {
         ear.deliveries.clear();

@@ -438,7 +438,9 @@ fn the_history_comes_in_pages_and_can_be_read() {
     }
     let (mut found, mut after) = (Vec::new(), None);
     loop {
-        let Answer::History { kept: page, next } = share.worker.perform(Job::History { after }) else { panic!() };
+        let Answer::History { kept: page, next } = share.worker.perform(Job::History { after }) else {
+            panic!()
+        };
         found.extend(page);
         if next.is_none() {
             break;

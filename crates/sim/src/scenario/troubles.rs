@@ -166,7 +166,12 @@ impl World {
             let last = life.last.into_iter().map(|last| (life.writer, [last].into())).collect();
             let kept = index.roster().kept(&key.device(), &last);
             let after = index.roster().last_entry(&key.device());
-            let entry = Entry::sign(key, &share, after, Statement::Left { kept: Kept { entries: [].into(), ..kept } });
+            let entry = Entry::sign(
+                key,
+                &share,
+                after,
+                Statement::Left { kept: Kept { entries: [].into(), ..kept } },
+            );
             Ok(vec![entry.map_err(|error| Broken::of_world(error.to_string()))?])
         })
     }

@@ -19,7 +19,8 @@ const OUT: Phase = Phase::Halted(Halt::Removed);
 
 /// Who is connected with whom at a device, by their names.
 fn connected(w: &mut World, name: &str) -> BTreeSet<String> {
-    let ids: Vec<_> = w.on(name).status().map(|status| status.peers.into_keys().collect()).unwrap_or_default();
+    let ids: Vec<_> =
+        w.on(name).status().map(|status| status.peers.into_keys().collect()).unwrap_or_default();
     let name_of = |id| w.devices.iter().find(|device| device.id() == id).map(|device| device.name.clone());
     ids.into_iter().filter_map(name_of).collect()
 }
@@ -67,7 +68,10 @@ fn i26_a_removal_by_a_running_admin_is_heeded_by_all_at_once() {
     w.pass(MINUTE * 10);
     w.on("cleo").assert_nothing_at("b").assert_reads("of cleo", "stays");
     for name in ["ana", "ben"] {
-        w.on(name).assert_reads("b", "not for cleo").assert_reads("of cleo", "edited").assert_nothing_at("late");
+        w.on(name)
+            .assert_reads("b", "not for cleo")
+            .assert_reads("of cleo", "edited")
+            .assert_nothing_at("late");
         assert!(w.on(name).is_in_sync(), "{name}");
     }
     assert!(connected(&mut w, "cleo").is_empty());

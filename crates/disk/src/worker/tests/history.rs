@@ -16,7 +16,9 @@ impl Share {
     fn history(&self) -> Vec<Kept> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
-            let Answer::History { kept, next } = self.worker.perform(Job::History { after }) else { panic!() };
+            let Answer::History { kept, next } = self.worker.perform(Job::History { after }) else {
+                panic!()
+            };
             all.extend(kept);
             if next.is_none() {
                 return all;
