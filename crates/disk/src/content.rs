@@ -13,7 +13,8 @@ mod regions;
 use std::ffi::OsStr;
 use std::io;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 use shoal_proto::hash::SegmentId;
@@ -38,10 +39,15 @@ pub struct Opened<F: Fs = Os> {
     file: F::File,
     path: TreePath,
     stat: Stat,
+    /// Set when nobody wants the bytes any more: the next reading fails.
+    ends: Ends,
     /// The run of data that was found last, from where it was asked for: some file systems go through all of it to say
     /// where it ends.
     data: Mutex<Range<u64>>,
 }
+
+/// Whether whoever reads is to break off; never unset.
+pub(crate) type Ends = Arc<AtomicBool>;
 
 /// What cutting needs, kept from one file to the next.
 #[derive(Debug)]
@@ -102,7 +108,8 @@ impl<F: Fs> Tree<F> {
     pub fn open(&self, path: &RelPath, expected: &Expected) -> Result<Option<Opened<F>>, ContentError> {
         let path = TreePath::from(path);
         let (dir, name) = Walker::new(&self.folder).open_parent(&path)?;
-        Opened::expected(open_regular(&*dir, name, &path), path, expected)
+        let opened = Opened::expected(open_regular(&*dir, name, &path), path, expected)?;
+        Ok(opened.map(|opened| opened.until(&self.folder.ends)))
     }
 }
 
@@ -118,7 +125,12 @@ impl<F: Fs> Opened<F> {
     }
 
     fn new(file: F::File, path: TreePath, stat: Stat) -> Self {
-        Self { file, path, stat, data: Mutex::default() }
+        Self { file, path, stat, ends: Ends::default(), data: Mutex::default() }
+    }
+
+    /// The same, and reading fails from the moment on in which this is set: a large file takes minutes.
+    pub(crate) fn until(self, ends: &Ends) -> Self {
+        Self { ends: Arc::clone(ends), ..self }
     }
 
     fn expected(
@@ -253,6 +265,9 @@ impl<F: Fs> Opened<F> {
     }
 
     fn fill(&self, buffer: &mut [u8], offset: u64) -> Result<usize, ContentError> {
+        if self.ends.load(Ordering::Relaxed) {
+            return Err(self.read_error(io::Error::other("reading was broken off")));
+        }
         read_all_at(&self.file, buffer, offset).map_err(|error| self.read_error(error))
     }
 

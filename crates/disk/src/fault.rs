@@ -2,7 +2,7 @@
 //!
 //! Promise: outside of this crate's own tests nothing here does anything.
 
-/// A moment in a commit that a test can seize.
+/// A moment in a commit, or a restoring, that a test can seize.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
 pub(crate) enum Point {
     /// The list of the batch is written.
@@ -23,6 +23,8 @@ pub(crate) enum Point {
     Recorded,
     /// Everything is durable; only the list is left to remove.
     Settled,
+    /// A version in history has its name, and is about to be copied.
+    Named,
 }
 
 #[cfg(not(test))]

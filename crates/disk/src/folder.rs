@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::commit::Committer;
+use crate::content::Ends;
 use crate::durable::{Durability, sync_names};
 use crate::escape::shown;
 use crate::fs::{Fs, FsDir, FsFile, PRIVATE};
@@ -158,6 +159,8 @@ pub(crate) struct Shared<F: Fs> {
     failed_syncs: AtomicU64,
     /// Held while the history table is read, appended to or rewritten.
     pub(crate) table: Mutex<()>,
+    /// Set once whoever reads much is to break off.
+    pub(crate) ends: Ends,
     pub(crate) root_seen: Look,
     state_seen: Look,
     /// Holds the lock as long as it is open.
@@ -201,6 +204,7 @@ impl<F: Fs> Folder<F> {
             plain_renames: AtomicBool::new(false),
             failed_syncs: AtomicU64::new(0),
             table: Mutex::new(()),
+            ends: Ends::default(),
             root_seen,
             state_seen,
             lock,

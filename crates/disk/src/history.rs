@@ -32,7 +32,7 @@ use crate::stat::{FileTime, Kind};
 /// The replaced versions of one folder. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct History<F: Fs = Os> {
-    folder: Arc<Shared<F>>,
+    pub(crate) folder: Arc<Shared<F>>,
 }
 
 /// A version that is kept.
@@ -97,9 +97,9 @@ impl<F: Fs> History<F> {
         self.folder.kept().map_err(|source| self.io_error("read", source))
     }
 
-    /// The versions that are kept with numbers after `after`, by their numbers: at most so many, and whether these are the
-    /// last ones. Takes memory for these, however many there are.
-    pub fn page(&self, after: Option<u64>, at_most: usize) -> Result<(Vec<Kept>, bool), HistoryError> {
+    /// The versions that are kept with numbers after `after`, by their numbers: at most so many, and the number after which
+    /// there are more; `None`: there are not. Takes memory for these, however many there are.
+    pub fn page(&self, after: Option<u64>, at_most: usize) -> Result<(Vec<Kept>, Option<u64>), HistoryError> {
         let _guard = self.folder.lock_table();
         self.folder.kept_page(after, at_most).map_err(|source| self.io_error("read", source))
     }
@@ -113,6 +113,7 @@ impl<F: Fs> History<F> {
         };
         match open() {
             Ok(Some(file)) => Ok(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(HistoryError::Missing { number }),
             Ok(None) => Err(HistoryError::Missing { number }),
             Err(source) => Err(self.io_error("read", source)),
         }
@@ -308,11 +309,13 @@ impl<F: Fs> Shared<F> {
         Ok(self.kept_page(None, usize::MAX)?.0)
     }
 
-    fn kept_page(&self, after: Option<u64>, at_most: usize) -> io::Result<(Vec<Kept>, bool)> {
+    fn kept_page(&self, after: Option<u64>, at_most: usize) -> io::Result<(Vec<Kept>, Option<u64>)> {
         let (numbers, is_end) = self.numbers_after(after, at_most)?;
         let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else {
-            return Ok((Vec::new(), is_end));
+            return Ok((Vec::new(), None));
         };
+        // Of the last one itself there may be nothing to tell.
+        let next = (!is_end).then_some(last.0);
         let mut rows = self.rows_in(*first..=*last)?;
         let mut kept = Vec::with_capacity(numbers.len());
         for number in numbers {
@@ -335,7 +338,7 @@ impl<F: Fs> Shared<F> {
                 kind: seen.kind,
             });
         }
-        Ok((kept, is_end))
+        Ok((kept, next))
     }
 
     /// The lowest numbers after this one, in order, and whether there are no more.

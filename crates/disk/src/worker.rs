@@ -117,6 +117,12 @@ impl<F: Fs> Worker<F> {
         Self { threads: threads.max(1), ..self }
     }
 
+    /// From now on nothing is begun, and what reads much breaks off at the next of its reads; the answers say that it failed.
+    /// For who closes a share and waits until no job is under way any more.
+    pub fn end(&self) {
+        self.shared().ends.store(true, Ordering::Relaxed);
+    }
+
     /// Tells whether the machine may have stopped without having written everything out since the folder was last
     /// looked through. As long as it is so, what looks like the work of a power cut is told to be suspicious (E26).
     pub fn was_unclean(&self, was: bool) {
@@ -150,6 +156,9 @@ impl<F: Fs> Worker<F> {
     /// Waits for the disk. May be called from several threads at once; two jobs about one staged file, or two sweeps,
     /// wait for each other.
     pub fn perform(&self, job: Job) -> Answer {
+        if self.shared().ends.load(Ordering::Relaxed) {
+            return Answer::Failed("the share is being closed".to_owned());
+        }
         match job {
             Job::Write(writes) => self.at_root(|worker| {
                 worker.heeding(false, |rules| {
@@ -208,7 +217,7 @@ impl<F: Fs> Worker<F> {
                 self.heeding(false, |rules| self.chunks(rules, &content, &wanted))
             }
             Job::History { after } => history::page(&self.folder.history(), after),
-            Job::Name(number) => Answer::Named(history::name(&self.folder.history(), number)),
+            Job::Name(number) => history::name(&self.folder.history(), number),
             Job::Prune { numbers, tidies } => history::prune(&self.folder.history(), &numbers, tidies),
             Job::Restore(restore) => self.at_root(|worker| {
                 worker.heeding(false, |rules| {

@@ -335,8 +335,14 @@ pub enum Answer {
     Read(Vec<Option<Vec<u8>>>),
     /// The list of chunks; `None`: the segment is not there now.
     Chunks(Option<ChunkList>),
-    /// A page of what the history holds, and whether it is the last.
-    History(Vec<Kept>, bool),
+    /// A page of what the history holds.
+    History {
+        /// Versions, by their numbers.
+        kept: Vec<Kept>,
+        /// The last number that was read, of which there may be nothing to tell: more may come after it. `None`: this is
+        /// the last page.
+        next: Option<u64>,
+    },
     /// What a version in history is.
     Named(Naming),
     /// The versions are gone.

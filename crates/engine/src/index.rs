@@ -15,7 +15,7 @@ use shoal_proto::message::Unserved;
 use shoal_proto::path::RelPath;
 use shoal_proto::publication::Place;
 use shoal_proto::record::Record;
-use shoal_proto::roster::Role;
+use shoal_proto::roster::{Entry, Role};
 use shoal_proto::secret::ShareSecret;
 use shoal_proto::segment::{PageIndex, SegmentList};
 
@@ -455,6 +455,8 @@ pub enum Job {
     SetHalted(bool),
     /// Draw a new writer with this salt; up to this place others know what the old one has published.
     NewWriter(WriterSalt, Option<Place>),
+    /// Take up entries of the roster that this device has signed.
+    Enter(Vec<Entry>),
     /// About what the history holds.
     History(history::Job),
     /// Let go of lists that nothing names.
@@ -494,6 +496,15 @@ pub enum Answer {
     Lacking(BTreeSet<RecordHash>, Sum),
     /// What is known of the paths of [`Job::Intend`], and who said what each is to show.
     Intended(Vec<Option<Triple>>, Vec<Option<DeviceId>>),
+    /// The entries were taken up.
+    Entered {
+        /// Those that were not here, to be passed on.
+        fresh: Vec<Vec<u8>>,
+        /// What was published because of them.
+        published: Vec<Batch>,
+        /// What this device is and may do now.
+        life: Box<Life>,
+    },
     /// Of the history.
     History(history::Answer),
     /// Done; this was published because of it.
@@ -553,6 +564,10 @@ fn attempt<I: Index>(job: Job, index: &mut I) -> Result<Answer, I::Error> {
         Job::SetFirstContact => done(index.set_first_contact()?),
         Job::SetHalted(is_halted) => done(index.set_halted(is_halted)?),
         Job::NewWriter(salt, agreed) => Answer::Published(index.new_writer(salt, agreed)?),
+        Job::Enter(entries) => {
+            let (fresh, published) = store::take_up(entries, index)?;
+            Answer::Entered { fresh, published, life: Box::new(index.life()?) }
+        }
         Job::History(job) => Answer::History(history::perform(job, index)?),
         Job::ForgetUnnamedLists => done(index.forget_unnamed_lists()?),
     })

@@ -7,6 +7,7 @@ use shoal_proto::frame::RequestId;
 use shoal_proto::id::{DeviceId, ShareId};
 use shoal_proto::message::Message;
 use shoal_proto::path::RelPath;
+use shoal_proto::roster::Entry;
 use shoal_proto::secret::{ShareSecret, Side};
 
 use crate::history::{Restore, Retention};
@@ -119,6 +120,11 @@ pub enum Command {
     Heed(u64),
     /// So much of what was displaced is to be kept from now on.
     Retain(Retention),
+    /// This device has signed these entries of the roster, in this order: it says something of itself, lets nobody in by an
+    /// invite any more, removes a member, gives the share a new secret, or leaves. They are taken up together, passed on at
+    /// once, and heeded at once, whatever else stops the share. Those that there is no room for are left out: the index
+    /// shows which it holds, and what they come to, to who looks into it after this.
+    Enter(Vec<Entry>),
 }
 
 /// What is to be done.

@@ -261,6 +261,27 @@ impl Link {
         self.go_on_after(is_news, now)
     }
 
+    /// What the other end has said of the roster and was not heard of yet, for when the link is over: it holds all the same,
+    /// by the signatures on it.
+    pub fn unheard_entries(&mut self, now: u64) -> Vec<Job> {
+        let device = self.device;
+        let unheard = core::mem::take(&mut self.inbox).into_iter();
+        let entries = unheard.filter_map(|(_, message)| match message {
+            Message::Roster { entries, .. } => Some(Job::Enter { device, entries, now }),
+            _ => None,
+        });
+        entries.collect()
+    }
+
+    /// Ends the link; what the other end was still to be told of the roster, which is all that one who is no member any more
+    /// may know.
+    pub fn last_words(&mut self) -> Vec<Message> {
+        let may_speak = !matches!(self.state, State::New | State::Closed);
+        self.state = State::Closed;
+        let unsaid = core::mem::take(&mut self.unsaid).into_iter();
+        unsaid.filter(|message| may_speak && matches!(message, Message::Roster { .. })).collect()
+    }
+
     /// Begins a round once there is nothing else to do: what both ends hold is compared.
     pub fn begin_round(&mut self, now: u64) -> Vec<Action> {
         self.begins = true;

@@ -13,12 +13,14 @@
 //! plan.rs     diverging ─► decide ─► goals.rs ─► commit.rs ─► placed  the others' side
 //! resolve.rs  conflicts ─► copies on the disk ─► resolve
 //! peers.rs    links, who has what, what to tell
+//! life.rs     what this device is, what stops it, what a person says
 //! ```
 
 mod commit;
 mod goals;
 mod gone;
 mod history;
+mod life;
 mod looks;
 mod lull;
 mod peers;
@@ -54,7 +56,7 @@ use crate::disk;
 use crate::fetch::{Fetch, Tag};
 use crate::index::{self, Life, Observed};
 use crate::io::{Command, Conn, JobId, Now, Opened};
-use crate::limits::{RESCAN_INTERVAL, RETRY_MAX};
+use crate::limits::RETRY_MAX;
 use crate::planner::Rights;
 use crate::serve::Serve;
 use crate::status::Halt;
@@ -124,6 +126,7 @@ enum Waiting {
     Statement(Vec<Conn>),
     NewWriter,
     Contact,
+    Entered,
     Fetch(Tag),
     Serve(Tag),
     Nothing,
@@ -287,6 +290,7 @@ impl Share {
             Command::Restore(restore) => self.wants_back(restore.clone()),
             Command::Heed(number) => self.heeds(*number),
             Command::Retain(retention) => self.retains(*retention),
+            Command::Enter(entries) => self.index(Waiting::Entered, index::Job::Enter(entries.clone())),
         }
         self.go_on();
     }
@@ -377,6 +381,10 @@ impl Share {
             (Waiting::History(asked), Answer::History(answer)) => self.history_answered(asked, answer),
             (Waiting::Restore(asked), answer) => self.restore_answered(asked, answer),
             (Waiting::NewWriter, Answer::Published(_)) => self.begin_anew(),
+            (Waiting::Entered, Answer::Entered { fresh, published, life }) => {
+                self.have_entered(&fresh, &published);
+                self.is_told_life(*life);
+            }
             (Waiting::Contact, _) => {
                 self.index(Waiting::Life, index::Job::Life);
             }
@@ -461,93 +469,6 @@ impl Share {
             Waiting::History(asked) => self.history_breaks_off(&asked),
             Waiting::Restore(_) => self.restore_breaks_off(),
             _ => {}
-        }
-    }
-
-    // ── life ──
-
-    fn is_told_life(&mut self, life: Life) {
-        let was_member = self.life.as_ref().is_some_and(|life| life.role.is_some());
-        let is_removed = life.removed.contains(&self.device) || was_member && life.role.is_none();
-        let (is_first, was_halted) = (self.life.is_none(), life.is_halted);
-        let had_contact = self.life.as_ref().is_some_and(|life| life.first_contact);
-        let has_contact = life.first_contact;
-        self.life = Some(life);
-        self.hang_up_on_removed();
-        if is_removed {
-            return self.halt(Halt::Removed, false);
-        }
-        if is_first {
-            self.begin(was_halted);
-        } else if has_contact && !had_contact {
-            self.planner.is_dirty = true;
-        }
-    }
-
-    /// What this device is has become known; it may have been paused before that.
-    fn begin(&mut self, was_halted: bool) {
-        match (&self.stage, was_halted) {
-            (Stage::Paused(_), true) => self.stage = Stage::Paused(Some(Halt::Before)),
-            (_, true) => self.stage = Stage::Halted(Halt::Before),
-            (Stage::Paused(_), false) => {}
-            (_, false) => self.look_through(),
-        }
-        self.looks_into_history();
-    }
-
-    /// The folder is looked through before anything else is done.
-    fn look_through(&mut self) {
-        self.stage = Stage::Scanning;
-        self.rescan();
-    }
-
-    fn rescan(&mut self) {
-        self.timers.set(Wake::Rescan, self.now.time.after(RESCAN_INTERVAL));
-        self.scanner.want_all();
-    }
-
-    /// The share stops until a person has looked. `is_kept`: over restarts, too.
-    fn halt(&mut self, why: Halt, is_kept: bool) {
-        if matches!(self.stage, Stage::Halted(_) | Stage::Paused(Some(_))) {
-            return;
-        }
-        self.stage = Stage::Halted(why);
-        self.scanner.stop();
-        self.planner.stop();
-        self.planner.accepts_removals = false;
-        if is_kept {
-            self.index(Waiting::Contact, index::Job::SetHalted(true));
-        }
-    }
-
-    /// Nothing that a person has said before is said of what happens during a pause.
-    fn pause(&mut self) {
-        self.scanner.meant = Meant::No;
-        self.planner.accepts_removals = false;
-        match &self.stage {
-            Stage::Paused(_) => {}
-            Stage::Halted(why) => self.stage = Stage::Paused(Some(why.clone())),
-            _ => self.stage = Stage::Paused(None),
-        }
-    }
-
-    /// What a guard has asked is answered with yes, and nothing else (I19).
-    fn resume(&mut self) {
-        match &self.stage {
-            Stage::Paused(Some(why)) => self.stage = Stage::Halted(why.clone()),
-            Stage::Paused(None) if self.life.is_none() => self.stage = Stage::Starting,
-            Stage::Halted(Halt::Emptied { .. } | Halt::Before) => {
-                self.scanner.meant = Meant::UntilSwept;
-                self.index(Waiting::Contact, index::Job::SetHalted(false));
-                self.look_through();
-            }
-            Stage::Halted(Halt::Removed) => {}
-            Stage::Halted(_) | Stage::Paused(None) => self.look_through(),
-            Stage::Starting | Stage::Scanning => {}
-            Stage::Running => {
-                self.planner.accepts_removals = self.planner.held_back.is_some();
-                self.planner.is_dirty = true;
-            }
         }
     }
 

@@ -323,9 +323,23 @@ fn enter<S: Store>(
     if store.roster().role(&device).is_none() {
         entries.retain(|entry| *entry.signer() != device || store.entries().may_join(entry, now).is_ok());
     }
-    let fresh = entries.iter().map(Entry::encode).collect();
-    let published = if entries.is_empty() { Vec::new() } else { store.add_entries(entries)? };
+    let (fresh, published) = take_up(entries, store)?;
     Ok(Answer::Entered { role: store.roster().role(&device), fresh, published })
+}
+
+/// Entries that are to be passed on, and what was published because of them.
+pub(crate) type TakenUp = (Vec<Vec<u8>>, Vec<Batch>);
+
+/// Takes up entries; those that were not here and are now, and what was published because of them. What there is no room
+/// for nobody is told of: among several who have none, it would go round for ever.
+pub(crate) fn take_up<S: Store>(mut entries: Vec<Entry>, store: &mut S) -> Result<TakenUp, S::Error> {
+    entries.retain(|entry| !store.entries().holds(entry));
+    if entries.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let published = store.add_entries(entries.clone())?;
+    entries.retain(|entry| store.entries().holds(entry));
+    Ok((entries.iter().map(Entry::encode).collect(), published))
 }
 
 fn take_step<S: Store>(mut conversation: Box<Reconcile>, step: Step, store: &S) -> Result<Answer, S::Error> {

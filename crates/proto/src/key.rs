@@ -10,7 +10,10 @@
 //! hundred bytes with the same key (RFC 8446, 4.4.3), so neither is ever mistaken for the other; a [`HandshakeKey`]
 //! signs nothing but these.
 
-use crypto_box::aead::rand_core::CryptoRngCore;
+/// What the randomness for sealing is asked of.
+pub use crypto_box::aead::rand_core;
+
+use self::rand_core::CryptoRngCore;
 use crypto_box::{PublicKey, SecretKey};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 

@@ -238,7 +238,7 @@ impl Paper {
                 Answer::Committed(changes.into_iter().map(|change| self.commit(change.deed)).collect())
             }
             Job::Drop(_) => Answer::Dropped,
-            Job::History { .. } => Answer::History(Vec::new(), true),
+            Job::History { .. } => Answer::History { kept: Vec::new(), next: None },
             Job::Ignores(paths) => Answer::Ignores(vec![false; paths.len()]),
             Job::Look(paths) => Answer::Looked(paths.iter().map(|_| Look::Nothing).collect()),
             other => panic!("nobody asks for {other:?}"),

@@ -42,6 +42,13 @@ pub enum Deed {
         /// Where it is to stand; `None`: where it was.
         to: Option<String>,
     },
+    /// A device says something of the roster: gives the share a new secret if it may, or calls itself something else.
+    Say {
+        /// Which device.
+        device: usize,
+        /// Of which the secret, or name, is made.
+        number: u64,
+    },
     /// This breaks, or is mended.
     Fault(Fault),
 }
@@ -69,6 +76,7 @@ pub fn draw(seed: u64, options: &Options) -> Vec<Act> {
         acts.extend(deeds.into_iter().map(|(wait, deed)| Act { group, at: at.after(wait), deed }));
     }
     acts.extend(draw_restores(seed, options, at));
+    acts.extend(draw_said(seed, options, at));
     acts.sort_by_key(|act| act.at);
     acts
 }
@@ -77,13 +85,30 @@ pub fn draw(seed: u64, options: &Options) -> Vec<Act> {
 fn draw_restores(seed: u64, options: &Options, end: Time) -> Vec<Act> {
     let mut draw = Draw::new(seed ^ 0x0b_ac_c0_de);
     let draw_one = |number: usize| {
-        let millis = draw.below(usize::try_from(end.0 / 1_000_000).unwrap_or(usize::MAX)) as u64;
+        let at = moment(&mut draw, end);
         let (device, pick) = (draw.below(options.devices), draw.any());
         let to = draw.one_in(3).then(|| ["b", "d/x", "new/again"][draw.below(3)].to_owned());
-        let at = Time::ZERO.after(Duration::from_millis(millis));
         Act { group: options.acts + number, at, deed: Deed::Restore { device, pick, to } }
     };
     (0..options.restores).map(draw_one).collect()
+}
+
+/// What is said of the roster until this moment; mostly by who founded the share.
+fn draw_said(seed: u64, options: &Options, end: Time) -> Vec<Act> {
+    let mut draw = Draw::new(seed ^ 0x05_a1_d0);
+    let draw_one = |number: usize| {
+        let at = moment(&mut draw, end);
+        let device = if draw.one_in(3) { draw.below(options.honest()) } else { 0 };
+        let deed = Deed::Say { device, number: draw.any() };
+        Act { group: options.acts + options.restores + number, at, deed }
+    };
+    (0..options.said).map(draw_one).collect()
+}
+
+/// Any moment before the end.
+fn moment(draw: &mut Draw, end: Time) -> Time {
+    let millis = draw.below(usize::try_from(end.0 / 1_000_000).unwrap_or(usize::MAX)) as u64;
+    Time::ZERO.after(Duration::from_millis(millis))
 }
 
 /// Mostly some seconds; now and then at once, or minutes.

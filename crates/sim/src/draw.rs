@@ -2,6 +2,8 @@
 //!
 //! Promise: a seed says it all; equal seeds draw alike on every machine.
 
+use shoal_proto::key::rand_core::{CryptoRng, Error, RngCore};
+
 /// Numbers from a seed (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", 2014).
 #[derive(Clone, Debug)]
 pub struct Draw(u64);
@@ -32,3 +34,28 @@ impl Draw {
         self.below(chances) == 0
     }
 }
+
+impl RngCore for Draw {
+    fn next_u32(&mut self) -> u32 {
+        let [a, b, c, d, ..] = self.any().to_be_bytes();
+        u32::from_be_bytes([a, b, c, d])
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        self.any()
+    }
+
+    fn fill_bytes(&mut self, bytes: &mut [u8]) {
+        for part in bytes.chunks_mut(8) {
+            part.copy_from_slice(&self.any().to_be_bytes()[..part.len()]);
+        }
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
+        self.fill_bytes(bytes);
+        Ok(())
+    }
+}
+
+/// Nobody in a world guesses.
+impl CryptoRng for Draw {}

@@ -26,6 +26,8 @@ pub struct Options {
     pub retention: Retention,
     /// How often users want something back from history.
     pub restores: usize,
+    /// How often devices say something of the roster.
+    pub said: usize,
     /// Whether lines of the trace are kept.
     pub is_traced: bool,
 }
@@ -40,6 +42,7 @@ impl Default for Options {
             with_reader: false,
             retention: Retention::default(),
             restores: 0,
+            said: 0,
             is_traced: false,
         }
     }
@@ -59,6 +62,7 @@ impl Options {
         Self {
             retention: draw_retention(&mut draw_kept),
             restores: [0, 0, 2, 6][draw_kept.below(4)],
+            said: [0, 0, 0, 2, 5][draw_kept.below(5)],
             devices,
             acts: 15 + draw.below(40),
             with_faults: !draw.one_in(5),

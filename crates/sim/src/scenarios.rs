@@ -13,6 +13,7 @@ mod members;
 mod past;
 mod promises;
 mod quarrels;
+mod roster;
 mod stops;
 mod versions;
 

@@ -188,4 +188,10 @@ pub(super) const BUGS: &[Bug] = &[
         from: "copy_of: Some(copy_of),",
         to: "copy_of: None,",
     },
+    Bug {
+        name: "own-entries-not-told",
+        file: "crates/engine/src/share/peers.rs",
+        from: "self.each_link(None, |link, now| link.entries(fresh, now));",
+        to: "let _ = fresh;",
+    },
 ];

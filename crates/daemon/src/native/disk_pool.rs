@@ -60,7 +60,7 @@ impl DiskPool {
         Ok(pool)
     }
 
-    /// Has a job performed; `answer` is called with its answer, from one of the threads.
+    /// Has a job performed; `answer` is called with its answer, from one of the threads, once that holds the worker no more.
     pub(super) fn perform(
         &self,
         worker: &Arc<Worker>,
@@ -72,6 +72,7 @@ impl DiskPool {
         let task: Task = Box::new(move || {
             // What is under way in the worker is made to be broken off at any place (I17).
             let done = catch_unwind(AssertUnwindSafe(|| worker.perform(job)));
+            drop(worker);
             answer(done.unwrap_or_else(|_| Answer::Failed("a job of the disk has panicked".to_owned())));
         });
         let queue = &mut *self.shared.queue();

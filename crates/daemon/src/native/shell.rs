@@ -1,6 +1,7 @@
 //! The one loop of a native peer: drains the engine's actions, waits for the next thing to happen, feeds it.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -73,8 +74,20 @@ pub trait Outlet: Send {
 
 /// Why a shell cannot be started, or a share not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot start a thread")]
-pub struct ShellError(#[from] io::Error);
+pub enum ShellError {
+    /// The system gives no thread.
+    #[error("cannot start a thread")]
+    Thread(#[from] io::Error),
+    /// The share is open already.
+    #[error("the share is open already")]
+    IsOpen,
+    /// Somebody closed the share before it was open.
+    #[error("the share was closed again before it was open")]
+    Closed,
+    /// The shell has ended.
+    #[error("the engine has ended")]
+    Ended,
+}
 
 /// Who waits for a share to be open.
 type Answer = Sender<Result<ShareId, ShellError>>;
@@ -84,7 +97,7 @@ enum Event {
     /// What the engine alone is told of.
     Happens(Input),
     Opens(Box<NewShare>, Answer),
-    Closes(ShareId),
+    Closes(ShareId, Sender<OpenShare>),
     Connects(Conn, Link, Input),
     Received(Conn, RequestId, Message),
     Disconnects(Conn),
@@ -117,16 +130,21 @@ impl Shell {
     /// Opens a share; returns once its folder is watched, which takes some 20 µs for each directory.
     ///
     /// # Errors
-    /// When its thread cannot be started.
+    /// When it is open already, is closed meanwhile, or its thread cannot be started.
     pub fn open(&self, share: NewShare) -> Result<ShareId, ShellError> {
         let (answer, answers) = channel();
         self.tell(Event::Opens(Box::new(share), answer));
-        answers.recv().map_err(|_| io::Error::other("the engine has ended"))?
+        answers.recv().map_err(|_| ShellError::Ended)?
     }
 
-    /// Forgets a share.
+    /// Forgets a share. Returns once nothing of it is at work any more, and its folder and index can be opened again: what is
+    /// being read is broken off, what is being written is finished.
     pub fn close(&self, share: ShareId) {
-        self.tell(Event::Closes(share));
+        let (answer, answers) = channel();
+        self.tell(Event::Closes(share, answer));
+        if let Ok(closing) = answers.recv() {
+            closing.end();
+        }
     }
 
     /// A connection stands. `conn` must never have been used before.
@@ -212,6 +230,22 @@ struct OpenShare {
     watch: Option<Watched>,
     /// For the engine, once the folder is watched: what happens from then on is told.
     opening: Option<Opening>,
+    /// Each job of the disk holds one of these: nothing is ever sent, but when all are gone, none is under way.
+    at_work: Sender<Infallible>,
+    over: Receiver<Infallible>,
+}
+
+impl OpenShare {
+    /// Waits until nothing of it is at work any more.
+    fn end(self) {
+        let Self { index, worker, watch, opening, at_work, over } = self;
+        // Whoever performs a job of the disk may wait for none of these.
+        drop((index, watch, worker, at_work));
+        let _ = over.recv();
+        if let Some(Opening { answer, .. }) = opening {
+            let _ = answer.send(Err(ShellError::Closed));
+        }
+    }
 }
 
 struct Opening {
@@ -244,6 +278,13 @@ impl Drop for Link {
     }
 }
 
+impl Drop for Loop {
+    /// Nobody waits for a large file to be read to its end.
+    fn drop(&mut self) {
+        self.shares.values().for_each(|share| share.worker.end());
+    }
+}
+
 impl Loop {
     fn run(mut self, events: &Receiver<Event>) {
         loop {
@@ -272,9 +313,13 @@ impl Loop {
         match event {
             Event::Happens(input) => self.engine.handle(input, self.now()),
             Event::Opens(share, answer) => self.open(*share, answer),
-            Event::Closes(share) => {
+            Event::Closes(share, answer) => {
                 self.engine.handle(Input::Closed(share), self.now());
-                self.shares.remove(&share);
+                if let Some(closing) = self.shares.remove(&share) {
+                    closing.worker.end();
+                    // It is waited for by who asked, in a thread that has the time.
+                    let _ = answer.send(closing);
+                }
             }
             Event::Connects(conn, link, input) => {
                 self.links.insert(conn, link);
@@ -307,6 +352,9 @@ impl Loop {
 
     fn open(&mut self, NewShare { index, worker, secrets, retention }: NewShare, answer: Answer) {
         let share = index.life().share;
+        if self.shares.contains_key(&share) {
+            return drop(answer.send(Err(ShellError::IsOpen)));
+        }
         let inbox = self.inbox.clone();
         let indexed = move |id, answer| {
             let _ = inbox.send(Event::Happens(Input::Indexed(share, id, answer)));
@@ -318,7 +366,8 @@ impl Loop {
         let watch = self.watch(share, &worker);
         let is_watched = watch.is_some();
         let opening = Some(Opening { opened: Opened { share, secrets, retention }, answer });
-        self.shares.insert(share, OpenShare { index, worker: Arc::new(worker), watch, opening });
+        let (worker, (at_work, over)) = (Arc::new(worker), channel());
+        self.shares.insert(share, OpenShare { index, worker, watch, opening, at_work, over });
         if !is_watched {
             self.is_watched(share, Vec::new());
         }
@@ -385,10 +434,11 @@ impl Loop {
                     }
                 }
                 Action::Disk(share, id, job) => {
-                    if let Some(OpenShare { worker, .. }) = self.shares.get(&share) {
-                        let inbox = self.inbox.clone();
+                    if let Some(OpenShare { worker, at_work, .. }) = self.shares.get(&share) {
+                        let (inbox, at_work) = (self.inbox.clone(), at_work.clone());
                         let answer = move |answer| {
                             let _ = inbox.send(Event::Happens(Input::DiskDone(share, id, answer)));
+                            drop(at_work);
                         };
                         self.pool.perform(worker, job, answer);
                     }

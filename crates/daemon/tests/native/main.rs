@@ -12,6 +12,7 @@ mod saving;
 use std::fs;
 use std::path::Path;
 
+use shoal_disk::{Folder, FolderOptions};
 use shoal_engine::io::Conn;
 use shoal_engine::status::{Phase, Status};
 
@@ -71,4 +72,23 @@ fn a_share_that_is_closed_and_opened_again_goes_on() {
     let again = End::again(&one, &place.path().join("other"), &place.path().join("index-other"));
     connect(&one, &again, Conn(2));
     again.wait_until(|| fs::read(place.path().join("other/a")).unwrap() == b"2 meanwhile");
+}
+
+/// Whoever opens the folder next would else meet jobs of the one before, or be told that it is in use.
+#[test]
+fn a_share_is_closed_when_nothing_is_at_work_in_its_folder_any_more() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("one");
+    fs::create_dir(&folder).unwrap();
+    let large: Vec<u8> = (0..8_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    for name in ["a", "b", "c", "d"] {
+        fs::write(folder.join(name), &large).unwrap();
+    }
+    let one = End::founder(&folder, &place.path().join("index"));
+    assert!(
+        one.shell.status(one.share).is_some_and(|(status, _)| status.is_busy),
+        "there is much to be read"
+    );
+    one.shell.close(one.share);
+    Folder::open(&folder, &FolderOptions::default()).unwrap();
 }

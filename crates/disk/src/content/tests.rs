@@ -254,3 +254,25 @@ fn only_the_expected_version_of_a_plain_file_is_opened_and_spans_end_where_it_do
     folder.shared.root.open_dir("d".as_ref()).unwrap().remove("a".as_ref()).unwrap();
     assert!(tree.open(&path("d/a"), &opened.stat().into()).unwrap().is_none());
 }
+
+/// Who closes a share does not wait for a large file to be read to its end, by however many threads.
+#[test]
+fn reading_breaks_off_when_nobody_wants_it_any_more() {
+    let disk = MemDisk::new(Quirks::default());
+    disk.user().make_dir("/f").unwrap();
+    let bytes = noise(12_000_000, 5);
+    disk.user().write("/f/large", &bytes).unwrap();
+    let (folder, _) = Folder::open_on(&disk, "/f".as_ref(), &FolderOptions::default()).unwrap();
+    let count = by_the_book(&bytes).0.len();
+    for threads in [1, 2] {
+        let ends = Ends::default();
+        let opened = open(&folder, "large").until(&ends);
+        let mut seen = 0;
+        let cut = opened.cut_with(&mut Tools::new(threads), &Known::default(), |_| {
+            seen += 1;
+            ends.store(true, Ordering::Relaxed);
+        });
+        assert!(matches!(cut, Err(ContentError::Read(_))) && seen < count, "{cut:?} after {seen} of {count}");
+        assert!(opened.read_at(&mut [0; 9], 0).is_err());
+    }
+}

@@ -299,7 +299,9 @@ impl<S: Source> Eye<S> {
     fn next_deed(&self) -> Option<Instant> {
         let moved = self.moved.iter().map(|moved| moved.since + MOVING).min();
         let refused = (!self.refused.is_empty()).then(|| Instant::now() + BUSY_PAUSE);
-        [moved, refused, self.survey_at, self.next_poll].into_iter().flatten().min()
+        // What is owed waits behind what nobody had room for.
+        let owed = self.hints.next().filter(|_| refused.is_none());
+        [moved, refused, owed, self.survey_at, self.next_poll].into_iter().flatten().min()
     }
 
     fn do_what_is_due(&mut self) {

@@ -1,8 +1,8 @@
 //! What is to be told, merged until somebody takes it.
 //!
 //! Promise: at most [`HINTS_MAX`] hints are in memory; if there were more, everything is to be looked at, and that is one
-//! hint. What is being written all the time is told of at most once in [`TOLD_AGAIN`], which is less than the time after
-//! which the engine looks: so what was not told is seen all the same.
+//! hint. What is being written all the time is told of at most once in [`TOLD_AGAIN`]; what was written after it was told
+//! is told when that time is over. So a hint, and a look, follows the last write also into a file that is never closed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -17,7 +17,14 @@ pub(super) struct Hints {
     at: BTreeMap<RelPath, How>,
     below: BTreeSet<RelPath>,
     /// Of what is being written: when that was told last.
-    told: BTreeMap<RelPath, Instant>,
+    told: BTreeMap<RelPath, Told>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    at: Instant,
+    /// It was written to since.
+    is_owed: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,10 +54,15 @@ impl Hints {
 
     /// Somebody is writing there.
     pub(super) fn changes(&mut self, path: RelPath, now: Instant) {
-        let is_told = |told: &Instant| now.saturating_duration_since(*told) < TOLD_AGAIN;
-        if !self.told.get(&path).is_some_and(is_told) {
-            self.add(path, How::Changes);
+        match self.told.get_mut(&path).filter(|told| !told.is_past(now)) {
+            Some(told) => told.is_owed = true,
+            None => self.add(path, How::Changes),
         }
+    }
+
+    /// When there is something to be told though nothing has happened.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.told.values().filter(|told| told.is_owed).map(|told| told.at + TOLD_AGAIN).min()
     }
 
     /// All below this folder is to be looked at; `None`: everything.
@@ -77,15 +89,19 @@ impl Hints {
 
     /// All that is to be told; what belongs together is told together.
     pub(super) fn take(&mut self, now: Instant) -> Vec<Hint> {
-        self.told.retain(|_, told| now.saturating_duration_since(*told) < TOLD_AGAIN);
+        let is_crowded = self.told.len() > HINTS_MAX;
+        let past: Vec<_> = self.told.extract_if(.., |_, told| is_crowded || told.is_past(now)).collect();
+        for (path, _) in past.into_iter().filter(|(_, told)| told.is_owed) {
+            // What happened there last may be that it came to rest for a moment: it was written to before.
+            if !self.at.contains_key(&path) {
+                self.add(path, How::Changes);
+            }
+        }
         if core::mem::take(&mut self.is_lost) {
             return vec![Hint::Lost];
         }
         let changing = self.at.iter().filter(|(_, how)| **how == How::Changes);
-        self.told.extend(changing.map(|(path, _)| (path.clone(), now)));
-        if self.told.len() > HINTS_MAX {
-            self.told.clear();
-        }
+        self.told.extend(changing.map(|(path, _)| (path.clone(), Told { at: now, is_owed: false })));
         let at = core::mem::take(&mut self.at).into_iter().map(|(path, how)| match how {
             How::Rests => Hint::At(path),
             How::Changes => Hint::Changing(path),
@@ -105,6 +121,12 @@ impl Hints {
         if self.at.len() + self.below.len() > HINTS_MAX {
             self.lost();
         }
+    }
+}
+
+impl Told {
+    fn is_past(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) >= TOLD_AGAIN
     }
 }
 
@@ -163,6 +185,28 @@ mod tests {
         assert_eq!(hints.take(begin + TOLD_AGAIN), [Hint::Changing(path("log"))]);
         hints.take(begin + TOLD_AGAIN * 2);
         assert!(hints.told.is_empty());
+    }
+
+    /// What was written just after a hint, and then no more, is told all the same.
+    #[test]
+    fn the_last_write_is_told_after_a_while() {
+        let (mut hints, begin) = (Hints::default(), Instant::now());
+        let at = |millis| begin + Duration::from_millis(millis);
+        let log = Hint::Changing(path("log"));
+        hints.changes(path("log"), at(0));
+        assert_eq!((hints.take(at(0)), hints.next()), (vec![log.clone()], None));
+        hints.changes(path("log"), at(3));
+        hints.changes(path("log"), at(19));
+        assert_eq!((hints.take(at(19)), hints.next()), (Vec::new(), Some(at(20))));
+        assert_eq!((hints.take(at(20)), hints.next()), (vec![log.clone()], None));
+        assert!(hints.take(at(60)).is_empty());
+        // Unless it was closed meanwhile: that was told.
+        hints.changes(path("log"), at(100));
+        assert_eq!(hints.take(at(100)), [log]);
+        hints.changes(path("log"), at(105));
+        hints.rests(path("log"));
+        assert_eq!((hints.take(at(106)), hints.next()), (vec![Hint::At(path("log"))], None));
+        assert!(hints.take(at(130)).is_empty());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Instant;
@@ -367,5 +368,20 @@ fn a_watch_ends_with_who_hears() {
     while !thread.is_finished() {
         assert!(Instant::now() < end, "it lives on");
         std::thread::yield_now();
+    }
+}
+
+/// What is written just after it was told, into a file that stays open: nothing else is going to tell of it.
+#[test]
+fn the_last_write_into_an_open_file_is_told() {
+    let mut ear = Ear::on(&[]);
+    let mut log = fs::File::create(ear.place.at("log")).unwrap();
+    let is_told =
+        |heard: &[Vec<Hint>]| heard.iter().flatten().any(|hint| *hint == Hint::Changing(path("log")));
+    ear.hear_until("the file", is_told);
+    for line in 0..20 {
+        ear.deliveries.clear();
+        writeln!(log, "line {line}").unwrap();
+        ear.hear_until("the last line", is_told);
     }
 }

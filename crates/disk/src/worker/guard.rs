@@ -50,16 +50,16 @@ struct State {
     known: Option<Known>,
     /// The text in force; `None`: there are no rules.
     accepted: Option<Vec<u8>>,
-    /// The rules of that text.
+    /// The rules of that text, or of the user's newer one that the disk has no room for.
     rules: Arc<Rules>,
+    /// That newer text: it is put in force once, and then only tried to be kept.
+    unkept: Option<Option<Vec<u8>>>,
     /// What others have given to `.shoalignore`, oldest first; at most [`OFFERED_MAX`].
     offered: Vec<Mark>,
     /// Whether what is above was read from the disk.
     is_loaded: bool,
     /// Whom to tell when other rules come into force.
     watch: Option<Arc<Alarm>>,
-    /// The rules are those of the user's text, but the disk did not take the copy of it: it is tried again at each look.
-    is_unkept: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -162,7 +162,7 @@ impl<F: Fs> Guard<F> {
     pub(super) fn offer(&self, marks: &[Mark], was_unclean: bool) -> io::Result<()> {
         let mut state = self.state();
         state.refresh(&self.folder, false, was_unclean)?;
-        if state.is_unkept {
+        if state.unkept.is_some() {
             // After this commit nobody could tell what the user had written.
             return Err(Errno::NOSPC.into());
         }
@@ -206,13 +206,13 @@ impl State {
         self.load(folder)?;
         let look = folder.root.look(IGNORE_NAME.as_ref())?;
         if let Some(known) = &self.known
-            && !(afresh || self.is_unkept)
+            && !(afresh || self.unkept.is_some())
             && known.look == look
         {
             return Ok(known.standing.clone());
         }
         let text = read(folder, look)?;
-        let standing = if text.is_in_force(self.accepted.as_deref()) && !self.is_unkept {
+        let standing = if text.is_in_force(self.accepted.as_deref()) && self.unkept.is_none() {
             Standing::InForce
         } else if self.offered.contains(&text.mark()) || was_unclean && text.is_blank() {
             Standing::Offered
@@ -233,21 +233,26 @@ impl State {
             Text::File(text) => Some(text),
             Text::Other(kind) => return Ok(Err(format!("it is {kind}, not a plain file"))),
         };
-        let rules = match accepted.as_deref().map_or(Ok(Rules::default()), Rules::parse) {
-            Ok(rules) => rules,
-            Err(why) => return Ok(Err(why)),
-        };
-        self.rules = Arc::new(rules);
-        if let Some(watch) = self.watch.as_ref().filter(|_| self.accepted != accepted) {
-            watch.rules_changed();
+        // Rules that are parsed again are other rules to who goes by them, and all would be looked through anew.
+        let in_force = self.unkept.as_ref().unwrap_or(&self.accepted);
+        if *in_force != accepted {
+            match accepted.as_deref().map_or(Ok(Rules::default()), Rules::parse) {
+                Ok(rules) => self.rules = Arc::new(rules),
+                Err(why) => return Ok(Err(why)),
+            }
+            if let Some(watch) = &self.watch {
+                watch.rules_changed();
+            }
         }
         let kept = match self.accepted == accepted {
             true => Ok(()),
             // The file first: a power cut must not bring back an older one, which would then pass for a newer edit.
             false => settle(folder).and_then(|()| keep(folder, ACCEPTED, accepted.as_deref())),
         };
-        self.is_unkept = kept.is_err();
-        if kept.is_ok() {
+        self.unkept = None;
+        if kept.is_err() {
+            self.unkept = Some(accepted);
+        } else {
             self.accepted = accepted;
             // What stands there is durable: none of what others gave to it before can come back by itself. So whatever
             // looks like that from now on is meant by the user, or noted anew.

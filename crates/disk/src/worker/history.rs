@@ -1,8 +1,10 @@
 //! What was displaced: listed, named, removed, and put back into the folder.
 //!
 //! Promise: what is listed is told as it is on the disk now, whoever wrote to it since (E17); a page takes memory for
-//! itself alone. What comes back is a copy, durable and in its place like any other change, and its name is that of the
-//! bytes that were copied; the version stays where it is. What is ignored is not touched (I21).
+//! itself alone. That a version has no name is only said of what is not there, or is no file of a share; what the system
+//! could not read just now is asked about again (E20). What comes back is a copy, durable and in its place like any other
+//! change, and its name is that of the bytes that were copied; the version stays where it is. What is ignored is not
+//! touched (I21).
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -18,7 +20,8 @@ use shoal_proto::segment::Segment;
 use super::changing::{Changing, Refused, cannot_stage, stage_copy};
 use super::taking::list;
 use super::words;
-use crate::content::{Content, Opened};
+use crate::content::{Content, ContentError, Opened};
+use crate::fault::{Point, reach};
 use crate::folder::Shared;
 use crate::fs::{Fs, FsDir};
 use crate::history::{History, HistoryError};
@@ -32,7 +35,7 @@ const PAGE_MAX: usize = if cfg!(test) { 4 } else { 4096 };
 
 /// A page of the history, in the order of numbers.
 pub(super) fn page<F: Fs>(history: &History<F>, after: Option<u64>) -> Answer {
-    let (kept, is_end) = match history.page(after, PAGE_MAX) {
+    let (kept, next) = match history.page(after, PAGE_MAX) {
         Ok(page) => page,
         Err(error) => return Answer::Failed(words::told(&error)),
     };
@@ -50,19 +53,20 @@ pub(super) fn page<F: Fs>(history: &History<F>, after: Option<u64>) -> Answer {
             is_late: kept.late_edit,
         }
     });
-    Answer::History(kept.collect(), is_end)
+    Answer::History { kept: kept.collect(), next }
 }
 
 /// What a version is.
-pub(super) fn name<F: Fs>(history: &History<F>, number: u64) -> Naming {
-    let named = open(history, number).and_then(|opened| named(&opened).map(|named| (opened, named)));
-    match named {
+pub(super) fn name<F: Fs>(history: &History<F>, number: u64) -> Answer {
+    let naming = match open(history, number).and_then(|opened| named(&opened).map(|named| (opened, named))) {
         Ok((opened, (content, list))) => {
             Naming::Is { content, list, size: opened.stat().size, mtime: opened.stat().mtime.into() }
         }
         Err(Unnamed::Changes) => Naming::Changes,
         Err(Unnamed::Nothing) => Naming::Nothing,
-    }
+        Err(Unnamed::Failed(why)) => return Answer::Failed(why),
+    };
+    Answer::Named(naming)
 }
 
 /// Removes versions; `tidies`: and what is written down of those that are gone.
@@ -77,24 +81,42 @@ pub(super) fn prune<F: Fs>(history: &History<F>, numbers: &[u64], tidies: bool) 
 /// Why a version has no name.
 enum Unnamed {
     Changes,
+    /// It is not there, or never will be a file of a share.
     Nothing,
+    /// The system refuses, for now; the text says why.
+    Failed(String),
+}
+
+impl From<ContentError> for Unnamed {
+    fn from(error: ContentError) -> Self {
+        match error {
+            ContentError::TooLarge { .. } => Self::Nothing,
+            error => Self::Failed(words::told(&error)),
+        }
+    }
 }
 
 fn open<F: Fs>(history: &History<F>, number: u64) -> Result<Opened<F>, Unnamed> {
-    let file = history.open(number).map_err(|_| Unnamed::Nothing)?;
-    Opened::of_history(file, TreePath::of_number("version", number)).map_err(|_| Unnamed::Nothing)
+    let file = history.open(number).map_err(|error| match error {
+        HistoryError::Missing { .. } => Unnamed::Nothing,
+        error => Unnamed::Failed(words::told(&error)),
+    })?;
+    let opened = Opened::of_history(file, TreePath::of_number("version", number));
+    match opened {
+        Ok(opened) => Ok(opened.until(&history.folder.ends)),
+        Err(error) => Err(Unnamed::Failed(format!("cannot look at version {number}: {error}"))),
+    }
 }
 
 /// The content of a version, and its segments, if there are several.
 fn named<F: Fs>(opened: &Opened<F>) -> Result<(ContentId, Option<List>), Unnamed> {
     let mut segments: Vec<Segment> = Vec::new();
-    match opened.cut(|segment| segments.push(segment)) {
-        Ok(Content::Whole(listed)) => {
+    match opened.cut(|segment| segments.push(segment))? {
+        Content::Whole(listed) => {
             let content = listed.content;
             Ok((content, list(listed, segments).map_err(|_| Unnamed::Nothing)?))
         }
-        Ok(Content::Changed) => Err(Unnamed::Changes),
-        Err(_) => Err(Unnamed::Nothing),
+        Content::Changed => Err(Unnamed::Changes),
     }
 }
 
@@ -161,15 +183,22 @@ impl<F: Fs> Restoring<'_, F> {
     }
 
     fn copy_file(&self, history: &History<F>, number: u64, to: &RelPath) -> Result<Copied<F>, Refused> {
-        let unreadable = |why| match why {
+        let refused = |why| match why {
             Unnamed::Changes => Committed::ChangedHere { kept: None },
             Unnamed::Nothing => Committed::Failed(format!("cannot read version {number} of the history")),
+            Unnamed::Failed(why) => Committed::Failed(why),
         };
-        let opened = open(history, number).map_err(unreadable)?;
-        // It is read twice, and both times as the same version: so the name is that of what was copied.
-        let (content, list) = named(&opened).map_err(unreadable)?;
+        let opened = open(history, number).map_err(refused)?;
+        let (content, list) = named(&opened).map_err(refused)?;
+        reach(Point::Named);
         let stat = opened.stat();
         let staged = stage_copy(self.folder, to, &opened, (stat.mtime, stat.mode))?;
+        // Who wrote to the version within one tick of the clock since it was named left no other trace than the bytes.
+        let copy = staged.slot.open().and_then(|file| Opened::<F>::of_history(file, staged.name().clone()));
+        let copy = copy.map_err(|error| Committed::Failed(format!("cannot read the copy: {error}")))?;
+        if named(&copy.until(&self.folder.ends)).map_err(refused)?.0 != content {
+            return Err(Committed::ChangedHere { kept: None }.into());
+        }
         Ok(Copied { staged, content, list, target: None })
     }
 }

@@ -28,7 +28,7 @@ type Names = BTreeSet<Box<[u8]>>;
 /// Looks at one path after the other; best in order, because it keeps the folders of the last one open.
 pub(super) struct Looker<'a, F: Fs> {
     pub(super) walker: Walker<'a, F>,
-    folder: &'a Shared<F>,
+    pub(super) folder: &'a Shared<F>,
     rules: &'a Rules,
     /// Only where the disk folds case: the names in the folders on the way.
     listed: Option<BTreeMap<Box<[u8]>, Names>>,
@@ -116,13 +116,13 @@ pub(super) fn of(look: &Look) -> Of {
 /// The sweeps that may go on: some at a time, because a small one comes in between the pages of a large one.
 #[derive(Debug)]
 pub(super) struct Sweeps<F: Fs> {
-    open: Vec<Open<F>>,
+    pub(super) open: Vec<Open<F>>,
     left_out: Vec<Left>,
 }
 
 /// A sweep that was told in part.
 #[derive(Debug)]
-struct Open<F: Fs> {
+pub(super) struct Open<F: Fs> {
     asked: asked::Sweep,
     /// Where the last page ended; before the first one, where it is to begin.
     last: Option<RelPath>,
@@ -154,6 +154,8 @@ impl<F: Fs> Sweeps<F> {
         }
         if asked.below.is_none() && asked.after.is_none() {
             self.left_out.clear();
+            // Who looks through everything anew goes on with nothing that was begun before, and each holds folders open.
+            self.open.clear();
         }
         let mut open = match self.take_up(rules, asked) {
             Some(open) => open,

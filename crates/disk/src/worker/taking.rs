@@ -129,7 +129,7 @@ impl<'a, F: Fs> Taker<'a, F> {
         }
         let (name, expected) = (OsStr::from_bytes(path.name()), words::expected(&seen));
         let opened = match Opened::<F>::open_seen(&dir, path.into(), name, &expected) {
-            Ok(Some(opened)) => opened,
+            Ok(Some(opened)) => opened.until(&self.looker.folder.ends),
             Ok(None) => return Ok(Taken::Changed),
             Err(error) => return Ok(Taken::Unknown(cannot_read(&error))),
         };

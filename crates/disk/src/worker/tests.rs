@@ -438,12 +438,14 @@ fn the_history_comes_in_pages_and_can_be_read() {
     }
     let (mut found, mut after) = (Vec::new(), None);
     loop {
-        let Answer::History(page, is_end) = share.worker.perform(Job::History { after }) else { panic!() };
-        after = page.last().map(|kept| kept.number);
+        let Answer::History { kept: page, next } = share.worker.perform(Job::History { after }) else {
+            panic!()
+        };
         found.extend(page);
-        if is_end {
+        if next.is_none() {
             break;
         }
+        after = next;
     }
     assert_eq!(found.len(), 6);
     assert!(found.is_sorted_by_key(|kept| kept.number));
@@ -545,4 +547,33 @@ fn e20_a_job_of_several_threads_that_fails_in_one_of_them_has_failed() {
         assert!(matches!(answer, Answer::Failed(_)), "{nth}: {answer:?}");
     }
     assert!(matches!(share.worker.perform(Job::Take(asked)), Answer::Taken(_)));
+}
+
+/// Whoever looks through all of it anew, after having been stopped, goes on with nothing that was begun before.
+#[test]
+fn a_sweep_that_nobody_goes_on_with_is_forgotten() {
+    let share = Share::new();
+    for at in ["a", "b", "d"] {
+        share.write(at, at);
+    }
+    for _ in 0..5 {
+        let (entries, is_end) = share.sweep(Sweep { at_most: 1, ..Sweep::default() });
+        assert_eq!((entries.len(), is_end), (1, false));
+        assert_eq!(share.worker.sweeps().open.len(), 1);
+    }
+    let after = Some(path("a"));
+    assert_eq!(share.sweep(Sweep { at_most: 9, after, ..Sweep::default() }).0.len(), 2);
+    assert!(share.worker.sweeps().open.is_empty());
+}
+
+#[test]
+fn a_worker_that_is_to_end_begins_nothing() {
+    let share = Share::new();
+    share.write("a", "1");
+    let remove = Job::Commit(vec![change("a", ChangeDeed::Remove(share.seen("a")))]);
+    share.worker.end();
+    for job in [Job::Look(vec![path("a")]), Job::Sweep(Sweep::default()), remove] {
+        assert!(matches!(share.worker.perform(job), Answer::Failed(_)));
+    }
+    assert_eq!(share.read("a"), Some(b"1".to_vec()));
 }

@@ -25,8 +25,8 @@ use crate::limits::{LATE_EDITS_MAX, PRUNED_MAX, ROOM_DELAY};
 pub(super) enum Asked {
     /// A page of what there is.
     Page,
-    /// That these are noted, which are the last ones or not.
-    Noted(Vec<Kept>, bool),
+    /// That these are noted, and after which number more may come.
+    Noted(Vec<Kept>, Option<u64>),
     /// That this one is noted, which was filed just now.
     Filed(Kept),
     /// What this one is.
@@ -116,9 +116,9 @@ impl Share {
 
     pub(super) fn history_told(&mut self, asked: Asked, answer: disk::Answer) {
         match (asked, answer) {
-            (Asked::Page, disk::Answer::History(kept, is_end)) => {
+            (Asked::Page, disk::Answer::History { kept, next }) => {
                 let job = Job::Add(kept.clone(), Vec::new());
-                self.history(Asked::Noted(kept, is_end), job);
+                self.history(Asked::Noted(kept, next), job);
             }
             (Asked::Name(kept), disk::Answer::Named(naming)) => self.is_told_name(kept, naming),
             (Asked::Name(_), _) => self.name_next(),
@@ -130,10 +130,10 @@ impl Share {
 
     pub(super) fn history_answered(&mut self, asked: Asked, answer: Answer) {
         match (asked, answer) {
-            (Asked::Noted(kept, is_end), Answer::Noted(noted)) => {
-                let last = kept.last().map(|kept| kept.number);
-                self.historian.next = last.filter(|_| !is_end);
-                if is_end {
+            (Asked::Noted(kept, next), Answer::Noted(noted)) => {
+                self.historian.next = next;
+                if next.is_none() {
+                    let last = kept.last().map(|kept| kept.number);
                     let (_, before) = self.historian.looked_to;
                     // What was there when the process began has been looked at now.
                     self.historian.looked_to = (before.or(last), last.or(before));

@@ -84,6 +84,16 @@ impl Looks {
         paths
     }
 
+    /// Everything is to be looked through instead. A sweep would pass over what must be taken though it looks as it did, so
+    /// that stays: as long as it leaves half of the room for what comes.
+    pub(super) fn forget_hints(&mut self) {
+        let forced = core::mem::take(&mut self.due).into_iter().filter(|(_, due)| due.is_forced);
+        self.due = forced.take(LOOKS_MAX / 2).collect();
+        self.soonest = self.due.values().map(|due| due.at).min().unwrap_or_default();
+        self.below.clear();
+        self.warm.clear();
+    }
+
     /// Folders that are due to be looked through.
     pub(super) fn take_due_below(&mut self, now: Time) -> Vec<RelPath> {
         self.below.extract_if(.., |_, at| *at <= now).map(|(folder, _)| folder).collect()
@@ -243,6 +253,26 @@ mod tests {
         looks.hear_of(path(), true, at(215));
         assert_eq!(looks.take_due(at(220), 9), [(path(), true)]);
         assert!(looks.is_empty());
+    }
+
+    /// Too many hints are answered by a sweep, which does not see what must be taken though it looks as it did.
+    #[test]
+    fn what_is_forced_outlives_hints_that_are_too_many() {
+        let mut looks = Looks::default();
+        let numbered = |number: usize| RelPath::parse(format!("{number:05}").as_bytes()).unwrap();
+        looks.add(numbered(7), at(5_000), true);
+        for number in 0..100 {
+            looks.hear_of(numbered(number), false, at(1));
+        }
+        looks.hear_below(path(), at(1));
+        looks.forget_hints();
+        assert_eq!((looks.len(), looks.next()), (1, Some(at(11))));
+        assert_eq!(looks.take_due(at(11), 9), [(numbered(7), true)]);
+        for number in 0..LOOKS_MAX {
+            looks.add(numbered(number), at(5_000), true);
+        }
+        looks.forget_hints();
+        assert_eq!((looks.len(), looks.next()), (LOOKS_MAX / 2, Some(at(5_000))));
     }
 
     #[test]

@@ -104,7 +104,11 @@ impl Share {
     }
 
     fn leave(&mut self, conn: Conn) {
-        if self.peers.remove(&conn).is_some() {
+        if let Some(mut peer) = self.peers.remove(&conn) {
+            // What it said of the roster may be why the connection is over.
+            for job in peer.link.unheard_entries(self.now.wall) {
+                self.index(Waiting::Link(conn), index::Job::Link(job));
+            }
             self.fetch.disconnected(source(conn));
             self.serve.disconnected(source(conn));
             self.timers.clear(&Wake::Round(conn));
@@ -210,11 +214,16 @@ impl Share {
             }
             store::Answer::Entered { fresh, published, .. } if !fresh.is_empty() => {
                 self.index(Waiting::Life, index::Job::Life);
-                self.each_link(None, |link, now| link.entries(&fresh, now));
-                self.publish(&published);
+                self.have_entered(&fresh, &published);
             }
             _ => {}
         }
+    }
+
+    /// The index has taken up entries that nobody else was told of.
+    pub(super) fn have_entered(&mut self, fresh: &[Vec<u8>], published: &[Batch]) {
+        self.each_link(None, |link, now| link.entries(fresh, now));
+        self.publish(published);
     }
 
     fn act(&mut self, conn: Conn, actions: Vec<Action>) {
@@ -350,14 +359,24 @@ impl Share {
         self.leave(conn);
     }
 
-    pub(super) fn hang_up_on_removed(&mut self) {
+    /// Who is no member any more is told so, and nothing else.
+    pub(super) fn part_with_removed(&mut self) {
         let is_removed = |peer: &Peer| self.refuses(&peer.device);
         let conns: Vec<Conn> =
             self.peers.iter().filter(|(_, peer)| is_removed(peer)).map(|(conn, _)| *conn).collect();
-        for conn in conns {
-            self.out.push_back(Out::Leave(conn));
-            self.leave(conn);
-        }
+        conns.into_iter().for_each(|conn| self.part_with(conn));
+    }
+
+    pub(super) fn part_with_all(&mut self) {
+        let conns: Vec<Conn> = self.peers.keys().copied().collect();
+        conns.into_iter().for_each(|conn| self.part_with(conn));
+    }
+
+    fn part_with(&mut self, conn: Conn) {
+        let words = self.peers.get_mut(&conn).map(|peer| peer.link.last_words()).unwrap_or_default();
+        self.out.extend(words.into_iter().map(|message| Out::Send(conn, RequestId::NONE, message)));
+        self.out.push_back(Out::Leave(conn));
+        self.leave(conn);
     }
 
     // ── who has what ──

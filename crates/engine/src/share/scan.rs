@@ -102,7 +102,7 @@ impl Scanner {
 
     fn keep_few_looks(&mut self) {
         if self.looks.len() > LOOKS_MAX {
-            self.looks = Looks::default();
+            self.looks.forget_hints();
             self.emptied.clear();
             self.want_all();
         }
@@ -299,7 +299,7 @@ impl Share {
                 Some(below) => drop(self.scanner.unknown.insert(below, Unknown::Failed(error))),
                 None => self.scanner.trouble = Some(error),
             }
-            self.scanner.found.clear();
+            // What it found before, and what looks found, is so all the same.
             self.timers.set_no_later(Wake::Rescan, self.now.time.after(RETRY_MAX));
         }
     }

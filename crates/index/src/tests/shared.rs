@@ -162,3 +162,19 @@ fn i18_a_new_writer_says_all_again() {
     assert_eq!(ana.memory.digests, ben.memory.digests);
     check(&ana);
 }
+
+/// I30: what this index has no room for, or cannot keep for another reason, is not passed on: it would come back.
+#[test]
+fn only_entries_that_are_kept_are_passed_on() {
+    let mut ana = index(1);
+    let [good] = &joined(2, Role::Writer)[..] else { panic!() };
+    let described = Described { name: DeviceName::parse("cem").unwrap(), box_key: key(3).box_key() };
+    let elsewhere = ShareId::from_bytes([77; 32]);
+    let bad = Entry::sign(&key(3), &elsewhere, None, Statement::Device(described)).unwrap();
+    let entries = vec![bad, good.clone()];
+    for expected in [vec![good.encode()], vec![]] {
+        let answer = perform(Job::Enter(entries.clone()), &mut ana);
+        let Answer::Entered { fresh, published, life } = answer else { panic!("{answer:?}") };
+        assert_eq!((fresh, published, life.members.len()), (expected, vec![], 2));
+    }
+}

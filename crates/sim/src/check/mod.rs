@@ -12,6 +12,7 @@ pub mod kept_long_enough;
 pub mod no_echo;
 pub mod no_resurrection;
 pub mod nothing_lost;
+pub mod one_roster;
 pub mod rights;
 
 use core::fmt;
@@ -70,6 +71,7 @@ pub fn at_rest(world: &World) -> Result<(), Broken> {
     no_resurrection::check(world)?;
     honest::check(world)?;
     rights::check(world)?;
+    one_roster::check(world)?;
     for device in 0..world.devices.len() {
         atomic::check_disk(world, device)?;
         confined::check(world, device)?;

@@ -5,10 +5,14 @@
 use core::time::Duration;
 
 use shoal_engine::disk;
-use shoal_engine::io::Command;
+use shoal_engine::io::{Command, Input};
+use shoal_index::Index;
+use shoal_proto::key::DeviceKey;
+use shoal_proto::key::rand_core::RngCore;
 use shoal_proto::path::RelPath;
 use shoal_proto::publication::{Place, Publication};
 use shoal_proto::roster::{Entry, Kept, Role, Statement};
+use shoal_proto::secret::ShareSecret;
 
 use super::{At, Plan, World};
 use crate::check::Broken;
@@ -129,6 +133,65 @@ impl World {
         })
     }
 
+    /// A device that runs removes another one, as its user says, and gives the share a new secret, which the other one is
+    /// not told.
+    pub fn removes(&mut self, by: &str, about: &str) -> &mut Self {
+        let about = self.named(about);
+        let (id, share, writer) =
+            (self.devices[about].id(), self.share(), self.devices[about].index.life().writer);
+        self.signs(by, |key, index, draw| {
+            let last = index.last_publication(writer).map_err(Broken::of_index)?;
+            let place = |last: Publication| Place { sequence: last.sequence, hash: last.hash(&share) };
+            let last = last.into_iter().map(|last| (writer, [place(last)].into())).collect();
+            let secret = new_secret(draw);
+            let entries = index.entries().removal(key, id, &last, &secret, draw);
+            entries.map_err(|error| Broken::of_world(error.to_string()))
+        })
+    }
+
+    /// A device that runs gives the share a new secret.
+    pub fn rotates(&mut self, by: &str) -> &mut Self {
+        self.signs(by, |key, index, draw| {
+            let secret = new_secret(draw);
+            let entries = index.entries().new_secret(key, &secret, draw);
+            entries.map_err(|error| Broken::of_world(error.to_string()))
+        })
+    }
+
+    /// A device that runs leaves the share, with all that it has published.
+    pub fn leaves(&mut self, name: &str) -> &mut Self {
+        let share = self.share();
+        self.signs(name, |key, index, _| {
+            let life = index.life();
+            let last = life.last.into_iter().map(|last| (life.writer, [last].into())).collect();
+            let kept = index.roster().kept(&key.device(), &last);
+            let after = index.roster().last_entry(&key.device());
+            let entry = Entry::sign(
+                key,
+                &share,
+                after,
+                Statement::Left { kept: Kept { entries: [].into(), ..kept } },
+            );
+            Ok(vec![entry.map_err(|error| Broken::of_world(error.to_string()))?])
+        })
+    }
+
+    /// A device that runs says these things.
+    pub fn signs(
+        &mut self,
+        by: &str,
+        sign: impl FnOnce(&DeviceKey, &Index, &mut Draw) -> Result<Vec<Entry>, Broken>,
+    ) -> &mut Self {
+        let by = self.named(by);
+        let share = self.share();
+        let mut draw = Draw::new(self.now().0 ^ 0x5e_c2e7);
+        self.must(|world| {
+            let one = &world.devices[by];
+            let entries = sign(&one.key, &one.index, &mut draw)?;
+            world.hear(by, Input::Command(share, Command::Enter(entries)))
+        })
+    }
+
     /// An entry of the roster, signed by a device.
     fn say(&mut self, by: usize, statement: Statement) -> Result<(), Broken> {
         let share = self.share();
@@ -139,6 +202,12 @@ impl World {
         one.index.add_entries(vec![entry]).map_err(Broken::of_index)?;
         Ok(())
     }
+}
+
+fn new_secret(draw: &mut Draw) -> ShareSecret {
+    let mut bytes = [0; 32];
+    draw.fill_bytes(&mut bytes);
+    ShareSecret::from_bytes(bytes)
 }
 
 impl Plan {
@@ -162,8 +231,6 @@ impl Plan {
         world
     }
 }
-
-impl Plan {}
 
 impl At<'_> {
     /// Its user makes a small change to the file of so many bytes with this number; equal edits give equal bytes.

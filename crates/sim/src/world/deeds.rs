@@ -14,8 +14,11 @@ use shoal_engine::history::Restore;
 use shoal_engine::io::{Command, Input};
 use shoal_engine::time::Time;
 use shoal_proto::heads::Heads;
+use shoal_proto::key::rand_core::RngCore;
 use shoal_proto::path::RelPath;
 use shoal_proto::record::Record;
+use shoal_proto::roster::{Described, DeviceName, Entry, Role, Statement};
+use shoal_proto::secret::ShareSecret;
 
 use super::rest::content;
 use super::{Event, NAMES, World};
@@ -23,6 +26,7 @@ use crate::act::Deed;
 use crate::check::kept_long_enough::kept_files;
 use crate::check::{self, Broken};
 use crate::device::Device;
+use crate::draw::Draw;
 use crate::faults::{Fault, Part};
 use crate::users::Tree;
 
@@ -37,8 +41,37 @@ impl World {
                 Ok(())
             }
             Deed::Restore { device, pick, to } => self.user_wants_back(device, pick, to.as_deref()),
+            Deed::Say { device, number } => self.says(device, number),
             Deed::Fault(fault) => self.fault(&fault),
         }
+    }
+
+    /// A device that runs says something of the roster, as its user wants.
+    fn says(&mut self, device: usize, number: u64) -> Result<(), Broken> {
+        let (share, one) = (self.share(), &self.devices[device]);
+        if one.running.is_none() || one.is_retired {
+            return Ok(());
+        }
+        let mut draw = Draw::new(number);
+        let index = &one.index;
+        let refused = |error: &dyn core::fmt::Display| Broken::of_world(error.to_string());
+        let is_admin = index.roster().role(&one.id()) == Some(Role::Admin);
+        let entries = if is_admin && draw.one_in(2) {
+            let mut secret = [0; 32];
+            draw.fill_bytes(&mut secret);
+            let secret = ShareSecret::from_bytes(secret);
+            index.entries().new_secret(&one.key, &secret, &mut draw).map_err(|error| refused(&error))?
+        } else {
+            let name =
+                DeviceName::parse(&format!("{} {number}", one.name)).map_err(|error| refused(&error))?;
+            let described = Described { name, box_key: one.key.box_key() };
+            let after = index.roster().last_entry(&one.id());
+            let entry = Entry::sign(&one.key, &share, after, Statement::Device(described));
+            vec![entry.map_err(|error| refused(&error))?]
+        };
+        self.trace.note(self.queue.now(), b'e', device, &number.to_be_bytes());
+        self.trace.say(self.queue.now(), || format!("{} says {} entries", NAMES[device % 16], entries.len()));
+        self.hear(device, Input::Command(share, Command::Enter(entries)))
     }
 
     /// The user of a device wants a version back that lies in its history now, if there is any.

@@ -51,7 +51,9 @@ fn run(share: &Share) -> Vec<Committed> {
 fn check(disk: MemDisk, committed: &[Committed], context: &str) {
     let share = Share::of(disk);
     let is_said = |at: usize| committed.get(at).is_some_and(is_done);
-    let Answer::History(kept, true) = share.worker.perform(Job::History { after: None }) else { panic!() };
+    let Answer::History { kept, next: None } = share.worker.perform(Job::History { after: None }) else {
+        panic!()
+    };
     let is_kept =
         |at: &str| kept.iter().any(|kept| kept.path == Some(path(at)) && kept.size == OLD.len() as u64);
     let replaced = share.read("d/replaced");

@@ -229,6 +229,9 @@ fn the_users_rules_count_on_a_full_disk() {
     share.disk.fill_after(Some(0));
     share.write(".shoalignore", "secret\n");
     assert_eq!((share.look("secret"), share.look("other")), (Look::Ignored, Look::Nothing));
+    // They are put in force once: else all would be looked through again after each look.
+    let rules = || share.worker.guard.rules(false, false).unwrap();
+    assert!(Arc::ptr_eq(&rules(), &rules()));
     // Nobody may replace them as long as there is no copy.
     let link = Version::new(Kind::Symlink { target: b"a"[..].into() }, time(1), Mode::ZERO);
     let deed = ChangeDeed::Place { version: link, stage: None, over: Some(share.seen(".shoalignore")) };
@@ -236,4 +239,12 @@ fn the_users_rules_count_on_a_full_disk() {
     share.disk.fill_after(None);
     assert_eq!(share.look("secret"), Look::Ignored);
     assert_eq!(share.read(".shoal/ignore"), Some(b"secret\n".to_vec()));
+    // What was in force before the disk was full is so again once it stands there.
+    share.disk.fill_after(Some(0));
+    for (second, text) in [(1, "other\n"), (2, "secret\n")] {
+        share.tick(second);
+        share.write(".shoalignore", text);
+        let ignored = ["secret", "other"].map(|at| share.look(at) == Look::Ignored);
+        assert_eq!(ignored, [text == "secret\n", text == "other\n"]);
+    }
 }

@@ -88,3 +88,16 @@ fn i31_what_can_be_named_or_cannot_be_read_is_not_in_flux_any_more() {
         }
     }
 }
+
+/// A sweep that ends before its time takes nothing along that a look, or it itself, had found.
+#[test]
+fn what_was_found_is_taken_though_the_sweep_fails() {
+    let mut share = share();
+    share.scanner.sweep = Some(Sweep::new(None, 7));
+    share.found(found("a", 10, None));
+    share.sweep_failed(7, "the system fails".to_owned());
+    assert!(share.scanner.sweep.is_none() && share.scanner.trouble.is_some());
+    share.take_on();
+    let Some(Out::Disk(_, disk::Job::Take(asked))) = share.poll() else { panic!() };
+    assert_eq!(asked, [Take::new(path("a"), Some(seen(10)))]);
+}

@@ -1,0 +1,116 @@
+//! What this device is in the share, and what stops it.
+//!
+//! Promise: what a guard has asked is answered by a person, and by nobody else (I19); that this device is no member any
+//! more is no question, counts more than whatever else has stopped the share, and ends only when it is let in again (I26).
+
+use super::{Meant, Share, Stage, Waiting, Wake};
+use crate::index::{self, Life};
+use crate::limits::RESCAN_INTERVAL;
+use crate::status::Halt;
+
+impl Share {
+    /// What this device is and may do, as the index has it now.
+    pub(super) fn is_told_life(&mut self, life: Life) {
+        let was_member = self.life.as_ref().is_some_and(|life| life.role.is_some());
+        let is_removed = life.removed.contains(&self.device) || was_member && life.role.is_none();
+        let (is_first, was_halted) = (self.life.is_none(), life.is_halted);
+        let had_contact = self.life.as_ref().is_some_and(|life| life.first_contact);
+        let has_contact = life.first_contact;
+        self.life = Some(life);
+        if is_removed {
+            return self.goes_out();
+        }
+        self.part_with_removed();
+        if is_first {
+            self.begin(was_halted);
+        } else if self.is_out() {
+            // Whoever removed it has let it in again.
+            self.stage =
+                if matches!(self.stage, Stage::Paused(_)) { Stage::Paused(None) } else { Stage::Starting };
+            self.begin(was_halted);
+        } else if has_contact && !had_contact {
+            self.planner.is_dirty = true;
+        }
+    }
+
+    /// This device is no member any more: that counts more than whatever else has stopped the share, and is no question.
+    /// Who speaks with it is told before it falls silent, as it may have left by itself.
+    fn goes_out(&mut self) {
+        if !self.is_out() {
+            self.stage = Stage::Running;
+            self.halt(Halt::Removed, false);
+            self.part_with_all();
+        }
+    }
+
+    fn is_out(&self) -> bool {
+        matches!(self.stage, Stage::Halted(Halt::Removed) | Stage::Paused(Some(Halt::Removed)))
+    }
+
+    /// What this device is has become known; it may have been paused before that.
+    fn begin(&mut self, was_halted: bool) {
+        match (&self.stage, was_halted) {
+            (Stage::Paused(_), true) => self.stage = Stage::Paused(Some(Halt::Before)),
+            (_, true) => self.stage = Stage::Halted(Halt::Before),
+            (Stage::Paused(_), false) => {}
+            (_, false) => self.look_through(),
+        }
+        self.looks_into_history();
+    }
+
+    /// The folder is looked through before anything else is done.
+    pub(super) fn look_through(&mut self) {
+        self.stage = Stage::Scanning;
+        self.rescan();
+    }
+
+    pub(super) fn rescan(&mut self) {
+        self.timers.set(Wake::Rescan, self.now.time.after(RESCAN_INTERVAL));
+        self.scanner.want_all();
+    }
+
+    /// The share stops until a person has looked. `is_kept`: over restarts, too.
+    pub(super) fn halt(&mut self, why: Halt, is_kept: bool) {
+        if matches!(self.stage, Stage::Halted(_) | Stage::Paused(Some(_))) {
+            return;
+        }
+        self.stage = Stage::Halted(why);
+        self.scanner.stop();
+        self.planner.stop();
+        self.planner.accepts_removals = false;
+        if is_kept {
+            self.index(Waiting::Contact, index::Job::SetHalted(true));
+        }
+    }
+
+    /// Nothing that a person has said before is said of what happens during a pause.
+    pub(super) fn pause(&mut self) {
+        self.scanner.meant = Meant::No;
+        self.planner.accepts_removals = false;
+        match &self.stage {
+            Stage::Paused(_) => {}
+            Stage::Halted(why) => self.stage = Stage::Paused(Some(why.clone())),
+            _ => self.stage = Stage::Paused(None),
+        }
+    }
+
+    /// What a guard has asked is answered with yes, and nothing else (I19).
+    pub(super) fn resume(&mut self) {
+        match &self.stage {
+            Stage::Paused(Some(why)) => self.stage = Stage::Halted(why.clone()),
+            Stage::Paused(None) if self.life.is_none() => self.stage = Stage::Starting,
+            Stage::Halted(Halt::Emptied { .. } | Halt::Before) => {
+                self.scanner.meant = Meant::UntilSwept;
+                self.index(Waiting::Contact, index::Job::SetHalted(false));
+                self.look_through();
+            }
+            Stage::Halted(Halt::Removed) => {}
+            Stage::Halted(_) | Stage::Paused(None) => self.look_through(),
+            Stage::Starting | Stage::Scanning => {}
+            Stage::Running => {
+                self.planner.accepts_removals = self.planner.held_back.is_some();
+                self.planner.is_dirty = true;
+            }
+        }
+    }
+}
