@@ -5,4 +5,5 @@
 //! is absent: arguments, printing and exit codes, which the binary has.
 
 pub mod classic;
+pub mod control;
 pub mod native;
