@@ -118,7 +118,8 @@ impl Environment {
             home: std::env::home_dir().map(PathBuf::into_os_string),
             config: var("XDG_CONFIG_HOME"),
             state: var("XDG_STATE_HOME"),
-            runtime: var("XDG_RUNTIME_DIR"),
+            // Where it is named and not there, after `su` say, the socket lies with the state.
+            runtime: var("XDG_RUNTIME_DIR").filter(|folder| Path::new(folder).is_dir()),
         }
     }
 }

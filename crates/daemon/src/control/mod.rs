@@ -15,13 +15,20 @@
 //! not read Rust. [`Service`] is what a node implements, [`server`] puts it onto a socket, and [`client`] asks it there
 //! or in the same process.
 
+pub mod client;
 mod diary;
+mod lines;
 pub mod report;
+pub mod server;
 mod service;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod types;
 mod words;
 
+pub use self::client::{Client, ClientError};
 pub use self::diary::{Cursor, Diary, EVENTS_KEPT};
+pub use self::server::Server;
 pub use self::service::{Answering, Service};
 pub use self::types::{Failure, Request, Response};
