@@ -25,6 +25,7 @@ mod service;
 mod tests;
 pub mod text;
 pub mod types;
+pub mod undo;
 mod words;
 
 pub use self::client::{Client, ClientError};

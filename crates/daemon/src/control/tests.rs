@@ -351,8 +351,8 @@ async fn t11_another_user_is_turned_away() {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
     }
     let script = "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n\
-                  s.sendall(b'{\"version\":1,\"id\":1,\"request\":{\"list-shares\":{}}}\\n')\n\
-                  try: print(len(s.recv(10)))\nexcept ConnectionError: print(0)";
+                  try:\n s.sendall(b'{\"version\":1,\"id\":1,\"request\":{\"list-shares\":{}}}\\n')\n \
+                  print(len(s.recv(10)))\nexcept ConnectionError: print(0)";
     let ask = |user: u32| {
         use std::os::unix::process::CommandExt;
         let mut command = std::process::Command::new("python3");
