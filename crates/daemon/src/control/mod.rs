@@ -18,6 +18,7 @@
 pub mod client;
 mod diary;
 mod lines;
+mod preview;
 pub mod report;
 pub mod server;
 mod service;
@@ -30,6 +31,7 @@ mod words;
 
 pub use self::client::{Client, ClientError};
 pub use self::diary::{Cursor, Diary, EVENTS_KEPT};
-pub use self::server::Server;
-pub use self::service::{Answering, Service};
+pub use self::preview::{Preview, preview};
+pub use self::server::{Server, ServerError};
+pub use self::service::{Answering, Daemon, Service};
 pub use self::types::{Failure, Request, Response};

@@ -16,13 +16,14 @@ use shoal_disk::Escaped;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::lines::{CALL_BYTES_MAX, LineError, Lines};
+use super::report::Happening;
 use super::service::Service;
-use super::types::{Call, Code, Failure, Reply, Request, Response, Said, VERSION, Watch};
+use super::types::{Call, Code, Done, Failure, Reply, Request, Response, Said, VERSION, Watch};
 use crate::home::Held;
 use crate::private::shown;
 
@@ -114,15 +115,17 @@ impl Server {
         Ok(Self { listener, path })
     }
 
-    /// Answers clients until the end is asked for.
+    /// Answers clients until the end is asked for: by one of them ([`Request::Stop`]), or as `end` comes.
     pub async fn serve(self, service: Arc<dyn Service>, end: impl Future<Output = ()>) {
         let (ending, is_ending) = watch::channel(false);
         let seats = Arc::new(Semaphore::new(CLIENTS_MAX));
+        let stop = Arc::new(Notify::new());
         let mut clients = JoinSet::new();
         let mut end = std::pin::pin!(end);
         loop {
             let accepted = tokio::select! {
                 () = &mut end => break,
+                () = stop.notified() => break,
                 accepted = self.listener.accept() => accepted,
             };
             while clients.try_join_next().is_some() {}
@@ -136,15 +139,17 @@ impl Server {
             }
             match Arc::clone(&seats).try_acquire_owned() {
                 Ok(seat) => {
-                    let (service, is_ending) = (Arc::clone(&service), is_ending.clone());
+                    let asked = Asked { service: Arc::clone(&service), stop: Arc::clone(&stop) };
+                    let is_ending = is_ending.clone();
                     clients.spawn(async move {
-                        converse(stream, service, is_ending).await;
+                        converse(stream, asked, is_ending).await;
                         drop(seat);
                     });
                 }
                 Err(_) => turn_away(&stream),
             }
         }
+        service.diary().note(None, Happening::Stopping);
         // Nobody finds the daemon any more from here on.
         let _ = fs::remove_file(&self.path);
         drop(self.listener);
@@ -170,8 +175,16 @@ fn turn_away(stream: &UnixStream) {
     let _ = stream.try_write(&encode(&Reply { id: None, said: Said::Failure(failure) }));
 }
 
+/// Who is asked.
+#[derive(Clone)]
+struct Asked {
+    service: Arc<dyn Service>,
+    /// Ends all of it.
+    stop: Arc<Notify>,
+}
+
 /// Hears one client.
-async fn converse(stream: UnixStream, service: Arc<dyn Service>, mut ending: watch::Receiver<bool>) {
+async fn converse(stream: UnixStream, asked: Asked, mut ending: watch::Receiver<bool>) {
     let (from, to) = stream.into_split();
     let (replies, waiting) = mpsc::channel(REPLIES_WAITING);
     let mut writer = tokio::spawn(write(to, waiting));
@@ -197,7 +210,7 @@ async fn converse(stream: UnixStream, service: Arc<dyn Service>, mut ending: wat
         match line {
             Ok(Some(line)) if line.is_empty() => {}
             Ok(Some(line)) => match read(&line) {
-                Ok(call) => drop(calls.spawn(answer(call, Arc::clone(&service), replies.clone()))),
+                Ok(call) => drop(calls.spawn(answer(call, asked.clone(), replies.clone()))),
                 Err(reply) => drop(replies.send(encode(&reply)).await),
             },
             Ok(None) => break,
@@ -258,16 +271,21 @@ fn read(line: &[u8]) -> Result<Call, Reply> {
     }
 }
 
-async fn answer(call: Call, service: Arc<dyn Service>, replies: mpsc::Sender<Vec<u8>>) {
+async fn answer(call: Call, asked: Asked, replies: mpsc::Sender<Vec<u8>>) {
     let id = Some(call.id);
-    if let Request::Watch(watch) = call.request {
-        return tell(call.id, watch, &*service, &replies).await;
-    }
-    let said = match service.handle(call.request).await {
-        Ok(response) => Said::Response(response),
-        Err(failure) => Said::Failure(failure),
+    let is_stop = matches!(call.request, Request::Stop(_));
+    let said = match call.request {
+        Request::Watch(watch) => return tell(call.id, watch, &*asked.service, &replies).await,
+        Request::Stop(_) => Said::Response(Response::Done(Done {})),
+        request => match asked.service.handle(request).await {
+            Ok(response) => Said::Response(response),
+            Err(failure) => Said::Failure(failure),
+        },
     };
     let _ = replies.send(encode(&Reply { id, said })).await;
+    if is_stop {
+        asked.stop.notify_one();
+    }
 }
 
 /// Tells events until the client has gone.

@@ -15,11 +15,11 @@ use super::lines::CALL_BYTES_MAX;
 use super::report::{Happening, Waited};
 use super::server::{CALLS_MAX, CLIENTS_MAX, ServerError, may_ask};
 use super::text::Id;
-use super::types::{Code, Done, ListShares, Rescan, Stop, Wait, Watch};
+use super::types::{Code, Done, ListShares, Pause, Rescan, Stop, Wait, Watch};
 use super::{Answering, Client, ClientError, Diary, Failure, Request, Response, Server, Service};
 use crate::home::{Environment, Held, Home};
 
-/// Answers a few requests: `wait` when it is told to, `pause` never, `rescan` with a failure.
+/// Answers a few requests: `wait` when it is told to, `resume` never, `rescan` with a failure.
 struct Played {
     diary: Diary,
     go_on: Notify,
@@ -34,7 +34,7 @@ impl Service for Played {
                     self.go_on.notified().await;
                     Ok(Response::Waited(Waited { is_in_sync: true, not_in_sync: Vec::new() }))
                 }
-                Request::Pause(_) => std::future::pending().await,
+                Request::Resume(_) => std::future::pending().await,
                 Request::Rescan(rescan) => Err(Failure::no_share(&rescan.share.0)),
                 _ => Ok(Response::Done(Done {})),
             }
@@ -113,13 +113,25 @@ async fn a_client_is_answered_or_told_why_not() {
     assert_eq!(client.ask(ListShares {}).await.unwrap(), []);
     let error = client.ask(Rescan { share: share() }).await.unwrap_err();
     assert!(matches!(&error, ClientError::Failed(failure) if failure.code == Code::NoShare), "{error}");
-    assert_eq!(client.ask(Stop {}).await.unwrap(), Done {});
 
     let mut local = Client::local(Arc::<Played>::clone(&world.service));
     assert_eq!(local.ask(ListShares {}).await.unwrap(), []);
+    assert_eq!(client.ask(Pause { share: share() }).await.unwrap(), Done {});
     let home = world.home.clone();
     world.close().await;
     assert!(matches!(Client::connect(&home).await, Err(ClientError::NotRunning)));
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_stopped_answers_first_and_says_so_to_who_listens() {
+    let world = World::new();
+    let mut client = world.client().await;
+    let (_, mut events) = client.watch(Watch::default()).await.unwrap();
+    assert_eq!(client.ask(Stop {}).await.unwrap(), Done {});
+    world.server.await.unwrap();
+    assert_eq!(events.next().await.unwrap().unwrap().happening, Happening::Stopping);
+    assert_eq!(events.next().await.unwrap(), None);
+    assert!(!world.home.socket().exists());
 }
 
 #[tokio::test]
@@ -241,9 +253,9 @@ async fn calls_of_one_client_do_not_wait_for_each_other_and_stay_bounded() {
     assert!(waiter.await.unwrap().is_in_sync);
 
     // So many that are never answered, and the next one is not heard; but another client is.
-    let pause =
-        |id: usize| json!({"version": 1, "id": id, "request": {"pause": {"share": share().0.to_string()}}});
-    let calls: String = (0..CALLS_MAX).map(|id| format!("{}\n", pause(id))).collect();
+    let resume =
+        |id: usize| json!({"version": 1, "id": id, "request": {"resume": {"share": share().0.to_string()}}});
+    let calls: String = (0..CALLS_MAX).map(|id| format!("{}\n", resume(id))).collect();
     let stream = world.home.with_socket(|path| UnixStream::connect(path)).unwrap();
     (&stream).write_all(format!("{calls}{list}\n").as_bytes()).unwrap();
     stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();

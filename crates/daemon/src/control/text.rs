@@ -19,6 +19,8 @@ use shoal_proto::path::RelPath;
 use shoal_proto::record::Timestamp;
 use zeroize::Zeroizing;
 
+pub use shoal_disk::Escaped;
+
 /// An id in its text form: base 32, in small letters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub struct Id<T>(pub T);
@@ -130,7 +132,7 @@ impl From<&Path> for Directory {
 /// Shown escaped.
 impl fmt::Display for Directory {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        shoal_disk::Escaped(self.0.as_os_str().as_bytes()).fmt(out)
+        Escaped(self.0.as_os_str().as_bytes()).fmt(out)
     }
 }
 

@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(chosen(&wish(0), history()), [5, 3, 2]);
         assert_eq!(chosen(&wish(30), history()), [5, 3]);
         assert_eq!(chosen(&wish(55), history()), [6]);
-        assert_eq!(chosen(&wish(91), history()), []);
+        assert_eq!(chosen(&wish(91), history()), Vec::<u64>::new());
     }
 
     #[test]
