@@ -5,4 +5,13 @@
 //! is absent: arguments, printing and exit codes, which the binary has.
 
 pub mod classic;
+pub mod config;
+pub mod control;
+pub mod home;
 pub mod native;
+mod private;
+mod random;
+pub mod registry;
+
+pub use self::private::PrivateError;
+pub use self::random::random;

@@ -1,0 +1,463 @@
+//! Which shares this device has: a small file for each.
+//!
+//! Promise: what is put here is durable when the call returns, and whole after a crash; a file that cannot be read is told of
+//! and left as it is, and the other shares are there all the same. The files hold secrets, so nobody else may read them;
+//! nothing of them is ever printed. This is state, not configuration: people have commands for it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use shoal_proto::id::{DeviceId, ShareId};
+use shoal_proto::invite::Address;
+use shoal_proto::key::InviteKey;
+use shoal_proto::secret::ShareSecret;
+use zeroize::Zeroizing;
+
+use crate::control::report::Role;
+use crate::control::text::{Directory, Id, InviteText};
+use crate::control::types::Choice;
+use crate::home::Held;
+use crate::private::{self, PrivateError, shown};
+
+/// The longest file of a share.
+pub const SHARE_BYTES_MAX: u64 = 1 << 20;
+
+/// So many places where members were met are remembered of a share; the last ones.
+pub const KNOWN_MAX: usize = 64;
+
+/// So many invites are remembered of a share; the last ones.
+pub const INVITES_MAX: usize = 256;
+
+/// The version of the form of the files.
+const FORM: u16 = 1;
+
+/// All shares of this device, in memory and on disk.
+#[derive(Debug)]
+pub struct Registry {
+    folder: PathBuf,
+    shares: BTreeMap<ShareId, Registered>,
+}
+
+/// What is remembered of a share apart from its index.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Registered {
+    /// Which.
+    pub share: ShareId,
+    /// What it is called here; names need not differ, but see [`Registry::free_name`].
+    pub name: String,
+    /// Where its files are; absolute.
+    pub directory: PathBuf,
+    /// Whether a person has paused it.
+    pub is_paused: bool,
+    /// By which its members find each other, as the founder drew it or an invite told it; the newest first. Later ones
+    /// are in the index.
+    pub secrets: Vec<ShareSecret>,
+    /// Trackers of this share, beside those of the configuration.
+    pub trackers: Vec<Address>,
+    /// Where members were met; the last one last, at most [`KNOWN_MAX`].
+    pub known: Vec<Known>,
+    /// By what this device comes in: until it has met a member, and has an index.
+    pub invite: Option<InviteText>,
+    /// What is to be done at first contact, if that was said.
+    pub choice: Option<Choice>,
+    /// Invites that this device has given; at most [`INVITES_MAX`].
+    pub given: Vec<Given>,
+}
+
+/// Where a member was met.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Known {
+    /// Which.
+    pub device: Id<DeviceId>,
+    /// Where.
+    pub address: String,
+    /// When last, in seconds since 1970.
+    pub seen: u64,
+}
+
+/// An invite that this device has given. What lets others in is not kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Given {
+    /// Its public key.
+    pub key: Id<InviteKey>,
+    /// What who comes in may do.
+    pub role: Role,
+    /// How many may come in.
+    pub uses: u16,
+    /// Until when, in seconds since 1970.
+    pub not_after: u64,
+}
+
+/// Why a share cannot be noted, or one that was noted not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// Its file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] PrivateError),
+    /// Not what was written there.
+    #[error("{path} is damaged ({what}); put it back from a backup, or move it away and join the share anew")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong; never a part of the file.
+        what: String,
+    },
+    /// The folder of the shares cannot be read.
+    #[error("cannot look into {path}")]
+    Folder {
+        /// Which.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+impl Registered {
+    /// A share of which nothing is known but this.
+    #[must_use]
+    pub fn new(share: ShareId, name: String, directory: PathBuf, secret: ShareSecret) -> Self {
+        Self {
+            share,
+            name,
+            directory,
+            is_paused: false,
+            secrets: vec![secret],
+            trackers: Vec::new(),
+            known: Vec::new(),
+            invite: None,
+            choice: None,
+            given: Vec::new(),
+        }
+    }
+
+    /// Notes where a member was met; `seen` in seconds since 1970.
+    pub fn met(&mut self, device: DeviceId, address: String, seen: u64) {
+        self.known.retain(|known| known.device.0 != device || known.address != address);
+        self.known.push(Known { device: Id(device), address, seen });
+        let surplus = self.known.len().saturating_sub(KNOWN_MAX);
+        self.known.drain(..surplus);
+    }
+
+    /// Notes an invite that was given.
+    pub fn gave(&mut self, given: Given) {
+        self.given.push(given);
+        let surplus = self.given.len().saturating_sub(INVITES_MAX);
+        self.given.drain(..surplus);
+    }
+}
+
+impl Registry {
+    /// The shares of a home, and why some could not be read, if there are such: those are left as they are.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn load(held: &Held) -> Result<(Self, Vec<RegistryError>), RegistryError> {
+        let folder = held.home().shares();
+        let error = |source| RegistryError::Folder { path: shown(&folder), source };
+        let (mut shares, mut unread) = (BTreeMap::new(), Vec::new());
+        for entry in std::fs::read_dir(&folder).map_err(error)? {
+            let path = entry.map_err(error)?.path();
+            // Others are what a crash left of a file that was being written.
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            match read(&path) {
+                Ok(registered) => drop(shares.insert(registered.share, registered)),
+                Err(error) => unread.push(error),
+            }
+        }
+        Ok((Self { folder, shares }, unread))
+    }
+
+    /// All shares, in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = &Registered> {
+        self.shares.values()
+    }
+
+    /// What is remembered of a share.
+    #[must_use]
+    pub fn get(&self, share: &ShareId) -> Option<&Registered> {
+        self.shares.get(share)
+    }
+
+    /// Remembers a share, durably.
+    ///
+    /// # Errors
+    /// When its file cannot be written; then what was there before still is.
+    pub fn put(&mut self, registered: Registered) -> Result<(), RegistryError> {
+        let text = Zeroizing::new(serde_json::to_vec_pretty(&Wire::from(&registered)).unwrap_or_default());
+        private::write(&self.file(&registered.share), &text)?;
+        self.shares.insert(registered.share, registered);
+        Ok(())
+    }
+
+    /// Changes what is remembered of a share, durably; whether there is such a share. That nothing was changed costs
+    /// nothing.
+    ///
+    /// # Errors
+    /// When its file cannot be written; then what was there before still is.
+    pub fn change(
+        &mut self,
+        share: &ShareId,
+        change: impl FnOnce(&mut Registered),
+    ) -> Result<bool, RegistryError> {
+        let Some(old) = self.shares.get(share) else { return Ok(false) };
+        let mut new = old.clone();
+        change(&mut new);
+        if new != *old {
+            self.put(new)?;
+        }
+        Ok(true)
+    }
+
+    /// Forgets a share, durably.
+    ///
+    /// # Errors
+    /// When its file cannot be removed.
+    pub fn remove(&mut self, share: &ShareId) -> Result<Option<Registered>, RegistryError> {
+        private::remove(&self.file(share))?;
+        Ok(self.shares.remove(share))
+    }
+
+    /// This name, or one like it that no share has yet.
+    #[must_use]
+    pub fn free_name(&self, wanted: &str) -> String {
+        let is_free = |name: &str| self.shares.values().all(|registered| registered.name != name);
+        let numbered = (2_u32..).map(|number| format!("{wanted}-{number}"));
+        std::iter::once(wanted.to_owned()).chain(numbered).find(|name| is_free(name)).unwrap_or_default()
+    }
+
+    /// The share whose directory is this one, is inside it, or around it.
+    #[must_use]
+    pub fn overlapping(&self, directory: &std::path::Path) -> Option<&Registered> {
+        self.shares.values().find(|registered| {
+            registered.directory.starts_with(directory) || directory.starts_with(&registered.directory)
+        })
+    }
+
+    fn file(&self, share: &ShareId) -> PathBuf {
+        self.folder.join(format!("{share}.json"))
+    }
+}
+
+/// The form of a share's file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    form: u16,
+    share: Id<ShareId>,
+    name: String,
+    directory: Directory,
+    paused: bool,
+    secrets: Vec<Secret>,
+    trackers: Vec<String>,
+    known: Vec<Known>,
+    invite: Option<InviteText>,
+    choice: Option<Choice>,
+    given: Vec<Given>,
+}
+
+/// A secret in hexadecimal digits.
+struct Secret(ShareSecret);
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let digits: Zeroizing<String> =
+            Zeroizing::new(self.0.expose().iter().map(|byte| format!("{byte:02x}")).collect());
+        to.serialize_str(&digits)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let digits = Zeroizing::new(String::deserialize(from)?);
+        let mut bytes = Zeroizing::new([0; 32]);
+        let is_whole = digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if !is_whole {
+            return Err(serde::de::Error::custom("a secret has 64 hexadecimal digits"));
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+            for digit in pair {
+                let value = char::from(*digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+                *byte = *byte << 4 | value.unwrap_or_default();
+            }
+        }
+        Ok(Self(ShareSecret::from_bytes(*bytes)))
+    }
+}
+
+impl From<&Registered> for Wire {
+    fn from(registered: &Registered) -> Self {
+        Self {
+            form: FORM,
+            share: Id(registered.share),
+            name: registered.name.clone(),
+            directory: Directory(registered.directory.clone()),
+            paused: registered.is_paused,
+            secrets: registered.secrets.iter().cloned().map(Secret).collect(),
+            trackers: registered.trackers.iter().map(ToString::to_string).collect(),
+            known: registered.known.clone(),
+            invite: registered.invite.clone(),
+            choice: registered.choice,
+            given: registered.given.clone(),
+        }
+    }
+}
+
+fn read(path: &std::path::Path) -> Result<Registered, RegistryError> {
+    // Serde's texts may quote what stands in the file, and that may be a secret.
+    let damaged = |what: String| RegistryError::Damaged { path: shown(path), what };
+    let bytes = private::read(path, SHARE_BYTES_MAX)?.ok_or_else(|| damaged("it has just gone".into()))?;
+    let wire: Wire = serde_json::from_slice(&bytes)
+        .map_err(|error| damaged(format!("line {}, column {}", error.line(), error.column())))?;
+    if wire.form != FORM {
+        return Err(damaged(format!("of form {}; this Shoal reads form {FORM}", wire.form)));
+    }
+    let named = path.file_stem().and_then(|stem| stem.to_str()).and_then(ShareId::parse);
+    if named != Some(wire.share.0) {
+        return Err(damaged("of another share than its name says".into()));
+    }
+    if wire.secrets.is_empty() {
+        return Err(damaged("without a secret".into()));
+    }
+    let trackers = wire.trackers.iter().map(|tracker| Address::parse(tracker)).collect::<Result<_, _>>();
+    Ok(Registered {
+        share: wire.share.0,
+        name: wire.name,
+        directory: wire.directory.0,
+        is_paused: wire.paused,
+        secrets: wire.secrets.into_iter().map(|secret| secret.0).collect(),
+        trackers: trackers.map_err(|error| damaged(error.to_string()))?,
+        known: wire.known,
+        invite: wire.invite,
+        choice: wire.choice,
+        given: wire.given,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+    use crate::home::{Environment, Home};
+
+    fn held(folder: &tempfile::TempDir) -> Held {
+        Home::find(Some(folder.path()), &Environment::default()).unwrap().hold().unwrap()
+    }
+
+    fn registered(number: u8) -> Registered {
+        let secret = ShareSecret::from_bytes([number | 0xa0; 32]);
+        let mut registered = Registered::new(
+            ShareId::from_bytes([number; 32]),
+            format!("share {number}"),
+            format!("/data/{number}").into(),
+            secret,
+        );
+        registered.trackers.push(Address::parse("tracker.example:9000").unwrap());
+        registered.met(DeviceId::from_bytes([9; 32]), "192.0.2.1:4242".into(), 5);
+        registered.invite = Some(InviteText::new("shoal1x".into()));
+        registered.choice = Some(Choice::Both);
+        registered.gave(Given {
+            key: Id(InviteKey::from_bytes([3; 32])),
+            role: Role::Reader,
+            uses: 2,
+            not_after: 77,
+        });
+        registered
+    }
+
+    #[test]
+    fn what_is_put_is_there_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        {
+            let held = held(&folder);
+            let (mut registry, unread) = Registry::load(&held).unwrap();
+            assert!(unread.is_empty());
+            for number in 1..=3 {
+                registry.put(registered(number)).unwrap();
+            }
+            registry.remove(&registered(2).share).unwrap();
+            assert!(registry.change(&registered(3).share, |share| share.is_paused = true).unwrap());
+            assert!(!registry.change(&registered(2).share, |_| ()).unwrap());
+        }
+        let held = held(&folder);
+        let (registry, unread) = Registry::load(&held).unwrap();
+        assert!(unread.is_empty());
+        let third = Registered { is_paused: true, ..registered(3) };
+        assert_eq!(registry.iter().cloned().collect::<Vec<_>>(), [registered(1), third]);
+    }
+
+    #[test]
+    fn i28_secrets_are_in_private_files_and_in_no_message() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = held(&folder);
+        let (mut registry, _) = Registry::load(&held).unwrap();
+        registry.put(registered(1)).unwrap();
+        assert!(!format!("{registry:?}").contains("a1a1") && !format!("{registry:?}").contains("shoal1x"));
+        let path = registry.file(&registered(1).share);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("a1a1a1"));
+        // A string where none may be: serde would quote it.
+        fs::write(&path, text.replace("\"form\": 1", &format!("\"form\": \"{}\"", "a1".repeat(32)))).unwrap();
+        let (registry, unread) = Registry::load(&held).unwrap();
+        assert_eq!((registry.iter().count(), unread.len()), (0, 1));
+        assert!(!unread[0].to_string().contains("a1a1"), "{}", unread[0]);
+    }
+
+    #[test]
+    fn a_damaged_file_costs_its_own_share_only_and_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = held(&folder);
+        let (mut registry, _) = Registry::load(&held).unwrap();
+        registry.put(registered(1)).unwrap();
+        registry.put(registered(2)).unwrap();
+        let path = registry.file(&registered(1).share);
+        let whole = fs::read_to_string(&path).unwrap();
+        let other = whole.replace(&registered(1).share.to_string(), &registered(2).share.to_string());
+        for text in [
+            &whole[..whole.len() / 2],
+            "",
+            "{}",
+            &whole.replace("\"form\": 1", "\"form\": 2"),
+            &other,
+            "\0\0\0",
+        ] {
+            fs::write(&path, text).unwrap();
+            let (registry, unread) = Registry::load(&held).unwrap();
+            assert_eq!(registry.iter().count(), 1, "{text}");
+            assert!(unread.len() == 1 && unread[0].to_string().contains("is damaged"), "{unread:?}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a6_names_and_directories_do_not_collide() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = held(&folder);
+        let (mut registry, _) = Registry::load(&held).unwrap();
+        registry.put(registered(1)).unwrap();
+        assert_eq!(registry.free_name("share 1"), "share 1-2");
+        assert_eq!(registry.free_name("notes"), "notes");
+        for (directory, is_taken) in
+            [("/data/1", true), ("/data/1/x", true), ("/data", true), ("/data/10", false), ("/data/2", false)]
+        {
+            assert_eq!(registry.overlapping(directory.as_ref()).is_some(), is_taken, "{directory}");
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_stays_bounded() {
+        let mut share = registered(1);
+        for number in 0..200 {
+            share.met(DeviceId::from_bytes([1; 32]), format!("192.0.2.1:{number}"), number);
+            share.met(DeviceId::from_bytes([1; 32]), format!("192.0.2.1:{number}"), number);
+        }
+        assert_eq!(share.known.len(), KNOWN_MAX);
+        assert_eq!(share.known.last().unwrap().seen, 199);
+    }
+}
