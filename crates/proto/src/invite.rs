@@ -20,8 +20,8 @@ use crate::limits::{
     ADDRESS_BYTES_MAX, INVITE_ADDRESSES_MAX, INVITE_BYTES_MAX, INVITE_TEXT_BYTES_MAX, INVITE_TRACKERS_MAX,
 };
 use crate::roster::{
-    Delegation, DelegationError, Described, Entry, EntryError, EntryHash, EntryPlace, Joined, Statement,
-    role_number, role_of,
+    Delegation, DelegationError, Described, Entry, EntryError, EntryHash, EntryPlace, Founding, FoundingError,
+    Joined, Statement, role_number, role_of,
 };
 use crate::secret::ShareSecret;
 use crate::signed::{self, SignedError};
@@ -29,8 +29,8 @@ use crate::signed::{self, SignedError};
 /// What a device shows to be let in.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Invite {
-    /// The share. Its id is the hash of the founding entry, so any member can show who the creator is.
-    pub share: ShareId,
+    /// How the share began: its id, and whose word counts before all others.
+    pub founding: Founding,
     /// The share's secret.
     pub secret: ShareSecret,
     /// The invite's own key.
@@ -107,6 +107,9 @@ pub enum InviteError {
     /// What it holds is not in the format.
     #[error("the invite is {0}")]
     Format(#[from] SignedError),
+    /// How the share began cannot be read.
+    #[error("the invite names {0}")]
+    Founding(#[from] FoundingError),
     /// Addresses or trackers, more than an invite may have.
     #[error(
         "the invite has {0} addresses; at most {INVITE_ADDRESSES_MAX}, \
@@ -127,6 +130,12 @@ const LENGTH_BYTES: usize = 2;
 const CHECKSUM_BYTES: usize = 5;
 
 impl Invite {
+    /// The share that it lets in to.
+    #[must_use]
+    pub fn share(&self) -> ShareId {
+        self.founding.share()
+    }
+
     /// The invite in this text.
     ///
     /// # Errors
@@ -146,7 +155,7 @@ impl Invite {
         if self.addresses.len() > INVITE_ADDRESSES_MAX || self.trackers.len() > INVITE_TRACKERS_MAX {
             return Err(InviteError::Addresses(addresses));
         }
-        let body = Zeroizing::new(crate::body::encode(&InviteWire::from(self)));
+        let body = Zeroizing::new(crate::body::encode(&InviteWire::of(self, &self.founding.encode())));
         let length = u16::try_from(body.len()).map_err(|_| InviteError::TooLong(body.len()))?;
         let mut bytes = Zeroizing::new(length.to_be_bytes().to_vec());
         bytes.extend_from_slice(&body);
@@ -166,8 +175,9 @@ impl Invite {
         after: Option<EntryPlace>,
         described: Described,
     ) -> Result<Entry, EntryError> {
-        let joined = Joined::by(&self.key, self.delegation, &self.share, &key.device(), described);
-        Entry::sign(key, &self.share, after, Statement::Joined(Box::new(joined)))
+        let share = self.share();
+        let joined = Joined::by(&self.key, self.delegation, &share, &key.device(), described);
+        Entry::sign(key, &share, after, Statement::Joined(Box::new(joined)))
     }
 }
 
@@ -312,14 +322,15 @@ fn is_host_name(host: &str) -> bool {
     host.len() <= 253 && host.strip_suffix('.').unwrap_or(host).split('.').all(is_label)
 }
 
-/// What an invite's body holds. The share is not named again in the delegation, nor the key that grows from
-/// the seed.
+/// What an invite's body holds. The share is named by how it began, and not again in the delegation, nor the key that
+/// grows from the seed.
 #[derive(Serialize, Deserialize)]
 struct InviteWire<'a> {
-    share: [u8; 32],
+    founding: &'a [u8],
     secret: [u8; 32],
     seed: [u8; 32],
-    signer: [u8; 32],
+    /// Who gave it, if not the creator.
+    signer: Option<[u8; 32]>,
     role: u8,
     uses: u16,
     not_after: u64,
@@ -331,14 +342,15 @@ struct InviteWire<'a> {
     trackers: AtMost<&'a str, INVITE_TRACKERS_MAX>,
 }
 
-impl<'a> From<&'a Invite> for InviteWire<'a> {
-    fn from(invite: &'a Invite) -> Self {
+impl<'a> InviteWire<'a> {
+    fn of(invite: &'a Invite, founding: &'a [u8]) -> Self {
         let delegation = &invite.delegation;
+        let is_creators = delegation.signer == invite.founding.creator;
         Self {
-            share: *invite.share.as_bytes(),
+            founding,
             secret: *invite.secret.expose(),
             seed: *invite.key.seed(),
-            signer: *delegation.signer.as_bytes(),
+            signer: (!is_creators).then_some(*delegation.signer.as_bytes()),
             role: role_number(delegation.role),
             uses: delegation.uses,
             not_after: delegation.not_after,
@@ -348,18 +360,16 @@ impl<'a> From<&'a Invite> for InviteWire<'a> {
             trackers: invite.trackers.iter().map(Address::as_str).collect(),
         }
     }
-}
 
-impl InviteWire<'_> {
     fn read(&self) -> Result<Invite, InviteError> {
         let (Ok(addresses), Ok(trackers)) = (self.addresses.as_slice(), self.trackers.as_slice()) else {
             return Err(InviteError::Addresses(self.addresses.count() + self.trackers.count()));
         };
         let key = InviteSecret::from_seed(&self.seed);
-        let share = ShareId::from_bytes(self.share);
+        let founding = Founding::decode(self.founding)?;
         let signature = self.signature.try_into().map_err(|_| SignedError::CutShort(self.signature.len()))?;
         let delegation = Delegation {
-            signer: DeviceId::from_bytes(self.signer),
+            signer: self.signer.map_or(founding.creator, DeviceId::from_bytes),
             invite: key.key(),
             role: role_of(self.role).ok_or(DelegationError::UnknownRole(self.role))?,
             uses: self.uses,
@@ -367,12 +377,12 @@ impl InviteWire<'_> {
             after: EntryHash::from_bytes(self.after),
             signature: Signature::from_bytes(signature),
         };
-        delegation.verify(&share)?;
+        delegation.verify(&founding.share())?;
         let parse = |addresses: &[&str]| addresses.iter().map(|text| Address::parse(text)).collect();
         let addresses: Result<Vec<_>, _> = parse(addresses);
         let trackers: Result<Vec<_>, _> = parse(trackers);
         let secret = ShareSecret::from_bytes(self.secret);
-        Ok(Invite { share, secret, key, delegation, addresses: addresses?, trackers: trackers? })
+        Ok(Invite { founding, secret, key, delegation, addresses: addresses?, trackers: trackers? })
     }
 }
 

@@ -45,7 +45,7 @@ pub fn preview(text: &InviteText) -> Result<Preview, Failure> {
     let texts = |addresses: &[Address]| addresses.iter().map(ToString::to_string).collect();
     let is_local_only = invite.trackers.is_empty() && invite.addresses.iter().all(Address::is_loopback);
     Ok(Preview {
-        share: Id(invite.share),
+        share: Id(invite.share()),
         by: Id(invite.delegation.signer),
         role: invite.delegation.role.into(),
         not_after,
@@ -58,19 +58,20 @@ pub fn preview(text: &InviteText) -> Result<Preview, Failure> {
 #[cfg(test)]
 mod tests {
     use shoal_proto::key::{DeviceKey, InviteSecret};
-    use shoal_proto::roster::{self, Delegation, Offer};
+    use shoal_proto::roster::{self, Delegation, Founding, Offer};
     use shoal_proto::secret::ShareSecret;
 
     use super::*;
 
     fn text(not_after: u64, addresses: &[&str]) -> InviteText {
         let key = DeviceKey::from_seed(&[1; 32]);
-        let (share, secret) = (ShareId::from_bytes([2; 32]), InviteSecret::from_seed(&[3; 32]));
+        let founding = Founding { creator: key.device(), random: [2; 32], cut: 1 };
+        let (share, secret) = (founding.share(), InviteSecret::from_seed(&[3; 32]));
         let offer = Offer { role: roster::Role::Reader, uses: 1, not_after };
         let delegation = Delegation::sign(&key, &share, secret.key(), offer, None).unwrap();
         let addresses = addresses.iter().map(|address| Address::parse(address).unwrap()).collect();
         let invite = Invite {
-            share,
+            founding,
             secret: ShareSecret::from_bytes([4; 32]),
             key: secret,
             delegation,

@@ -12,7 +12,7 @@ pub(crate) fn invite() -> Invite {
     let key = InviteSecret::from_seed(&[3; 32]);
     let offer = Offer { role: Role::Writer, uses: 1, not_after: 1_795_000_000 };
     Invite {
-        share: founding.share(),
+        founding,
         secret: ShareSecret::from_bytes([4; 32]),
         delegation: Delegation::sign(&device_key(1), &founding.share(), key.key(), offer, None).unwrap(),
         key,
@@ -42,7 +42,7 @@ fn an_invite_comes_back_as_it_went_and_lets_its_holder_in() {
     let entry = back.join(&device_key(2), None, described).unwrap();
     let mut entries = Entries::new(founding());
     assert_eq!(entries.may_join(&entry, 1_794_999_999), Ok(Role::Writer));
-    assert_eq!(entries.insert(Entry::decode(&entry.encode(), &back.share).unwrap()), Ok(true));
+    assert_eq!(entries.insert(Entry::decode(&entry.encode(), &back.share()).unwrap()), Ok(true));
     assert_eq!(entries.roster().role(&device_key(2).device()), Some(Role::Writer));
     let seed = back.key.seed();
     assert!(!entry.encode().windows(8).any(|window| seed.windows(8).any(|secret| secret == window)));
