@@ -51,9 +51,9 @@ fn an_invite_comes_back_as_it_went_and_lets_its_holder_in() {
 #[test]
 fn the_text_stays_as_it_is() {
     let text = invite().to_text().unwrap();
-    assert_eq!(text.len(), 486);
-    assert_eq!(&text[..40], "shoal1aes5pmokns5of7kjq3faj7u7xbk47r5hqi");
-    assert_eq!(&text[text.len() - 16..], "hi4dambq73zuxypq");
+    assert_eq!(text.len(), 493);
+    assert_eq!(&text[..40], "shoal1aeuufyud5hu3fhpwsqxap5rgmfeajjq3dy");
+    assert_eq!(&text[text.len() - 16..], "2haydamhfj4wwjsa");
 }
 
 #[test]
@@ -143,8 +143,9 @@ fn crafted(body: &InviteWire<'_>) -> String {
 #[test]
 fn t13_a_crafted_invite_is_refused_and_says_why() {
     let invite = invite();
+    let began = invite.founding.encode();
     let error = |change: &dyn Fn(&mut InviteWire<'_>)| {
-        let mut wire = InviteWire::from(&invite);
+        let mut wire = InviteWire::of(&invite, &began);
         change(&mut wire);
         Invite::parse(&crafted(&wire)).unwrap_err()
     };
@@ -160,12 +161,19 @@ fn t13_a_crafted_invite_is_refused_and_says_why() {
     assert_eq!(error(&|wire| wire.signature = &[1; 63]), SignedError::CutShort(63).into());
     let forged = DelegationError::Key { signer: invite.delegation.signer, error: KeyError::Signature };
     assert_eq!(error(&|wire| wire.uses = 1000), InviteError::Delegation(forged.clone()));
-    assert_eq!(error(&|wire| wire.share = [1; 32]), InviteError::Delegation(forged.clone()));
+    let other = Founding { random: [1; 32], ..invite.founding }.encode();
+    let wire = InviteWire::of(&invite, &other);
+    assert_eq!(Invite::parse(&crafted(&wire)), Err(InviteError::Delegation(forged.clone())));
+    let cut = Founding { cut: 9, ..invite.founding }.encode();
+    let wire = InviteWire::of(&invite, &cut);
+    assert_eq!(Invite::parse(&crafted(&wire)), Err(FoundingError::Cut(9).into()));
+    let short = InviteWire::of(&invite, &began[1..]);
+    assert_eq!(Invite::parse(&crafted(&short)), Err(FoundingError::Length(65).into()));
     assert_eq!(error(&|wire| wire.seed = [1; 32]), InviteError::Delegation(forged));
     let weak = DelegationError::Key { signer: DeviceId::from_bytes([0; 32]), error: KeyError::Weak };
-    assert_eq!(error(&|wire| wire.signer = [0; 32]), InviteError::Delegation(weak));
+    assert_eq!(error(&|wire| wire.signer = Some([0; 32])), InviteError::Delegation(weak));
 
-    let body = [crate::body::encode(&InviteWire::from(&invite)), vec![0]].concat();
+    let body = [crate::body::encode(&InviteWire::of(&invite, &began)), vec![0]].concat();
     let length = u16::try_from(body.len()).unwrap().to_be_bytes();
     let bytes = [&length[..], &body, &checksum(&body)].concat();
     let text = format!("shoal1{}", data_encoding::BASE32_NOPAD.encode(&bytes));
