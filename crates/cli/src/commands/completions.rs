@@ -10,6 +10,7 @@ use crate::exit::Exit;
 
 /// Print completions for a shell: `shoal completions bash > ~/.local/share/bash-completion/completions/shoal`
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]

@@ -14,6 +14,7 @@ use crate::ui::Style;
 ///
 /// Both versions are kept: the newer one at its path, the other one in a copy beside it. `shoal resolve` keeps one of them.
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct ConflictsArgs {
     /// Name, id or folder of the share; not needed if there is only one
     share: Option<OsString>,

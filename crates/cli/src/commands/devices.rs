@@ -13,6 +13,7 @@ use crate::ui::Style;
 
 /// List the devices of a share, and the invites that are open
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct DevicesArgs {
     /// Name, id or folder of the share; not needed if there is only one
     share: Option<OsString>,

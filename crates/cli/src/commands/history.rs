@@ -18,6 +18,7 @@ use crate::ui::Style;
 ///
 /// `shoal restore NUMBER` brings a version back.
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct HistoryArgs {
     /// Of this path, and of all below it: from where you are, or in the share if one is named
     path: Option<PathBuf>,

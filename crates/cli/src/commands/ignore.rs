@@ -14,6 +14,7 @@ use crate::ui::Style;
 /// The rules stand in `.shoalignore` in the folder, a line each, as git has them. Yours count at once; those that come from
 /// another device count here once you have accepted them.
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct IgnoreArgs {
     #[command(subcommand)]
     command: Option<IgnoreCommand>,

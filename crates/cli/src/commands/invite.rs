@@ -17,6 +17,7 @@ use crate::{qr, status};
 /// Whoever has the text can come in, as often as --uses says, until --days are over: pass it on in private. `shoal revoke`
 /// takes it back.
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct InviteArgs {
     /// Name, id or folder of the share; not needed if there is only one
     share: Option<OsString>,

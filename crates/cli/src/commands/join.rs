@@ -24,6 +24,7 @@ use crate::ui::Style;
 /// differ, it is asked what is to be done. Then serves the folder until ctrl-C; with a daemon running (`shoal up`), hands it
 /// the folder and returns.
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct JoinArgs {
     /// The folder, made if it is not there; before it the invite, if it is not to be asked for
     #[arg(required = true, num_args = 1..=2, value_names = ["INVITE", "DIR"])]

@@ -11,6 +11,7 @@ use crate::session::{self, Common};
 
 /// Leave a share: its files stay here as they are, and change nowhere any more
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct LeaveArgs {
     /// Name, id or folder of the share
     share: OsString,

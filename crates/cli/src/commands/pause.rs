@@ -10,6 +10,7 @@ use crate::session::{self, Common};
 
 /// Publish and apply nothing in a share until it is resumed
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct PauseArgs {
     /// Name, id or folder of the share; not needed if there is only one
     share: Option<OsString>,

@@ -11,6 +11,7 @@ use crate::ui::Style;
 ///
 /// One that cannot be used changes nothing.
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct ReloadArgs {
     #[command(flatten)]
     common: Common,

@@ -10,6 +10,7 @@ use crate::session::{self, Common};
 
 /// Look at every file of a share anew, without waiting for the hourly look
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct RescanArgs {
     /// Name, id or folder of the share; not needed if there is only one
     share: Option<OsString>,

@@ -12,6 +12,7 @@ use crate::session::{self, Common};
 
 /// End a conflict by keeping one version; the others go to the history
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct ResolveArgs {
     /// The path that the conflict is about: from where you are, or in the share if one is named
     path: PathBuf,

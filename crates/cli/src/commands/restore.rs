@@ -16,6 +16,7 @@ use crate::ui::Style;
 ///
 /// What stands there now goes to the history. Exit codes: 0 it is back, 3 it is on its way.
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct RestoreArgs {
     /// Its number, as `shoal history` lists it
     number: u64,

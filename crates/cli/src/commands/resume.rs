@@ -10,6 +10,7 @@ use crate::session::{self, Common};
 
 /// Let a share go on after a pause, or after it has stopped to ask whether a loss is meant
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct ResumeArgs {
     /// Name, id or folder of the share; not needed if there is only one
     share: Option<OsString>,

@@ -17,6 +17,7 @@ use crate::session::{self, Common};
 /// What a removed device has published until now stays; it gets nothing any more, and the share's secret changes.
 /// What it holds already it keeps.
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct RevokeArgs {
     /// Name or id of the device, or id of the invite, as `shoal devices` lists them
     what: String,

@@ -20,6 +20,7 @@ use crate::ui::Style;
 /// invite can come in, so pass it on in private. Serves the folder until ctrl-C; with a daemon running (`shoal up`), hands it the
 /// folder and returns. Of a folder that is shared already, makes another invite.
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct ShareArgs {
     /// The folder
     dir: PathBuf,

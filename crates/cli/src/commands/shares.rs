@@ -10,6 +10,7 @@ use crate::ui::Style;
 
 /// List the shares of this device
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct SharesArgs {
     #[command(flatten)]
     common: Common,

@@ -15,6 +15,7 @@ use crate::ui::Style;
 ///
 /// Exit codes: 0 all shares are in sync, 3 something is not.
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct StatusArgs {
     /// Name, id or folder of one share
     share: Option<OsString>,

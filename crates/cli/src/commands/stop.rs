@@ -9,6 +9,7 @@ use crate::session::Common;
 
 /// End the daemon, and wait until it has ended
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct StopArgs {
     #[command(flatten)]
     common: Common,

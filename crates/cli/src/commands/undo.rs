@@ -22,6 +22,7 @@ use crate::ui::Style;
 /// Lists what would come back, and asks. Of each path the version comes back that stood there before; what stands there
 /// now goes to the history. What was done on this device is left alone, unless `--by` names it.
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct UndoArgs {
     /// At this path, and below it: from where you are, or in the share if one is named
     path: Option<PathBuf>,

@@ -9,6 +9,7 @@ use crate::session::Common;
 /// While it runs, all other commands ask it. There is one for each user, or for each `--home DIR`. A unit for systemd is in the
 /// documentation.
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct UpArgs {
     #[command(flatten)]
     common: Common,

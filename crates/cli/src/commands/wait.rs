@@ -18,6 +18,7 @@ use crate::values;
 ///
 /// Exit codes: 0 all are in sync, 3 the time is over and something is not.
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct WaitArgs {
     /// Names, ids or folders of shares; without any, all of them
     shares: Vec<OsString>,

@@ -17,6 +17,7 @@ use crate::ui::Style;
 ///
 /// Exit codes: 0 it is, 3 it is not.
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(crate) struct WhyArgs {
     /// The path: from where you are, or in the share if one is named
     path: PathBuf,
