@@ -4,6 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use shoal_daemon::classic::RunError;
+use shoal_daemon::control::ClientError;
+use shoal_daemon::control::types::{Code, Failure};
 
 /// How a command that ran to its end has ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -23,14 +25,25 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Says what went wrong, with its causes, in one line.
+/// The arguments are to blame, which only showed when they were used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct WrongUse(pub(crate) String);
+
+/// Says what went wrong, with its causes, in one line; and what to do about it in another, if that is known.
 pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
     say(&format!("error: {error:#}"));
-    match error.downcast_ref() {
-        // No folder to sync: the arguments are to blame.
-        Some(RunError::Folder(_)) => ExitCode::from(2),
-        _ => ExitCode::FAILURE,
+    let failure = match error.downcast_ref() {
+        Some(ClientError::Failed(failure)) => Some(failure),
+        _ => error.downcast_ref::<Failure>(),
+    };
+    if let Some(hint) = failure.and_then(|failure| failure.hint.as_ref()) {
+        say(&format!("hint: {hint}"));
     }
+    // No folder to sync: the arguments are to blame.
+    let is_folder = matches!(error.downcast_ref(), Some(RunError::Folder(_)))
+        || failure.is_some_and(|failure| failure.code == Code::Directory);
+    if is_folder || error.is::<WrongUse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 /// Prints what reading the arguments came to: help, the version, or what is wrong with them.

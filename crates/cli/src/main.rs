@@ -5,8 +5,15 @@
 
 mod commands;
 mod exit;
+mod follow;
+mod foreground;
 mod logging;
+mod print;
+mod prompt;
+mod qr;
+mod session;
 mod signals;
+mod status;
 mod ui;
 mod values;
 
@@ -16,10 +23,11 @@ use clap::Parser;
 
 /// Keeps folders on several machines the same, directly between them.
 ///
-/// So far Shoal speaks the course protocol (a tracker and peers, JSON over TCP): `shoal tracker` and
-/// `shoal sync` work with every program for that assignment.
+/// `shoal share DIR` shares a folder and prints an invite; `shoal join DIR` on another machine asks for it, and from
+/// then on both folders are the same: live, encrypted, and nothing is lost. `shoal tracker` helps machines find each
+/// other; with `shoal sync` it also works with every program of the course protocol.
 ///
-/// Exit codes: 0 well (for `sync`: in sync), 1 an error, 2 wrong usage, 3 not everything is in sync.
+/// Exit codes: 0 well (in sync), 1 an error, 2 wrong usage, 3 not everything is in sync.
 #[derive(Parser)]
 #[command(version, max_term_width = 100, disable_help_subcommand = true)]
 struct Cli {

@@ -29,3 +29,8 @@ pub(crate) fn end_requested() -> anyhow::Result<impl Future<Output = ()>> {
         drop(too_large);
     })
 }
+
+/// The hang-ups that the program is told of: a wish to read the configuration again.
+pub(crate) fn hang_ups() -> anyhow::Result<Signal> {
+    signal(SignalKind::hangup()).context("cannot listen for signals")
+}

@@ -11,6 +11,7 @@
 )]
 
 mod bad_input;
+mod commands;
 mod faults;
 mod oddities;
 mod options;

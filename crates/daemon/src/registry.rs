@@ -5,7 +5,7 @@
 //! nothing of them is ever printed. This is state, not configuration: people have commands for it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use shoal_proto::id::{DeviceId, ShareId};
@@ -15,9 +15,9 @@ use shoal_proto::secret::ShareSecret;
 use zeroize::Zeroizing;
 
 use crate::control::report::Role;
-use crate::control::text::{Directory, Id, InviteText};
-use crate::control::types::Choice;
-use crate::home::Held;
+use crate::control::text::{Directory, Escaped, Id, InviteText};
+use crate::control::types::{Choice, Code, Failure};
+use crate::home::{Held, Home};
 use crate::private::{self, PrivateError, shown};
 
 /// The longest file of a share.
@@ -230,10 +230,46 @@ impl Registry {
 
     /// The share whose directory is this one, is inside it, or around it.
     #[must_use]
-    pub fn overlapping(&self, directory: &std::path::Path) -> Option<&Registered> {
+    pub fn overlapping(&self, directory: &Path) -> Option<&Registered> {
         self.shares.values().find(|registered| {
             registered.directory.starts_with(directory) || directory.starts_with(&registered.directory)
         })
+    }
+
+    /// The real path of a directory that is to become a share, or why it cannot (A5, A6). `broad` allows the root
+    /// directory and the user's home.
+    ///
+    /// # Errors
+    /// When it is no directory, too much for a share, overlaps one, or has the state of this daemon in it.
+    pub fn check_directory(&self, home: &Home, asked: &Path, broad: bool) -> Result<PathBuf, Failure> {
+        let refused = |text: String| Failure::new(Code::Directory, text);
+        let real =
+            asked.canonicalize().map_err(|error| refused(format!("cannot use {}: {error}", shown(asked))))?;
+        if !real.is_dir() {
+            return Err(refused(format!("{} is no directory", shown(asked))));
+        }
+        let is_home = home.user_home().and_then(|home| home.canonicalize().ok()).as_ref() == Some(&real);
+        if !broad && (real.parent().is_none() || is_home) {
+            let what = if is_home { "your home" } else { "the root of the file system" };
+            return Err(
+                refused(format!("{} is {what}", shown(asked))).with_hint("if that is meant, say `--whole`")
+            );
+        }
+        if let Some(other) = self.overlapping(&real) {
+            let how = if other.directory == real { "is already" } else { "would lie inside, or around," };
+            let text = format!("{} {how} the share '{}'", shown(asked), Escaped(other.name.as_bytes()));
+            return Err(refused(text).with_hint("`shoal shares` lists the shares of this device"));
+        }
+        let state = home.state().canonicalize().unwrap_or_else(|_| home.state().to_path_buf());
+        if state.starts_with(&real) || real.starts_with(&state) {
+            let text = format!(
+                "{} has, or is in, {}, where keys are that nobody else may get",
+                shown(asked),
+                shown(&state)
+            );
+            return Err(refused(text));
+        }
+        Ok(real)
     }
 
     fn file(&self, share: &ShareId) -> PathBuf {
@@ -305,7 +341,7 @@ impl From<&Registered> for Wire {
     }
 }
 
-fn read(path: &std::path::Path) -> Result<Registered, RegistryError> {
+fn read(path: &Path) -> Result<Registered, RegistryError> {
     // Serde's texts may quote what stands in the file, and that may be a secret.
     let damaged = |what: String| RegistryError::Damaged { path: shown(path), what };
     let bytes = private::read(path, SHARE_BYTES_MAX)?.ok_or_else(|| damaged("it has just gone".into()))?;
@@ -448,6 +484,42 @@ mod tests {
         {
             assert_eq!(registry.overlapping(directory.as_ref()).is_some(), is_taken, "{directory}");
         }
+    }
+
+    #[test]
+    fn a5_a6_not_every_directory_can_be_a_share() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        for name in ["state", "user", "data/inner", "user/data"] {
+            fs::create_dir_all(root.join(name)).unwrap();
+        }
+        fs::write(root.join("file"), "").unwrap();
+        std::os::unix::fs::symlink(root.join("data"), root.join("link")).unwrap();
+        let environment = Environment { home: Some(root.join("user").into()), ..Environment::default() };
+        let home = Home::find(Some(&root.join("state")), &environment).unwrap();
+        let held = home.hold().unwrap();
+        let (mut registry, _) = Registry::load(&held).unwrap();
+        let check =
+            |registry: &Registry, path: &str, broad| registry.check_directory(&home, &root.join(path), broad);
+        assert_eq!(check(&registry, "link", false).unwrap(), root.join("data"));
+        for (path, what) in [
+            ("missing", "No such file or directory"),
+            ("file", "is no directory"),
+            ("/", "is the root of the file system"),
+            ("user", "is your home"),
+            ("state", "where keys are"),
+            ("state/shares", "where keys are"),
+            ("", "where keys are"),
+        ] {
+            let failure = check(&registry, path, false).unwrap_err();
+            assert!(failure.code == Code::Directory && failure.message.contains(what), "{path}: {failure}");
+        }
+        assert_eq!(check(&registry, "user", true).unwrap(), root.join("user"));
+        registry.put(Registered { directory: root.join("data"), ..registered(1) }).unwrap();
+        assert!(
+            check(&registry, "link", false).unwrap_err().message.ends_with("is already the share 'share 1'")
+        );
+        assert!(check(&registry, "data/inner", false).unwrap_err().message.contains("inside"));
     }
 
     #[test]

@@ -17,6 +17,7 @@
 
 pub mod client;
 mod diary;
+mod event;
 mod lines;
 mod preview;
 pub mod report;

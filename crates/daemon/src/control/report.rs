@@ -11,6 +11,7 @@ use shoal_proto::hash::ContentId;
 use shoal_proto::id::{DeviceId, ShareId};
 use shoal_proto::key::InviteKey;
 
+pub use super::event::{Event, Happening, Position};
 use super::text::{Directory, Id, InviteText, Moment, Place};
 
 /// How everything stands.
@@ -565,116 +566,4 @@ pub struct Reloaded {
     pub changed: Vec<String>,
     /// The keys that have changed, and count only after the daemon was started anew.
     pub at_restart: Vec<String>,
-}
-
-/// A place in the order of events. Those of one run of the daemon are numbered without gaps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    /// The run; drawn at random when the daemon starts, below 2^48.
-    pub run: u64,
-    /// The event; 0 is before the first.
-    pub sequence: u64,
-}
-
-/// Something that happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Event {
-    /// Where it stands.
-    #[serde(flatten)]
-    pub position: Position,
-    /// When.
-    pub when: Moment,
-    /// In which share.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub share: Option<Id<ShareId>>,
-    /// What.
-    #[serde(flatten)]
-    pub happening: Happening,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
-pub enum Happening {
-    /// A share was added.
-    Added,
-    /// A share was left, or this device removed from it.
-    Left,
-    /// A share has come into another phase.
-    Phase {
-        /// Which.
-        phase: Phase,
-        /// Why.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        why: Option<String>,
-    },
-    /// A person is asked something.
-    Asked {
-        /// What.
-        question: Question,
-    },
-    /// A share is in sync.
-    InSync,
-    /// A share is not in sync any more.
-    OutOfSync,
-    /// How much there is still to fetch; at most some times a second.
-    Progress {
-        /// What is left.
-        to_go: Amount,
-        /// What has come since the share was in sync last.
-        came: Amount,
-        /// Bytes a second.
-        bytes_in_per_second: u64,
-    },
-    /// A member has connected.
-    Connected {
-        /// Which.
-        device: Id<DeviceId>,
-        /// What it calls itself.
-        name: Option<String>,
-        /// Where it is.
-        address: Option<SocketAddr>,
-    },
-    /// A member has gone.
-    Disconnected {
-        /// Which.
-        device: Id<DeviceId>,
-    },
-    /// A device has come into the share.
-    Joined {
-        /// Which.
-        device: Id<DeviceId>,
-        /// What it calls itself.
-        name: Option<String>,
-        /// What it may do.
-        role: Role,
-    },
-    /// A device belongs to the share no more.
-    Gone {
-        /// Which.
-        device: Id<DeviceId>,
-    },
-    /// A path is not as it should be.
-    Problem {
-        /// Which, and why.
-        #[serde(flatten)]
-        problem: Problem,
-    },
-    /// Something that an operator should know.
-    Warning {
-        /// What.
-        message: String,
-    },
-    /// Of this reader's past: so many events are not kept any more. Ask how everything stands.
-    Missed {
-        /// How many.
-        events: u64,
-    },
-    /// The configuration was read again.
-    Reloaded,
-    /// The daemon is ending.
-    Stopping,
-    /// Of a newer daemon.
-    #[serde(other)]
-    Other,
 }

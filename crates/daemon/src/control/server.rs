@@ -151,10 +151,15 @@ impl Server {
         }
         service.diary().note(None, Happening::Stopping);
         // Nobody finds the daemon any more from here on.
-        let _ = fs::remove_file(&self.path);
-        drop(self.listener);
+        drop(self);
         let _ = ending.send(true);
         let _ = timeout(END_WAIT, async { while clients.join_next().await.is_some() {} }).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -246,7 +251,7 @@ async fn next(lines: &mut Lines<OwnedReadHalf>, is_first: bool) -> Result<Option
 }
 
 /// A line as a call, or what is wrong with it.
-fn read(line: &[u8]) -> Result<Call, Reply> {
+fn read(line: &[u8]) -> Result<Call, Box<Reply>> {
     /// What is looked at first, so that the answer can be told apart and the version named.
     #[derive(Deserialize)]
     struct Envelope {
@@ -256,7 +261,8 @@ fn read(line: &[u8]) -> Result<Call, Reply> {
     let bad = |id, error: serde_json::Error| {
         let what: String = error.to_string().chars().take(QUOTED_MAX).collect();
         let what = Escaped(what.as_bytes());
-        Reply { id, said: Said::Failure(Failure::new(Code::BadCall, format!("this is no call: {what}"))) }
+        let failure = Failure::new(Code::BadCall, format!("this is no call: {what}"));
+        Box::new(Reply { id, said: Said::Failure(failure) })
     };
     let envelope: Envelope = serde_json::from_slice(line).map_err(|error| bad(None, error))?;
     let id = envelope.id;
@@ -266,7 +272,7 @@ fn read(line: &[u8]) -> Result<Call, Reply> {
             let text = format!("this daemon speaks version {VERSION} of the control API, not {other}");
             let failure = Failure::new(Code::Version, text)
                 .with_hint("restart the daemon, so that it is the same program as the command");
-            Err(Reply { id, said: Said::Failure(failure) })
+            Err(Box::new(Reply { id, said: Said::Failure(failure) }))
         }
     }
 }

@@ -339,13 +339,13 @@ async fn a_socket_that_was_left_is_replaced_and_what_is_none_is_left_alone() {
     let world = World::new();
     assert!(matches!(Server::bind(&world._held), Err(ServerError::Taken { .. })));
     let (home, folder) = (world.home.clone(), world.folder.path().to_owned());
-    world.service.go_on.notify_one();
     // As after `kill -9`: the file is there, and nobody listens.
     world.server.abort();
     let _ = world.server.await;
+    drop(std::os::unix::net::UnixListener::bind(home.socket()).unwrap());
     assert!(home.socket().exists());
     drop(Server::bind(&world._held).unwrap());
-    std::fs::remove_file(home.socket()).unwrap();
+    assert!(!home.socket().exists());
     std::fs::write(home.socket(), "mine").unwrap();
     assert!(matches!(Server::bind(&world._held), Err(ServerError::InTheWay { .. })));
     assert_eq!(std::fs::read(folder.join("shoal.sock")).unwrap(), b"mine");

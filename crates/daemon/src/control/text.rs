@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use shoal_proto::hash::ContentId;
 use shoal_proto::id::{DeviceId, ShareId};
 use shoal_proto::key::InviteKey;
-use shoal_proto::path::RelPath;
+use shoal_proto::path::{RelPath, RelPathError};
 use shoal_proto::record::Timestamp;
 use zeroize::Zeroizing;
 
@@ -71,6 +71,16 @@ impl<T> From<T> for Id<T> {
 /// A path inside a share. In JSON a string, or `{"hex": "…"}` if its bytes are not UTF-8.
 #[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub struct Place(pub RelPath);
+
+impl Place {
+    /// The path with these bytes.
+    ///
+    /// # Errors
+    /// When no share has such a path.
+    pub fn parse(bytes: &[u8]) -> Result<Self, RelPathError> {
+        RelPath::parse(bytes).map(Self)
+    }
+}
 
 impl Serialize for Place {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {

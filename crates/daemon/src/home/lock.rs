@@ -75,6 +75,27 @@ impl Held {
     }
 }
 
+impl Home {
+    /// Waits until no daemon has this home. It may take as long as a daemon takes to end.
+    ///
+    /// # Errors
+    /// When the lock cannot be opened.
+    pub fn wait_until_free(&self) -> Result<(), HomeError> {
+        let path = self.state.join("lock");
+        let lock = match File::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            lock => lock.map_err(io_error("open", &path))?,
+        };
+        loop {
+            match flock(&lock, FlockOperation::LockShared) {
+                Ok(()) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(io_error("lock", &path)(error.into())),
+            }
+        }
+    }
+}
+
 /// The process that has the lock, if it has said so yet.
 fn holder(lock: &mut File) -> Option<u32> {
     let mut text = String::new();

@@ -90,7 +90,11 @@ fn one_daemon_has_a_home_and_the_next_one_is_told_which() {
         error.to_string(),
         format!("a daemon runs already, as process {}; `shoal stop` ends it", std::process::id())
     );
+    let waiting = home.clone();
+    let waiter = std::thread::spawn(move || waiting.wait_until_free().unwrap());
+    assert!(!waiter.is_finished());
     drop(held);
+    waiter.join().unwrap();
     home.hold().unwrap();
 }
 

@@ -1,0 +1,202 @@
+//! `shoal join`
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use shoal_daemon::control::report::{Listed, Phase, Question};
+use shoal_daemon::control::text::{Directory, InviteText};
+use shoal_daemon::control::types::{Choice, Decide, GetStatus, Join, ListShares, Watch};
+use shoal_daemon::control::{Client, ClientError, Preview, preview};
+
+use crate::exit::{Exit, WrongUse};
+use crate::foreground::{self, First};
+use crate::print::{object, shown, talk, time};
+use crate::prompt;
+use crate::session::{Common, client_runtime};
+use crate::status;
+use crate::ui::Style;
+
+/// Come into a share by an invite
+///
+/// `shoal join DIR` asks for the invite, or reads it from stdin; it can also be given before DIR, where other users of this
+/// machine may see it while the command starts. What is the same on both sides is adopted and not sent; if more than 20 files
+/// differ, it is asked what is to be done. Then serves the folder until ctrl-C; with a daemon running (`shoal up`), hands it
+/// the folder and returns.
+#[derive(clap::Args)]
+#[command(args_override_self = true)]
+pub(crate) struct JoinArgs {
+    /// The folder, made if it is not there; before it the invite, if it is not to be asked for
+    #[arg(required = true, num_args = 1..=2, value_names = ["INVITE", "DIR"])]
+    what: Vec<OsString>,
+    /// Where files differ, take those of the share; what is here goes to the history
+    #[arg(long, group = "choice")]
+    theirs: bool,
+    /// Where files differ, keep both: the newer one at its path, the other one beside it
+    #[arg(long, group = "choice")]
+    both: bool,
+    /// If many files differ, change nothing and leave the share again
+    #[arg(long, group = "choice")]
+    stop: bool,
+    /// What the share is called on this device [default: the folder's name]
+    #[arg(long)]
+    name: Option<String>,
+    /// Allow the folder to be / or your home folder
+    #[arg(long)]
+    whole: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl JoinArgs {
+    fn choice(&self) -> Option<Choice> {
+        let choices = [(self.theirs, Choice::Theirs), (self.both, Choice::Both), (self.stop, Choice::Stop)];
+        choices.into_iter().find_map(|(is_set, choice)| is_set.then_some(choice))
+    }
+}
+
+pub(crate) fn join(args: JoinArgs) -> anyhow::Result<Exit> {
+    let home = args.common.home()?;
+    let style = args.common.style();
+    let choice = args.choice();
+    let mut what = args.what;
+    let folder = PathBuf::from(what.pop().unwrap_or_default());
+    let no_directory = |error| WrongUse(format!("cannot use {}: {error}", shown(&folder.to_string_lossy())));
+    // The real one if it is there, as the daemon knows it.
+    let absolute = std::path::absolute(&folder).map_err(no_directory)?;
+    let directory = Directory(absolute.canonicalize().unwrap_or(absolute));
+    let given = what.pop();
+
+    let client = client_runtime()?.block_on(async {
+        match Client::connect(&home).await {
+            Err(ClientError::NotRunning) => Ok(None),
+            client => {
+                let mut client = client?;
+                let shares = client.ask(ListShares {}).await?;
+                let known = shares.into_iter().find(|share| share.directory == directory);
+                match (known, &given) {
+                    (Some(share), None) => {
+                        answer_question(&mut client, &share, choice, style).await.map(Some)
+                    }
+                    _ => Ok(None),
+                }
+            }
+        }
+    })?;
+    if client.is_some() {
+        return Ok(Exit::Well);
+    }
+
+    let invite = match given {
+        Some(text) => InviteText::new(text.into_string().map_err(|_| WrongUse("this is no invite".into()))?),
+        None => prompt::invite()?,
+    };
+    let preview = preview(&invite)?;
+    announce(&preview, &directory);
+    let is_asking = choice.is_none() && prompt::is_possible();
+    let request = Join {
+        invite,
+        directory,
+        name: args.name,
+        broad: args.whole,
+        choice: choice.or((!is_asking).then_some(Choice::Stop)),
+    };
+    let joining = Joining { request, style };
+    let done = client_runtime()?.block_on(async {
+        match Client::connect(&home).await {
+            Err(ClientError::NotRunning) => Ok(Err(joining)),
+            client => joining.ask(&mut client?).await.map(Ok),
+        }
+    })?;
+    match done {
+        Ok(()) => Ok(Exit::Well),
+        Err(joining) => foreground::run(&home, style, joining),
+    }
+}
+
+/// What is going to happen, before it does.
+fn announce(preview: &Preview, directory: &Directory) {
+    talk(format_args!(
+        "Joining share {} as {}, in {directory}. The invite is by {}, and good until {}.",
+        preview.share.0.short(),
+        status::role(preview.role),
+        preview.by.0.short(),
+        time(preview.not_after),
+    ));
+    if preview.is_local_only {
+        talk("It names no address of another machine: only devices in the same network will be found.");
+    }
+}
+
+struct Joining {
+    request: Join,
+    style: Style,
+}
+
+impl First for Joining {
+    async fn ask(self, client: &mut Client) -> anyhow::Result<()> {
+        let is_asking = self.request.choice.is_none();
+        let shared = client.ask(self.request).await?;
+        match self.style {
+            Style::Json => object(&shared)?,
+            Style::Human => talk(format_args!("Joined as '{}'.", shown(&shared.listed.name))),
+        }
+        if is_asking {
+            talk("Looking for a member of the share.");
+            first_contact(client, &shared.listed, self.style).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits until a member was met, and asks the user if something must be asked.
+async fn first_contact(client: &mut Client, share: &Listed, style: Style) -> anyhow::Result<()> {
+    let (_, mut events) = client.watch(Watch::default()).await?;
+    loop {
+        let status = client.ask(GetStatus { share: Some(share.share) }).await?;
+        let status = status.shares.into_iter().next().context("the share was left")?;
+        if let Some(Question::FirstContact { equal, differ, only_here }) = status.question {
+            talk(format_args!("{equal} equal, {differ} differ, {only_here} only here."));
+            return decide(client, share, prompt::choice().await?, style).await;
+        }
+        if !matches!(status.phase, Phase::Starting | Phase::Scanning | Phase::FirstContact) {
+            return Ok(());
+        }
+        if events.next().await?.is_none() {
+            bail!("the daemon has ended");
+        }
+    }
+}
+
+/// The folder is a share already, and perhaps waits for an answer.
+async fn answer_question(
+    client: &mut Client,
+    share: &Listed,
+    choice: Option<Choice>,
+    style: Style,
+) -> anyhow::Result<()> {
+    let status = client.ask(GetStatus { share: Some(share.share) }).await?;
+    let question = status.shares.into_iter().next().and_then(|status| status.question);
+    let Some(Question::FirstContact { equal, differ, only_here }) = question else {
+        bail!(WrongUse(format!("{} is the share '{}' already", share.directory, shown(&share.name))));
+    };
+    let choice = match choice {
+        Some(choice) => choice,
+        None if prompt::is_possible() => {
+            talk(format_args!("{equal} equal, {differ} differ, {only_here} only here."));
+            prompt::choice().await?
+        }
+        None => bail!(WrongUse("say what is to be done: --theirs, --both or --stop".into())),
+    };
+    decide(client, share, choice, style).await
+}
+
+async fn decide(client: &mut Client, share: &Listed, choice: Choice, style: Style) -> anyhow::Result<()> {
+    client.ask(Decide { share: share.share, choice }).await?;
+    let words = match choice {
+        Choice::Theirs => "Taking those of the share; what was here goes to the history.",
+        Choice::Both => "Keeping both.",
+        Choice::Stop => "Stopped; nothing was changed.",
+    };
+    crate::print::done(style, "decided", &share.share.0.to_string(), words)
+}

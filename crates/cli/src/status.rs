@@ -1,0 +1,180 @@
+//! How a share stands, in words.
+//!
+//! Promise: "in sync" is said only where the daemon says so; whatever else is said, says why (`I31`).
+
+use shoal_daemon::control::report::{
+    Amount, Cause, CauseKind, Peer, PeerState, Phase, Problem, Question, Role, ShareStatus, Status,
+};
+
+use crate::print::{amount, bytes, count, shown};
+
+/// So many problems of a share are listed unless all are asked for.
+pub(crate) const PROBLEMS_SHOWN: usize = 20;
+
+/// Everything, a block for each share.
+pub(crate) fn report(status: &Status, with_all: bool) -> String {
+    let mut text = String::new();
+    if status.shares.is_empty() {
+        text.push_str("No shares yet: `shoal share DIR` makes one, `shoal join DIR` comes into one.\n");
+    }
+    let width =
+        status.shares.iter().map(|share| shown(&share.listed.name).chars().count()).max().unwrap_or(0);
+    for share in &status.shares {
+        let mut lines = vec![format!("{}  {}", state(share), share.listed.directory)];
+        lines.extend(details(share, with_all));
+        for (at, line) in lines.iter().enumerate() {
+            let name = if at == 0 { shown(&share.listed.name) } else { String::new() };
+            text.push_str(format!("{name:width$}  {line}").trim_end());
+            text.push('\n');
+        }
+    }
+    for tracker in status.trackers.iter().filter(|tracker| !tracker.is_connected) {
+        let why = tracker.why.as_deref().unwrap_or("not connected");
+        text.push_str(&format!("tracker {}: {}\n", shown(&tracker.address), shown(why)));
+    }
+    text
+}
+
+/// How a share stands, in a few words.
+pub(crate) fn state(share: &ShareStatus) -> String {
+    if share.question.is_some() {
+        return "waits for your answer".into();
+    }
+    match share.phase {
+        Phase::Live if share.is_in_sync => "in sync".into(),
+        Phase::Live if share.to_go != Amount::default() => "fetching".into(),
+        Phase::Live if share.is_busy => "working".into(),
+        Phase::Live if share.peers.is_empty() => "nobody is connected".into(),
+        Phase::Live => "not in sync".into(),
+        other => phase(other).into(),
+    }
+}
+
+pub(crate) fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Starting => "starting",
+        Phase::Scanning => "looking through the folder",
+        Phase::FirstContact => "looking for a member of the share",
+        Phase::Live => "live",
+        Phase::Halted => "stopped",
+        Phase::Paused => "paused",
+        Phase::Removed => "this device was removed",
+        Phase::Failed => "cannot be opened",
+    }
+}
+
+pub(crate) fn role(role: Role) -> &'static str {
+    match role {
+        Role::Reader => "reader",
+        Role::Writer => "writer",
+        Role::Admin => "admin",
+    }
+}
+
+/// What a person is asked, and how the answer is given.
+pub(crate) fn question(question: &Question) -> String {
+    match question {
+        Question::FirstContact { equal, differ, only_here } => format!(
+            "{} equal, {differ} differ, {only_here} only here; answer with `shoal join` again and `--theirs`, `--both` or \
+             `--stop`",
+            count(*equal, "file is", "files are")
+        ),
+        Question::Emptied { had, lost } => format!(
+            "{lost} of {had} contents are gone from the folder. Is a disk not mounted? If they are meant to go everywhere: \
+             `shoal resume`"
+        ),
+        Question::MassDeletion { had, lost } => format!(
+            "others have deleted {lost} of {had} contents. Nothing of it was done here. If that is meant: `shoal resume`"
+        ),
+    }
+}
+
+fn details(share: &ShareStatus, with_all: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(asked) = &share.question {
+        lines.push(question(asked));
+    }
+    if let Some(why) = &share.why {
+        lines.push(shown(why));
+    }
+    lines.push(format!("{}; {}", amount(share.holds), members(share)));
+    lines.extend(share.peers.iter().map(peer));
+    if share.to_go != Amount::default() {
+        lines.push(format!("{} to go, {}/s", amount(share.to_go), bytes(share.bytes_in_per_second)));
+    }
+    let listed = if with_all { share.problems.len() } else { PROBLEMS_SHOWN };
+    lines.extend(share.problems.iter().take(listed).map(problem));
+    let more = share.more_problems + share.problems.len().saturating_sub(listed) as u64;
+    if more > 0 {
+        lines.push(format!("and {} more", count(more, "path", "paths")));
+    }
+    for late in &share.late_edits {
+        let path = late.path.as_ref().map_or_else(|| "a path that is not known".into(), ToString::to_string);
+        let number = late.number;
+        lines.push(format!(
+            "a program went on writing to {path} after it was replaced; that is version {number} of the history"
+        ));
+    }
+    if share.watch.polled > 0 {
+        let why = share.watch.why.as_deref().unwrap_or("the system does not tell of their changes");
+        lines.push(format!(
+            "{} looked through now and then: {}",
+            count(share.watch.polled, "folder is", "folders are"),
+            shown(why)
+        ));
+    }
+    lines
+}
+
+fn members(share: &ShareStatus) -> String {
+    format!("{}, {} connected", count(share.members.into(), "device", "devices"), share.peers.len())
+}
+
+fn peer(peer: &Peer) -> String {
+    let name = peer.name.as_deref().map_or_else(|| peer.device.0.short(), shown);
+    format!("{name}: {}", peer_state(peer.state))
+}
+
+pub(crate) fn peer_state(state: PeerState) -> String {
+    match state {
+        PeerState::Comparing => "comparing".into(),
+        PeerState::NotTold => "has not said what it lacks".into(),
+        PeerState::Lacking(lacks) => format!("lacks {}", count(lacks, "version", "versions")),
+        PeerState::InSync => "holds all of it".into(),
+    }
+}
+
+/// A path and why it is not in sync.
+pub(crate) fn problem(problem: &Problem) -> String {
+    format!("{}: {}", problem.path, cause(&problem.cause))
+}
+
+pub(crate) fn cause(cause: &Cause) -> String {
+    let words = match cause.cause {
+        CauseKind::Fetching => "is being fetched",
+        CauseKind::NoSource => "nobody who is connected has its bytes",
+        CauseKind::NoSpace => "the disk is full",
+        CauseKind::Conflict => "versions contradict each other, and are being settled",
+        CauseKind::LocalDifference => "changed here, where this device only reads; nobody else gets it",
+        CauseKind::Unpublished => "has changed here and is not published yet",
+        CauseKind::InFlux => "changes all the time",
+        CauseKind::Suspicious => {
+            "is empty, zeros or an older version after an unclean stop; save it again to publish it"
+        }
+        CauseKind::Skipped => "is not taken into the share",
+        CauseKind::Ignored => "is kept out by .shoalignore",
+        CauseKind::Unreadable => "cannot be read",
+        CauseKind::Blocked => "cannot be put onto this disk",
+        CauseKind::NoWay => "something above it is in the way",
+        CauseKind::NotEmpty => "is to go, and has something in it that is not of the share",
+        CauseKind::Waiting => "waits for something above or below it",
+        CauseKind::Other => "is not in sync",
+    };
+    match &cause.detail {
+        Some(detail) => format!("{words}: {}", shown(detail)),
+        None => words.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

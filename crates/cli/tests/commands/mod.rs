@@ -1,0 +1,274 @@
+//! Native commands with a daemon that the tests play: what they ask for, what they print, how they end.
+//!
+//! The daemon is real as far as its socket; behind it is a [`Played`] that notes what it is asked and answers from a script.
+//! What a real node answers is proved where it is.
+
+mod played;
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::shoal;
+use played::{INVITE_TEXT, Played, World, share_id};
+
+/// How a command ended: its exit code, what it printed, what it said.
+fn outcome(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+fn run(world: &World, args: &[&str]) -> (i32, String, String) {
+    outcome(&world.command(args).output().unwrap())
+}
+
+fn fed(mut command: Command, input: &str) -> (i32, String, String) {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    outcome(&child.wait_with_output().unwrap())
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn without_a_daemon_commands_say_how_to_start_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = shoal().args(["status", "--home"]).arg(folder.path()).output().unwrap();
+    let (code, stdout, stderr) = outcome(&output);
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert_eq!(
+        stderr,
+        "error: no daemon is running; start one with `shoal up`, or share a folder with `shoal share DIR`\n"
+    );
+    // Asking makes nothing.
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn share_prints_an_invite_that_can_be_piped_and_hands_the_folder_over() {
+    let world = World::new(Played::default());
+    let notes = world.folder("notes");
+    let path = notes.to_str().unwrap();
+    let (code, stdout, stderr) =
+        run(&world, &["share", path, "--role", "reader", "--uses", "3", "--days", "2"]);
+    assert_eq!((code, stdout.as_str()), (0, format!("{INVITE_TEXT}\n").as_str()), "{stderr}");
+    assert_eq!(
+        stderr,
+        format!(
+            "Sharing {path} as 'notes'.\nInvite for 3 devices as reader, until 2026-11-23 19:44:00Z. Whoever has it can \
+             come in. On the other device: shoal join DIR\n"
+        )
+    );
+    let terms = json!({"role": "reader", "uses": 3, "seconds": 172_800});
+    let asked =
+        json!({"share": {"directory": path, "name": null, "broad": false, "alone": false, "invite": terms}});
+    assert_eq!(world.asked(), [asked]);
+
+    let (code, stdout, _) = run(&world, &["share", path, "--json"]);
+    let objects = lines(&stdout);
+    assert_eq!((code, objects.len()), (0, 2));
+    assert_eq!(objects[0]["name"], "notes");
+    assert!(objects[0].get("invite").is_none());
+    assert_eq!(objects[1]["invite"], INVITE_TEXT);
+
+    let (code, _, stderr) = run(&world, &["share", world.folder("x").join("missing").to_str().unwrap()]);
+    assert!(code == 2 && stderr.contains("No such file or directory"), "{stderr}");
+}
+
+#[test]
+fn join_reads_the_invite_from_stdin_and_stops_rather_than_guess() {
+    let world = World::new(Played::default());
+    let notes = world.folder("notes").join("new");
+    let path = notes.to_str().unwrap();
+    let invite = played::real_invite();
+    // As it comes out of a mail.
+    let (left, right) = invite.split_at(40);
+    let (code, _, stderr) = fed(world.command(&["join", path]), &format!("  {left}\r\n {right}\n"));
+    assert_eq!(code, 0, "{stderr}");
+    let head = format!("Joining share {} as writer, in {path}. The invite is by ", &share_id()[..7]);
+    assert!(stderr.starts_with(&head), "{stderr}");
+    let asked = world.asked();
+    let join = &asked[asked.len() - 1]["join"];
+    assert_eq!((&join["directory"], &join["choice"]), (&json!(path), &json!("stop")));
+
+    for (flag, choice) in [("--theirs", "theirs"), ("--both", "both"), ("--stop", "stop")] {
+        let (code, ..) = run(&world, &["join", &invite, path, flag]);
+        assert_eq!(code, 0);
+        assert_eq!(world.asked().pop().unwrap()["join"]["choice"], choice);
+    }
+    for (input, what) in [
+        ("", "no invite was given"),
+        ("hello", "this is no invite: invites begin with 'shoal1'"),
+        (&invite[..200], "the invite is cut short"),
+        ("shoal1\u{1b}[2J", "'\\u{1b}' at place 7 does not belong into an invite"),
+    ] {
+        let (code, _, stderr) = fed(world.command(&["join", path]), input);
+        assert!(code == 1 && stderr.contains(what), "{input:?}: {stderr}");
+    }
+    let (code, _, stderr) = run(&world, &["join", &invite, path, "--theirs", "--both"]);
+    assert!(code == 2 && stderr.contains("cannot be used with"), "{stderr}");
+}
+
+#[test]
+fn a_question_of_first_contact_is_answered_by_joining_again() {
+    let question = json!({"first-contact": {"equal": 5, "differ": 30, "only_here": 2}});
+    let world = World::new(Played::default().with_share(&json!({"question": question, "is_in_sync": false})));
+    let path = world.folder("notes");
+    let path = path.to_str().unwrap();
+    let (code, _, stderr) = run(&world, &["join", path]);
+    assert!(code == 2 && stderr.contains("say what is to be done: --theirs, --both or --stop"), "{stderr}");
+    let (code, _, stderr) = run(&world, &["join", path, "--both"]);
+    assert_eq!((code, stderr.as_str()), (0, "Keeping both.\n"));
+    assert_eq!(world.asked().pop().unwrap(), json!({"decide": {"share": share_id(), "choice": "both"}}));
+}
+
+#[test]
+fn i31_exit_codes_say_whether_everything_is_in_sync() {
+    let world = World::new(Played::default());
+    let (code, stdout, _) = run(&world, &["status"]);
+    assert_eq!(code, 0);
+    assert!(stdout.starts_with("notes  in sync  /"), "{stdout}");
+    let (code, stdout, _) = run(&world, &["status", "notes", "--json"]);
+    assert_eq!((code, &lines(&stdout)[0]["shares"][0]["name"]), (0, &json!("notes")));
+    assert_eq!(run(&world, &["wait", "--timeout", "5"]).0, 0);
+
+    let behind = json!({"is_in_sync": false, "peers": []});
+    let world = World::new(Played::default().with_share(&behind));
+    let (code, stdout, _) = run(&world, &["status"]);
+    assert!(code == 3 && stdout.contains("nobody is connected"), "{stdout}");
+    let (code, stdout, _) = run(&world, &["wait", "--timeout", "5"]);
+    assert!(code == 3 && stdout.contains("nobody is connected"), "{stdout}");
+    assert_eq!(world.asked().pop().unwrap(), json!({"get-status": {"share": null}}));
+}
+
+#[test]
+fn why_finds_the_share_of_a_path() {
+    let world = World::new(Played::default());
+    let notes = world.folder("notes");
+    let mut command = world.command(&["why", "../notes/d/plan.txt"]);
+    let (code, stdout, stderr) = outcome(&command.current_dir(&notes).output().unwrap());
+    assert_eq!(code, 3, "{stderr}");
+    assert_eq!(
+        stdout,
+        "d/plan.txt: nobody who is connected has its bytes\nhere   nothing\n\
+         share  file     2.00 KiB  2026-11-23 19:44:00Z  ddddddd  by bbbbbbb\n"
+    );
+    assert_eq!(world.asked().pop().unwrap(), json!({"explain": {"share": share_id(), "path": "d/plan.txt"}}));
+    let (code, _, stderr) = run(&world, &["why", "/etc/passwd"]);
+    assert!(code == 1 && stderr.contains("/etc/passwd is in no share of this device"), "{stderr}");
+}
+
+#[test]
+fn what_others_did_is_listed_and_undone_only_when_that_is_said() {
+    let world = World::new(Played::default());
+    let (code, stdout, _) = run(&world, &["history"]);
+    assert_eq!(code, 0);
+    assert_eq!(
+        stdout,
+        "8  2026-11-23 19:44:00Z  deleted   by ben  2.00 KiB  d/a\\u{202e}.txt\n\
+         5  2026-11-23 19:44:00Z  replaced  by ben  2.00 KiB  b\n"
+    );
+    let (code, stdout, stderr) = run(&world, &["undo", "--since", "2h", "--by", "ben"]);
+    assert!(
+        code == 2 && stderr.contains("Bring back 2 files? Nobody can be asked here; say `--yes`"),
+        "{stderr}"
+    );
+    assert!(stdout.starts_with("8  "), "{stdout}");
+    assert!(world.asked().iter().all(|asked| asked["undo"]["dry_run"] != false));
+
+    let (code, _, stderr) = run(&world, &["undo", "--yes", "--deleted"]);
+    assert_eq!((code, stderr.as_str()), (0, "2 files come back.\n"));
+    let undo = world.asked().pop().unwrap()["undo"].clone();
+    assert_eq!(
+        (&undo["dry_run"], &undo["deleted_only"], &undo["by"]),
+        (&json!(false), &json!(true), &Value::Null)
+    );
+    let (code, _, stderr) = run(&world, &["undo", "--since", "yesterday"]);
+    assert!(code == 2 && stderr.contains("give a time like"), "{stderr}");
+}
+
+#[test]
+fn the_other_commands_ask_for_what_they_say() {
+    let world = World::new(Played::default());
+    let share = share_id();
+    let of_share = json!({"share": share});
+    for (args, asked) in [
+        (&["pause"][..], json!({"pause": of_share})),
+        (&["resume", "notes"], json!({"resume": of_share})),
+        (&["rescan", &share[..8]], json!({"rescan": of_share})),
+        (&["leave", "notes", "--yes"], json!({"leave": of_share})),
+        (&["ignore"], json!({"get-ignore": of_share})),
+        (&["ignore", "accept"], json!({"accept-ignore": of_share})),
+        (&["conflicts"], json!({"list-conflicts": of_share})),
+        (&["reload"], json!({"reload": {}})),
+        (&["shares"], json!({"list-shares": {}})),
+        (&["devices"], json!({"list-devices": of_share})),
+        (
+            &["restore", "8", "--to", "x", "--share", "notes"],
+            json!({"restore": {"share": share, "number": 8, "to": "x"}}),
+        ),
+        (
+            &["revoke", "ben", "--yes"],
+            json!({"revoke": {"share": share, "what": {"device": "b".repeat(51) + "a"}}}),
+        ),
+        (
+            &["resolve", "a", "--keep", "a (conflict).txt", "--share", "notes"],
+            json!({"resolve": {"share": share, "path": "a", "keep": {"copy": "a (conflict).txt"}}}),
+        ),
+    ] {
+        let (code, _, stderr) = run(&world, args);
+        assert_eq!(code, 0, "{args:?}: {stderr}");
+        assert_eq!(world.asked().pop().unwrap(), asked, "{args:?}");
+        // The same as JSON, which programs read line by line.
+        let (code, stdout, _) = run(&world, &[args, &["--json"]].concat());
+        assert_eq!(code, 0, "{args:?}");
+        assert!(lines(&stdout).iter().all(Value::is_object), "{args:?}: {stdout}");
+    }
+    let (code, _, stderr) = run(&world, &["pause", "photos"]);
+    assert!(code == 1 && stderr.contains("there is no share 'photos' on this device"), "{stderr}");
+    let (code, _, stderr) = run(&world, &["leave", "notes"]);
+    assert!(code == 2 && stderr.contains("say `--yes`"), "{stderr}");
+}
+
+#[test]
+fn t13_what_another_device_wrote_is_escaped_and_a_failure_shows_its_way_out() {
+    let world = World::new(Played::default());
+    let (_, stdout, _) = run(&world, &["devices"]);
+    assert!(stdout.contains("ev\\x1b[2Jil") && !stdout.contains('\u{1b}'), "{stdout:?}");
+    let (_, stdout, _) = run(&world, &["history", "--json"]);
+    assert!(stdout.contains("d/a\\u202e.txt"), "{stdout:?}");
+    assert_eq!(lines(&stdout)[0]["path"], "d/a\u{202e}.txt");
+
+    let (code, _, stderr) = run(&world, &["invite"]);
+    assert_eq!(code, 0, "{stderr}");
+    let (code, stdout, stderr) = run(&world, &["restore", "404"]);
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert_eq!(stderr, "error: there is no version 404\nhint: `shoal history` lists them\n");
+}
+
+#[test]
+fn watching_tells_what_happens_until_the_daemon_ends() {
+    let world = World::new(Played::default());
+    let watch =
+        world.command(&["status", "--watch"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    world.wait_until_followed();
+    world.note("in-sync");
+    let (code, _, stderr) = run(&world, &["stop"]);
+    assert_eq!((code, stderr.as_str()), (0, "Stopped.\n"));
+    let (code, stdout, stderr) = outcome(&watch.wait_with_output().unwrap());
+    assert_eq!(code, 0);
+    assert!(stdout.starts_with("notes  in sync"), "{stdout}");
+    assert_eq!(stderr, "notes: in sync\nEnding.\n");
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, stdout, _) = outcome(&shoal().args(["completions", shell]).output().unwrap());
+        assert!(code == 0 && stdout.contains("conflicts") && stdout.contains("theirs"), "{shell}");
+    }
+}
