@@ -13,6 +13,7 @@ use shoal_daemon::config::Config;
 use shoal_daemon::control::types::{GetStatus, Reload, Watch};
 use shoal_daemon::control::{Client, Daemon, Server, Service};
 use shoal_daemon::home::{Held, Home};
+use shoal_daemon::native::Node;
 
 use crate::exit::Exit;
 use crate::follow::Follow;
@@ -40,8 +41,7 @@ impl First for Nothing {
 
 /// The node of this home: the one place where commands and network meet.
 async fn start_node(held: Held, config: Config) -> anyhow::Result<Arc<dyn Daemon>> {
-    let _ = (held, config);
-    anyhow::bail!("this build has no native peer")
+    Ok(Arc::new(Node::start(held, config).await?))
 }
 
 /// Runs a daemon until it is asked to end. `first` is asked of it; when that fails, it ends at once.

@@ -7,15 +7,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};
 use shoal_proto::id::{DeviceId, ShareId};
 use shoal_proto::invite::Address;
 use shoal_proto::key::InviteKey;
+use shoal_proto::roster::{FOUNDING_BYTES, Founding};
 use shoal_proto::secret::ShareSecret;
 use zeroize::Zeroizing;
 
 use crate::control::report::Role;
-use crate::control::text::{Directory, Escaped, Id, InviteText};
+use crate::control::text::{Directory, Escaped, Id};
 use crate::control::types::{Choice, Code, Failure};
 use crate::home::{Held, Home};
 use crate::private::{self, PrivateError, shown};
@@ -44,6 +46,8 @@ pub struct Registry {
 pub struct Registered {
     /// Which.
     pub share: ShareId,
+    /// How it began: an index that is lost is made anew with it.
+    pub founding: Founding,
     /// What it is called here; names need not differ, but see [`Registry::free_name`].
     pub name: String,
     /// Where its files are; absolute.
@@ -57,8 +61,8 @@ pub struct Registered {
     pub trackers: Vec<Address>,
     /// Where members were met; the last one last, at most [`KNOWN_MAX`].
     pub known: Vec<Known>,
-    /// By what this device comes in: until it has met a member, and has an index.
-    pub invite: Option<InviteText>,
+    /// By whom this device was invited, and where that was.
+    pub invited_by: Option<InvitedBy>,
     /// What is to be done at first contact, if that was said.
     pub choice: Option<Choice>,
     /// Invites that this device has given; at most [`INVITES_MAX`].
@@ -74,6 +78,15 @@ pub struct Known {
     pub address: String,
     /// When last, in seconds since 1970.
     pub seen: u64,
+}
+
+/// By whom this device was invited.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct InvitedBy {
+    /// Which device.
+    pub device: Id<DeviceId>,
+    /// Where it could be called then: hosts and ports.
+    pub addresses: Vec<String>,
 }
 
 /// An invite that this device has given. What lets others in is not kept.
@@ -116,16 +129,17 @@ pub enum RegistryError {
 impl Registered {
     /// A share of which nothing is known but this.
     #[must_use]
-    pub fn new(share: ShareId, name: String, directory: PathBuf, secret: ShareSecret) -> Self {
+    pub fn new(founding: Founding, name: String, directory: PathBuf, secret: ShareSecret) -> Self {
         Self {
-            share,
+            share: founding.share(),
+            founding,
             name,
             directory,
             is_paused: false,
             secrets: vec![secret],
             trackers: Vec::new(),
             known: Vec::new(),
-            invite: None,
+            invited_by: None,
             choice: None,
             given: Vec::new(),
         }
@@ -283,43 +297,34 @@ impl Registry {
 struct Wire {
     form: u16,
     share: Id<ShareId>,
+    founding: Hex<FOUNDING_BYTES>,
     name: String,
     directory: Directory,
     paused: bool,
-    secrets: Vec<Secret>,
+    secrets: Vec<Hex<32>>,
     trackers: Vec<String>,
     known: Vec<Known>,
-    invite: Option<InviteText>,
+    invited_by: Option<InvitedBy>,
     choice: Option<Choice>,
     given: Vec<Given>,
 }
 
-/// A secret in hexadecimal digits.
-struct Secret(ShareSecret);
+/// Bytes in hexadecimal digits; they may be a secret.
+struct Hex<const N: usize>(Zeroizing<[u8; N]>);
 
-impl Serialize for Secret {
+impl<const N: usize> Serialize for Hex<N> {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let digits: Zeroizing<String> =
-            Zeroizing::new(self.0.expose().iter().map(|byte| format!("{byte:02x}")).collect());
-        to.serialize_str(&digits)
+        to.serialize_str(&Zeroizing::new(HEXLOWER.encode(&self.0[..])))
     }
 }
 
-impl<'de> Deserialize<'de> for Secret {
+impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let digits = Zeroizing::new(String::deserialize(from)?);
-        let mut bytes = Zeroizing::new([0; 32]);
-        let is_whole = digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        if !is_whole {
-            return Err(serde::de::Error::custom("a secret has 64 hexadecimal digits"));
-        }
-        for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-            for digit in pair {
-                let value = char::from(*digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
-                *byte = *byte << 4 | value.unwrap_or_default();
-            }
-        }
-        Ok(Self(ShareSecret::from_bytes(*bytes)))
+        let bytes = HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).map(Zeroizing::new);
+        let bytes = bytes.ok().and_then(|bytes| <[u8; N]>::try_from(&bytes[..]).ok());
+        let wrong = || serde::de::Error::custom(format_args!("not {N} bytes in hexadecimal digits"));
+        bytes.map(|bytes| Self(Zeroizing::new(bytes))).ok_or_else(wrong)
     }
 }
 
@@ -328,13 +333,14 @@ impl From<&Registered> for Wire {
         Self {
             form: FORM,
             share: Id(registered.share),
+            founding: Hex(Zeroizing::new(registered.founding.encode())),
             name: registered.name.clone(),
             directory: Directory(registered.directory.clone()),
             paused: registered.is_paused,
-            secrets: registered.secrets.iter().cloned().map(Secret).collect(),
+            secrets: registered.secrets.iter().map(|secret| Hex(Zeroizing::new(*secret.expose()))).collect(),
             trackers: registered.trackers.iter().map(ToString::to_string).collect(),
             known: registered.known.clone(),
-            invite: registered.invite.clone(),
+            invited_by: registered.invited_by.clone(),
             choice: registered.choice,
             given: registered.given.clone(),
         }
@@ -354,19 +360,24 @@ fn read(path: &Path) -> Result<Registered, RegistryError> {
     if named != Some(wire.share.0) {
         return Err(damaged("of another share than its name says".into()));
     }
+    let founding = Founding::decode(&wire.founding.0[..]).map_err(|error| damaged(error.to_string()))?;
+    if founding.share() != wire.share.0 {
+        return Err(damaged("of a share that began otherwise".into()));
+    }
     if wire.secrets.is_empty() {
         return Err(damaged("without a secret".into()));
     }
     let trackers = wire.trackers.iter().map(|tracker| Address::parse(tracker)).collect::<Result<_, _>>();
     Ok(Registered {
         share: wire.share.0,
+        founding,
         name: wire.name,
         directory: wire.directory.0,
         is_paused: wire.paused,
-        secrets: wire.secrets.into_iter().map(|secret| secret.0).collect(),
+        secrets: wire.secrets.iter().map(|secret| ShareSecret::from_bytes(*secret.0)).collect(),
         trackers: trackers.map_err(|error| damaged(error.to_string()))?,
         known: wire.known,
-        invite: wire.invite,
+        invited_by: wire.invited_by,
         choice: wire.choice,
         given: wire.given,
     })
@@ -378,6 +389,8 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
+    use shoal_proto::key::DeviceKey;
+
     use crate::home::{Environment, Home};
 
     fn held(folder: &tempfile::TempDir) -> Held {
@@ -386,15 +399,17 @@ mod tests {
 
     fn registered(number: u8) -> Registered {
         let secret = ShareSecret::from_bytes([number | 0xa0; 32]);
+        let creator = DeviceKey::from_seed(&[1; 32]).device();
         let mut registered = Registered::new(
-            ShareId::from_bytes([number; 32]),
+            Founding { creator, random: [number; 32], cut: 1 },
             format!("share {number}"),
             format!("/data/{number}").into(),
             secret,
         );
         registered.trackers.push(Address::parse("tracker.example:9000").unwrap());
         registered.met(DeviceId::from_bytes([9; 32]), "192.0.2.1:4242".into(), 5);
-        registered.invite = Some(InviteText::new("shoal1x".into()));
+        let addresses = vec!["host.example:9000".to_owned()];
+        registered.invited_by = Some(InvitedBy { device: Id(DeviceId::from_bytes([9; 32])), addresses });
         registered.choice = Some(Choice::Both);
         registered.gave(Given {
             key: Id(InviteKey::from_bytes([3; 32])),

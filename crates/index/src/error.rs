@@ -92,6 +92,12 @@ impl IndexError {
         }
     }
 
+    /// Whether the file can be of no use any more, whoever opens it: it is to be put aside, and the index made anew.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged(_) | Self::NotOurs)
+    }
+
     pub(crate) fn damaged(what: impl core::fmt::Display) -> Self {
         Self::Damaged(what.to_string())
     }

@@ -49,6 +49,7 @@ pub struct Index {
     pub(crate) key: Arc<DeviceKey>,
     pub(crate) memory: Memory,
     pub(crate) life: Life,
+    was_unclean: bool,
 }
 
 /// Where an index is.
@@ -133,7 +134,7 @@ impl Index {
         .map_err(creating())?;
         conn.execute_batch("COMMIT").map_err(creating())?;
         let memory = Memory::load(&conn, founding)?;
-        Ok(Self { conn, key, memory, life })
+        Ok(Self { conn, key, memory, life, was_unclean: false })
     }
 
     /// Opens the index of this share. After an unclean stop the whole file is looked through first.
@@ -159,7 +160,7 @@ impl Index {
         conn.execute("UPDATE share SET open = 1", [])
             .map_err(IndexError::database("mark the index as open"))?;
         let memory = Memory::load(&conn, life.founding)?;
-        Ok(Self { conn, key, memory, life })
+        Ok(Self { conn, key, memory, life, was_unclean: was_open })
     }
 
     /// Another index, in memory, that is as this one was when its last job was answered; opened as after an unclean
@@ -180,7 +181,13 @@ impl Index {
         let (life, _) = read_life(&conn)?;
         check(&conn)?;
         let memory = Memory::load(&conn, life.founding)?;
-        Ok(Self { conn, key: Arc::clone(&self.key), memory, life })
+        Ok(Self { conn, key: Arc::clone(&self.key), memory, life, was_unclean: true })
+    }
+
+    /// Whether it was not closed the last time.
+    #[must_use]
+    pub fn was_unclean(&self) -> bool {
+        self.was_unclean
     }
 
     /// Ends with all in one file, and marks the stop as clean.

@@ -20,8 +20,8 @@ use crate::limits::{
     ADDRESS_BYTES_MAX, INVITE_ADDRESSES_MAX, INVITE_BYTES_MAX, INVITE_TEXT_BYTES_MAX, INVITE_TRACKERS_MAX,
 };
 use crate::roster::{
-    Delegation, DelegationError, Described, Entry, EntryError, EntryHash, EntryPlace, Founding, FoundingError,
-    Joined, Statement, role_number, role_of,
+    Delegation, DelegationError, Described, Entry, EntryError, EntryHash, EntryPlace, Founding,
+    FoundingError, Joined, Statement, role_number, role_of,
 };
 use crate::secret::ShareSecret;
 use crate::signed::{self, SignedError};

@@ -31,9 +31,9 @@ use shoal_classic::Time;
 use shoal_proto::announce::{FromTracker, ToTracker, TrackerRefusal};
 use shoal_proto::secret::{Pseudonym, Topic};
 
-use crate::limits::{GUEST_LEASES_MAX, LEFT_WAITING_MAX, SwarmLimits};
 #[cfg(doc)]
 use crate::limits::PUSH_PAUSE_MIN;
+use crate::limits::{GUEST_LEASES_MAX, LEFT_WAITING_MAX, SwarmLimits};
 use crate::seats::household;
 use fair::{Admission, Fair};
 use guest::{Guest, Lease, Spots};
@@ -241,7 +241,8 @@ impl Swarm {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         let told = self.due.first().map(|(due, _)| *due);
-        let ended = self.filed.keys().next().map(|second| Time::START + Duration::from_secs((*second).into()));
+        let ended =
+            self.filed.keys().next().map(|second| Time::START + Duration::from_secs((*second).into()));
         told.into_iter().chain(ended).min()
     }
 
@@ -274,9 +275,8 @@ impl Swarm {
         let Some(caller) = self.callers.get_mut(&id) else { return false };
         let is_own = caller.bucket.take(limits.caller_burst, limits.caller_per_second, now);
         let visitor = self.visitors.get_mut(&household(caller.ip));
-        let is_homes = visitor.is_some_and(|visitor| {
-            visitor.bucket.take(limits.address_burst, limits.address_per_second, now)
-        });
+        let is_homes = visitor
+            .is_some_and(|visitor| visitor.bucket.take(limits.address_burst, limits.address_per_second, now));
         is_own && is_homes
     }
 
@@ -552,7 +552,9 @@ impl Swarm {
 
     /// There is something to tell of a topic, unless only `owner` watches, who knows.
     fn stir(&mut self, topic: Key, owner: Option<CallerId>, now: Time) {
-        let Some(audience) = self.topics.get_mut(topic).and_then(|place| place.audience.as_mut()) else { return };
+        let Some(audience) = self.topics.get_mut(topic).and_then(|place| place.audience.as_mut()) else {
+            return;
+        };
         let watcher = |key: &Key| self.watches.get(*key).map(|watch| watch.caller);
         if audience.watches.iter().any(|watch| watcher(watch) != owner)
             && let Some(due) = audience.pace.changed(now)
@@ -563,7 +565,9 @@ impl Swarm {
 
     /// Sees to it that all watchers of a topic hear what has changed.
     fn tell(&mut self, topic: Key, now: Time) {
-        let Some(audience) = self.topics.get_mut(topic).and_then(|place| place.audience.as_mut()) else { return };
+        let Some(audience) = self.topics.get_mut(topic).and_then(|place| place.audience.as_mut()) else {
+            return;
+        };
         if let Some(due) = audience.pace.due {
             self.due.remove(&(due, topic));
         }

@@ -5,6 +5,8 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 /// So many messages of one connection may wait in the inbox.
 pub const MESSAGES_WAITING_MAX: u32 = 64;
 
@@ -13,6 +15,8 @@ pub const MESSAGES_WAITING_MAX: u32 = 64;
 pub struct Gate {
     state: Mutex<State>,
     opened: Condvar,
+    /// The same for those who wait in a task.
+    opens: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -31,17 +35,36 @@ impl Gate {
         !state.is_over
     }
 
+    /// As [`Self::pass`], for who may not hold up its thread.
+    pub async fn passes(&self) -> bool {
+        loop {
+            // Registered before the look, so that no opening is missed.
+            let mut opens = std::pin::pin!(self.opens.notified());
+            opens.as_mut().enable();
+            {
+                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                if state.is_over || state.waiting < MESSAGES_WAITING_MAX {
+                    state.waiting += 1;
+                    return !state.is_over;
+                }
+            }
+            opens.await;
+        }
+    }
+
     /// So many were heard, and more are welcome.
     pub(super) fn open(&self, heard: u32) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.waiting = state.waiting.saturating_sub(heard);
         self.opened.notify_all();
+        self.opens.notify_waiters();
     }
 
     /// The connection is over: whoever waits is let go.
     pub fn end(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).is_over = true;
         self.opened.notify_all();
+        self.opens.notify_waiters();
     }
 }
 
@@ -73,5 +96,27 @@ mod tests {
         gate.end();
         reader.join().unwrap();
         assert_eq!(passes.iter().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_task_waits_as_a_thread_does() {
+        let gate = Arc::new(Gate::default());
+        for _ in 0..MESSAGES_WAITING_MAX {
+            assert!(gate.passes().await);
+        }
+        for (open, passes) in [(true, true), (false, false)] {
+            let reader = tokio::spawn({
+                let gate = Arc::clone(&gate);
+                async move { gate.passes().await }
+            });
+            tokio::task::yield_now().await;
+            assert!(!reader.is_finished(), "it waits");
+            if open {
+                gate.open(1)
+            } else {
+                gate.end()
+            }
+            assert_eq!(reader.await.unwrap(), passes);
+        }
     }
 }

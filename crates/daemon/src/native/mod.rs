@@ -16,8 +16,12 @@
 mod disk_pool;
 mod gate;
 mod index_thread;
+mod link;
+pub mod node;
+mod peers;
 mod shell;
 pub mod trackers;
 
 pub use self::gate::{Gate, MESSAGES_WAITING_MAX};
+pub use self::node::{AGENT, Node, NodeError};
 pub use self::shell::{Connected, NewShare, Outlet, Shell, ShellError};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
@@ -35,6 +35,7 @@ const TOLD_MAX: usize = 16;
 #[derive(Debug)]
 pub struct Shell {
     inbox: Sender<Event>,
+    turns: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -43,8 +44,8 @@ pub struct Shell {
 pub struct NewShare {
     /// Its index, open.
     pub index: Index,
-    /// Who performs jobs in its folder; it is watched, too.
-    pub worker: Worker,
+    /// Who performs jobs in its folder; it is watched, too. Whoever keeps it keeps the folder from being opened again.
+    pub worker: Arc<Worker>,
     /// By which its members find each other; the newest first.
     pub secrets: Vec<ShareSecret>,
     /// How much of what changes displace is kept.
@@ -104,6 +105,7 @@ enum Event {
     /// What the watch of a folder tells.
     Watched(ShareId, Told, WatchStatus, Vec<Hint>),
     Asks(ShareId, Sender<Option<(Status, WatchStatus)>>),
+    Views(Box<dyn FnOnce(&Engine) + Send>),
     Looks(ShareId, Box<dyn FnOnce(&mut Index) + Send>),
     Ends,
 }
@@ -115,16 +117,18 @@ impl Shell {
     /// When its threads cannot be started.
     pub fn start(device: DeviceId, seed: [u8; 32], agent: &str) -> Result<Self, ShellError> {
         let (inbox, events) = channel();
+        let turns = Arc::new(AtomicU64::new(0));
         let work = Loop {
             engine: Engine::new(device, seed, agent),
             began: Instant::now(),
             inbox: inbox.clone(),
+            turns: Arc::clone(&turns),
             shares: BTreeMap::new(),
             links: BTreeMap::new(),
             pool: DiskPool::start(DISK_THREADS)?,
         };
         let thread = thread::Builder::new().name("engine".into()).spawn(move || work.run(&events))?;
-        Ok(Self { inbox, thread: Some(thread) })
+        Ok(Self { inbox, turns, thread: Some(thread) })
     }
 
     /// Opens a share; returns once its folder is watched, which takes some 20 µs for each directory.
@@ -182,6 +186,22 @@ impl Shell {
         answers.recv().ok().flatten()
     }
 
+    /// Looks at the engine; `None`: it has ended.
+    pub fn with_engine<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Engine) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (answer, answers) = channel();
+        self.tell(Event::Views(Box::new(move |engine| drop(answer.send(look(engine))))));
+        answers.recv().ok()
+    }
+
+    /// Counts what has happened: as long as it stays the same, all stands as it stood, but for time.
+    #[must_use]
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
     /// Does something with the index of a share, after what the engine has asked of it; `None`: there is no such share.
     pub fn with_index<T: Send + 'static>(
         &self,
@@ -217,6 +237,7 @@ struct Loop {
     engine: Engine,
     began: Instant,
     inbox: Sender<Event>,
+    turns: Arc<AtomicU64>,
     /// Ends first: nothing new is begun in a folder whose index is being closed.
     pool: DiskPool,
     shares: BTreeMap<ShareId, OpenShare>,
@@ -291,6 +312,7 @@ impl Loop {
             // A moment that has come is told beside what is waiting, however much that is.
             if self.engine.poll_timeout().is_some_and(|at| at <= self.now().time) {
                 self.engine.handle(Input::Tick, self.now());
+                self.turns.fetch_add(1, Ordering::Relaxed);
             }
             self.act();
             match self.next(events) {
@@ -310,6 +332,9 @@ impl Loop {
     }
 
     fn hear(&mut self, event: Event) {
+        if !matches!(event, Event::Asks(..) | Event::Views(_)) {
+            self.turns.fetch_add(1, Ordering::Relaxed);
+        }
         match event {
             Event::Happens(input) => self.engine.handle(input, self.now()),
             Event::Opens(share, answer) => self.open(*share, answer),
@@ -341,6 +366,7 @@ impl Loop {
                 let watch = watch.map_or(WatchStatus::default(), |watch| watch.status);
                 drop(answer.send(self.engine.status(&share).map(|status| (status, watch))));
             }
+            Event::Views(look) => look(&self.engine),
             Event::Looks(share, look) => {
                 if let Some(share) = self.shares.get(&share) {
                     share.index.look(look);
@@ -366,7 +392,7 @@ impl Loop {
         let watch = self.watch(share, &worker);
         let is_watched = watch.is_some();
         let opening = Some(Opening { opened: Opened { share, secrets, retention }, answer });
-        let (worker, (at_work, over)) = (Arc::new(worker), channel());
+        let (at_work, over) = channel();
         self.shares.insert(share, OpenShare { index, worker, watch, opening, at_work, over });
         if !is_watched {
             self.is_watched(share, Vec::new());

@@ -82,7 +82,7 @@ impl End {
         let share = shell
             .open(NewShare {
                 index,
-                worker: Worker::new(&folder).with_threads(2),
+                worker: Arc::new(Worker::new(&folder).with_threads(2)),
                 secrets,
                 retention: Retention::default(),
             })

@@ -119,7 +119,12 @@ impl Book {
     }
 
     /// What becomes of these peers by a deed, as far as all trackers together are concerned.
-    fn changes(&mut self, topic: Topic, names: BTreeSet<Pseudonym>, deed: impl FnOnce(&mut Self)) -> Vec<Found> {
+    fn changes(
+        &mut self,
+        topic: Topic,
+        names: BTreeSet<Pseudonym>,
+        deed: impl FnOnce(&mut Self),
+    ) -> Vec<Found> {
         let before: Vec<_> = names.iter().map(|name| self.addresses(&topic, name)).collect();
         deed(self);
         let after = names.iter().map(|name| self.addresses(&topic, name));
@@ -228,7 +233,8 @@ mod tests {
     #[test]
     fn t4_only_a_tracker_near_us_sends_us_near() {
         let mut book = Book::default();
-        let addresses = &["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "169.254.1.1:1", "[fe80::1]:1", "10.0.0.1:1"];
+        let addresses =
+            &["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "169.254.1.1:1", "[fe80::1]:1", "10.0.0.1:1"];
         assert_eq!(tells(&mut book, 1, 7, addresses), found(7, &["10.0.0.1:1"]));
         assert_eq!(tells(&mut book, 1, 8, &["127.0.0.1:1"]), []);
         let near = vec![(name(9), addresses.iter().map(|text| at(text)).collect())];

@@ -1,0 +1,240 @@
+//! Who is called: the members of all shares, at the places that invites, earlier meetings, trackers and the local network name.
+//!
+//! Promise: what anybody says of a place is a hint, and says nothing of whom we belong to; only a key that proves itself
+//! counts. Looked at again whenever something has changed, not by the clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use shoal_net::{Candidate, Heard, Lan, NamedBy};
+use shoal_proto::id::{DeviceId, ShareId};
+use shoal_proto::invite::Address;
+use shoal_proto::limits::{INVITE_ADDRESSES_MAX, INVITE_TRACKERS_MAX};
+use shoal_proto::secret::{Pseudonym, ShareSecret, Topic};
+use tokio::time::{Instant, sleep_until};
+
+use super::{Core, Found, Opened, Trackers, Wishes, lock, unix_seconds};
+use crate::native::peers::Places;
+use crate::native::trackers::Interest;
+use crate::registry::Registered;
+
+/// Whether a roster has changed is looked at so often at most, and only if anything has happened.
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
+
+/// So often all is said again to the local network: its names change each day.
+const DAILY: Duration = Duration::from_secs(60 * 60);
+
+/// Most members whose places trackers name.
+const FINDS_MAX: usize = 16_384;
+
+/// Where trackers have found others.
+#[derive(Debug, Default)]
+pub(super) struct Finds(BTreeMap<(Topic, Pseudonym), Vec<Candidate>>);
+
+impl Finds {
+    pub(super) fn note(&mut self, found: Found) {
+        let key = (found.topic, found.pseudonym);
+        if found.addresses.is_empty() {
+            self.0.remove(&key);
+        } else if self.0.len() < FINDS_MAX || self.0.contains_key(&key) {
+            self.0.insert(key, found.addresses);
+        }
+    }
+}
+
+/// What is needed to meet the members of a share.
+struct Meeting {
+    registered: Registered,
+    secrets: Vec<ShareSecret>,
+    members: BTreeSet<DeviceId>,
+}
+
+/// Sees to it that whoever is to be met is called, as long as there is a node.
+pub(super) async fn attend(core: Weak<Core>) {
+    let mut turns = None;
+    let mut daily = Instant::now();
+    loop {
+        let Some(strong) = core.upgrade() else { return };
+        let now = strong.shell.turns();
+        let is_new = turns.replace(now) != Some(now);
+        if is_new || daily <= Instant::now() {
+            daily = Instant::now() + DAILY;
+            let _ = strong.waiting(|core| Ok(core.meet())).await;
+        }
+        let soon = sleep_until(Instant::now() + LOOK_PAUSE);
+        tokio::select! {
+            () = strong.to_meet.notified() => turns = None,
+            () = soon => {}
+        }
+    }
+}
+
+impl Core {
+    /// Begins to ask trackers and the local network.
+    pub(super) fn begin_to_meet(self: &Arc<Self>, port: u16) {
+        let core = Arc::downgrade(self);
+        let found = move |found| {
+            if let Some(core) = core.upgrade() {
+                core.was_found(found);
+            }
+        };
+        *lock(&self.trackers) = Some(Trackers::start(Wishes::default(), found));
+        if self.config().lan {
+            let core = Arc::downgrade(self);
+            let heard = move |heard| {
+                if let Some(core) = core.upgrade() {
+                    core.was_heard(&heard);
+                }
+            };
+            *lock(&self.lan) = Some(Lan::start(port, heard));
+        }
+        self.to_meet.notify_one();
+    }
+
+    /// Looks at who belongs to which share, and at what is known of where they are.
+    fn meet(&self) {
+        let meetings: Vec<Meeting> = self.meetings();
+        let mut wanted: BTreeMap<DeviceId, Places> = BTreeMap::new();
+        let mut wishes = Wishes { addresses: self.own_addresses(), ..Wishes::default() };
+        wishes.port = self.listening.first().map_or(0, SocketAddr::port);
+        wishes.trackers.extend(self.config().trackers);
+        let mut topics = Vec::new();
+        for Meeting { registered, secrets, members } in &meetings {
+            wishes.trackers.extend(registered.trackers.iter().cloned());
+            for (age, secret) in secrets.iter().enumerate() {
+                let interest =
+                    Interest { pseudonym: secret.pseudonym(&self.device()), is_announced: age == 0 };
+                // One secret may be known twice, by the invite and by the roster.
+                wishes.topics.entry(secret.topic()).or_insert(interest);
+                topics.push(secret.topic());
+            }
+            for member in members {
+                let places = wanted.entry(*member).or_default();
+                self.add_places(places, *member, registered, secrets);
+            }
+        }
+        self.peers.want(wanted);
+        if let Some(lan) = &*lock(&self.lan) {
+            lan.announce(&topics, unix_seconds());
+        }
+        if let Some(trackers) = &*lock(&self.trackers) {
+            trackers.wish(wishes);
+        }
+    }
+
+    /// All shares that are open, with who belongs to them now.
+    fn meetings(&self) -> Vec<Meeting> {
+        let open: Vec<ShareId> = {
+            let shares = self.shares();
+            shares
+                .iter()
+                .filter(|(_, opened)| matches!(opened, Opened::Open { .. }))
+                .map(|(share, _)| *share)
+                .collect()
+        };
+        let mut meetings = Vec::new();
+        for share in open {
+            let secrets = self.shell.with_engine(move |engine| engine.secrets(&share).cloned().collect());
+            let members = self.shell.with_index(share, |index| {
+                index.roster().members().map(|member| member.device).collect::<BTreeSet<_>>()
+            });
+            let (Some(secrets), Some(mut members), Some(registered)) =
+                (secrets, members, self.registry().get(&share).cloned())
+            else {
+                continue;
+            };
+            members.remove(&self.device());
+            // Who comes in knows nobody yet but who invited it.
+            members.extend(registered.invited_by.iter().map(|by| by.device.0));
+            if let Some(Opened::Open { members: known, .. }) = self.shares().get_mut(&share) {
+                known.clone_from(&members);
+            }
+            meetings.push(Meeting { registered, secrets, members });
+        }
+        meetings
+    }
+
+    fn add_places(
+        &self,
+        places: &mut Places,
+        member: DeviceId,
+        registered: &Registered,
+        secrets: &[ShareSecret],
+    ) {
+        for known in registered.known.iter().filter(|known| known.device.0 == member) {
+            if let Ok(address) = known.address.parse() {
+                places.candidates.insert(Candidate { named_by: NamedBy::Before, address });
+            }
+        }
+        for by in registered.invited_by.iter().filter(|by| by.device.0 == member) {
+            places.named.extend(by.addresses.iter().filter_map(|address| Address::parse(address).ok()));
+        }
+        let finds = lock(&self.found);
+        for secret in secrets {
+            let found = finds.0.get(&(secret.topic(), secret.pseudonym(&member)));
+            places.candidates.extend(found.into_iter().flatten().copied());
+        }
+    }
+
+    /// Somebody of a share is in the same network.
+    fn was_heard(&self, heard: &Heard) {
+        let open: Vec<(ShareId, BTreeSet<DeviceId>)> = {
+            let shares = self.shares();
+            let members = |opened: &Opened| match opened {
+                Opened::Open { members, .. } => Some(members.clone()),
+                Opened::Failed(_) => None,
+            };
+            shares.iter().filter_map(|(share, opened)| Some((*share, members(opened)?))).collect()
+        };
+        let topic = heard.topic;
+        for (share, members) in open {
+            let is_its = self
+                .shell
+                .with_engine(move |engine| engine.secrets(&share).any(|secret| secret.topic() == topic));
+            if is_its == Some(true) {
+                self.peers.heard(members, heard.addresses.clone());
+            }
+        }
+    }
+
+    /// Where this device can be called, the best first: those of its interfaces that are not the machine's own; if there are
+    /// none, those.
+    pub(super) fn own_addresses(&self) -> Vec<SocketAddr> {
+        let mut addresses = Vec::new();
+        for listening in &self.listening {
+            if listening.ip().is_unspecified() {
+                let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+                let ips = interfaces.iter().map(if_addrs::Interface::ip);
+                let is_heard = |ip: &std::net::IpAddr| ip.is_ipv4() || listening.is_ipv6();
+                addresses.extend(ips.filter(is_heard).map(|ip| SocketAddr::new(ip, listening.port())));
+            } else {
+                addresses.push(*listening);
+            }
+        }
+        let is_link_local = |at: &SocketAddr| match at.ip() {
+            std::net::IpAddr::V4(ip) => ip.is_link_local(),
+            std::net::IpAddr::V6(ip) => ip.is_unicast_link_local(),
+        };
+        addresses.retain(|at| !is_link_local(at));
+        if addresses.iter().any(|at| !at.ip().is_loopback()) {
+            addresses.retain(|at| !at.ip().is_loopback());
+        }
+        addresses.sort_by_key(|at| (at.is_ipv6(), *at));
+        addresses.dedup();
+        addresses
+    }
+
+    /// What an invite says of where this device is, and which trackers know.
+    pub(super) fn told_places(&self, registered: &Registered) -> (Vec<Address>, Vec<Address>) {
+        let addresses =
+            self.own_addresses().into_iter().filter_map(|at| Address::parse(&at.to_string()).ok());
+        let trackers: BTreeSet<Address> =
+            self.config().trackers.into_iter().chain(registered.trackers.iter().cloned()).collect();
+        (
+            addresses.take(INVITE_ADDRESSES_MAX).collect(),
+            trackers.into_iter().take(INVITE_TRACKERS_MAX).collect(),
+        )
+    }
+}

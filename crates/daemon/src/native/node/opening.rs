@@ -1,0 +1,244 @@
+//! How a share comes to be on this device, is opened, and is left.
+//!
+//! Promise: the index comes first and is durable, then the share is remembered; whatever a crash leaves between the two is put
+//! aside at the next try, never used. Of a folder nothing is changed by opening it. An index that is lost or damaged is
+//! made anew, and publishes nothing before it has met a member (I18).
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use shoal_disk::{Folder, FolderOptions, Worker};
+use shoal_engine::io::Command;
+use shoal_index::{At, Index};
+use shoal_proto::cut::CUT;
+use shoal_proto::id::{ShareId, WriterSalt};
+use shoal_proto::invite::{Address, Invite};
+use shoal_proto::key::rand_core::OsRng;
+use shoal_proto::roster::{Described, Entry, EntryPlace, Founding, Statement};
+use shoal_proto::secret::ShareSecret;
+
+use super::{Core, Opened};
+use crate::control::report::Happening;
+use crate::control::text::{Escaped, Id};
+use crate::control::types::{Code, Failure};
+use crate::native::shell::NewShare;
+use crate::registry::{InvitedBy, Registered};
+
+/// Worker threads for one folder: both cores of a small machine.
+const FOLDER_THREADS: usize = 2;
+
+/// The system, the disk or the index refuses.
+pub(super) fn refused(error: &(dyn std::error::Error + 'static)) -> Failure {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    Failure::new(Code::System, text)
+}
+
+impl Core {
+    /// Opens all shares that are remembered.
+    pub(super) async fn open_all(self: &Arc<Self>) {
+        let all: Vec<Registered> = self.registry().iter().cloned().collect();
+        for registered in all {
+            let share = registered.share;
+            if let Err(failure) = self.waiting(move |core| core.open(&registered)).await {
+                let why = failure.message;
+                self.diary.note(Some(share), Happening::Warning { message: why.clone() });
+                self.shares().insert(share, Opened::Failed(why));
+            }
+        }
+    }
+
+    /// Closes all shares; returns once nothing is at work any more.
+    pub(super) async fn close_all(self: &Arc<Self>) {
+        let all: Vec<ShareId> = self.shares().keys().copied().collect();
+        for share in all {
+            let _ = self.waiting(move |core| Ok(core.shut(share))).await;
+        }
+    }
+
+    /// Opens a share that is remembered.
+    fn open(&self, registered: &Registered) -> Result<(), Failure> {
+        let share = registered.share;
+        let index = self.open_index(registered)?;
+        self.begin(registered, index)?;
+        if registered.is_paused {
+            self.shell.command(share, Command::Pause);
+        }
+        Ok(())
+    }
+
+    fn open_index(&self, registered: &Registered) -> Result<Index, Failure> {
+        let path = self.held.home().index_file(&registered.share);
+        if path.exists() {
+            match Index::open(&path, &registered.share, Arc::clone(&self.key)) {
+                Ok(index) => return Ok(index),
+                Err(error) if error.is_damage() => {
+                    let aside = shoal_index::put_aside(&path).map_err(|error| refused(&error))?;
+                    self.warn(
+                        registered.share,
+                        format!(
+                            "the index was damaged ({error}), is kept as {}, and is made anew",
+                            shown(&aside)
+                        ),
+                    );
+                }
+                Err(error) => return Err(refused(&error)),
+            }
+        }
+        let salt = WriterSalt(random()?);
+        let made = Index::create_again(At::File(&path), registered.founding, Arc::clone(&self.key), salt);
+        made.map_err(|error| refused(&error))
+    }
+
+    /// Sets a share to work.
+    fn begin(&self, registered: &Registered, index: Index) -> Result<(), Failure> {
+        let options =
+            FolderOptions { broad: true, home: self.held.home().user_home().map(Path::to_path_buf) };
+        let (folder, recovered) =
+            Folder::open(&registered.directory, &options).map_err(|error| refused(&error))?;
+        for problem in recovered.problems {
+            self.warn(registered.share, problem);
+        }
+        let worker = Arc::new(Worker::new(&folder).with_threads(FOLDER_THREADS));
+        worker.was_unclean(index.was_unclean());
+        let new = NewShare {
+            index,
+            worker: Arc::clone(&worker),
+            secrets: registered.secrets.clone(),
+            retention: self.config().history,
+        };
+        self.shell.open(new).map_err(|error| refused(&error))?;
+        self.shares().insert(registered.share, Opened::Open { worker, members: BTreeSet::new() });
+        self.to_meet.notify_one();
+        Ok(())
+    }
+
+    /// Ends the work of a share.
+    fn shut(&self, share: ShareId) {
+        // What keeps its folder goes first: who waits for the rest to be over may open it again.
+        drop(self.shares().remove(&share));
+        self.shell.close(share);
+        self.to_meet.notify_one();
+    }
+
+    /// Makes a directory a share; it is at work when this returns.
+    pub(super) fn found(
+        &self,
+        directory: &Path,
+        name: Option<&str>,
+        broad: bool,
+    ) -> Result<Registered, Failure> {
+        let directory = self.registry().check_directory(self.held.home(), directory, broad)?;
+        let founding = Founding { creator: self.device(), random: random()?, cut: CUT };
+        let secret = ShareSecret::from_bytes(random()?);
+        let mut index = self.make_index(founding)?;
+        let described = Statement::Device(self.described());
+        let describes =
+            Entry::sign(&self.key, &founding.share(), None, described).map_err(|error| refused(&error))?;
+        index.add_entries(vec![describes]).map_err(|error| refused(&error))?;
+        let told =
+            index.entries().new_secret(&self.key, &secret, &mut OsRng).map_err(|error| refused(&error))?;
+        index.add_entries(told).map_err(|error| refused(&error))?;
+        let name = self.name_for(name, &directory);
+        let registered = Registered::new(founding, name, directory, secret);
+        self.remember(registered, index)
+    }
+
+    /// Comes into a share by an invite; it is at work when this returns, and has met nobody yet.
+    pub(super) fn join(
+        &self,
+        invite: &Invite,
+        directory: &Path,
+        name: Option<&str>,
+        broad: bool,
+    ) -> Result<Registered, Failure> {
+        let share = invite.share();
+        if self.registry().get(&share).is_some() {
+            let text = format!("this device is in the share {} already", share.short());
+            return Err(Failure::new(Code::Invite, text).with_hint("`shoal shares` says where it is"));
+        }
+        std::fs::create_dir_all(directory).map_err(|error| {
+            Failure::new(Code::Directory, format!("cannot make {}: {error}", shown(directory)))
+        })?;
+        let directory = self.registry().check_directory(self.held.home(), directory, broad)?;
+        let after = self.signed_before(&share);
+        let mut index = self.make_index(invite.founding)?;
+        let entry = invite.join(&self.key, after, self.described()).map_err(|error| refused(&error))?;
+        index.add_entries(vec![entry]).map_err(|error| refused(&error))?;
+        let name = self.name_for(name, &directory);
+        let mut registered = Registered::new(invite.founding, name, directory, invite.secret.clone());
+        registered.trackers.clone_from(&invite.trackers);
+        registered.invited_by = Some(InvitedBy {
+            device: Id(invite.delegation.signer),
+            addresses: invite.addresses.iter().map(Address::to_string).collect(),
+        });
+        self.remember(registered, index)
+    }
+
+    /// Forgets a share; its files stay, and its index is put aside.
+    pub(super) fn forget(&self, share: ShareId) -> Result<(), Failure> {
+        self.shut(share);
+        self.registry().remove(&share).map_err(|error| refused(&error))?;
+        Ok(())
+    }
+
+    fn remember(&self, registered: Registered, index: Index) -> Result<Registered, Failure> {
+        self.registry().put(registered.clone()).map_err(|error| refused(&error))?;
+        if let Err(failure) = self.begin(&registered, index) {
+            // It was never at work: nobody knows of it.
+            let _ = self.registry().remove(&registered.share);
+            return Err(failure);
+        }
+        self.diary.note(Some(registered.share), Happening::Added);
+        Ok(registered)
+    }
+
+    /// A new index; one that is there belongs to a share that was left, or to a try that a crash has ended.
+    fn make_index(&self, founding: Founding) -> Result<Index, Failure> {
+        let path = self.held.home().index_file(&founding.share());
+        if path.exists() {
+            shoal_index::put_aside(&path).map_err(|error| refused(&error))?;
+        }
+        let made = Index::create(At::File(&path), founding, Arc::clone(&self.key), WriterSalt(random()?));
+        made.map_err(|error| refused(&error))
+    }
+
+    /// What this device has signed last in a share that it was in before.
+    fn signed_before(&self, share: &ShareId) -> Option<EntryPlace> {
+        let path = self.held.home().index_file(share);
+        let index = Index::open(&path, share, Arc::clone(&self.key)).ok()?;
+        let last = index.roster().last_entry(&self.device());
+        if let Err(error) = index.close() {
+            tracing::warn!("an index that is not used any more could not be closed: {error}");
+        }
+        last
+    }
+
+    fn described(&self) -> Described {
+        Described { name: self.config().name, box_key: self.key.box_key() }
+    }
+
+    fn name_for(&self, asked: Option<&str>, directory: &Path) -> String {
+        let of_directory = || directory.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = asked.map(str::to_owned).or_else(of_directory).unwrap_or_else(|| "share".to_owned());
+        self.registry().free_name(&name)
+    }
+
+    pub(super) fn warn(&self, share: ShareId, message: String) {
+        tracing::warn!("{message}");
+        self.diary.note(Some(share), Happening::Warning { message });
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    crate::random().map_err(|error| refused(&error))
+}
+
+fn shown(path: &Path) -> String {
+    Escaped(path.as_os_str().as_encoded_bytes()).to_string()
+}
