@@ -544,3 +544,50 @@ fn source(conn: Conn) -> SourceId {
 fn conn(source: SourceId) -> Conn {
     Conn(source.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use shoal_proto::id::{ShareId, Writer};
+
+    use super::*;
+    use crate::io::Opened;
+    use crate::store::Me;
+    use crate::time::Time;
+
+    /// I26: that a member was removed is the last that it is told, and often why the connection ends.
+    #[test]
+    fn i26_what_was_said_of_the_roster_is_heard_after_the_end_of_the_connection() {
+        let now = Now { time: Time(1), wall: 9 };
+        let (device, id, salt) =
+            (DeviceId::from_bytes([1; 32]), ShareId::from_bytes([3; 32]), WriterSalt([4; 16]));
+        let (conn, channel) = (Conn(1), Channel(0));
+        let other = DeviceId::from_bytes([2; 32]);
+        let mut share = Share::new(device, Opened::new(id, Vec::new()), [2; 32], 0, now);
+        share.connected(conn, other, channel, Side::Listener, [5; 32], now);
+        let link_job = |share: &mut Share| loop {
+            match share.poll() {
+                Some(Out::Index(job, index::Job::Link(link))) => return Some((job, link)),
+                Some(_) => {}
+                None => return None,
+            }
+        };
+        let Some((job, store::Job::Introduce)) = link_job(&mut share) else { panic!() };
+        let me = Me { share: id, device, salt, writer: Writer::drawn(&device, &id, &salt), published: None };
+        let introduced = store::Answer::Introduced { me, records: 0, roster: [0; 32] };
+        share.indexed(job, index::Answer::Link(introduced), now);
+        let (published, nonce) = (None, [6; 16]);
+        let opened = Message::Opened { channel, salt, published, nonce, records: 0, roster: [1; 32] };
+        share.received(conn, RequestId::NONE, opened, now);
+        assert!(matches!(link_job(&mut share), Some((_, store::Job::Meet { .. }))));
+        let entries = vec![vec![7; 90]];
+        share.received(conn, RequestId::NONE, Message::Roster { channel, entries: entries.clone() }, now);
+        assert!(link_job(&mut share).is_none(), "its index is asked something else");
+        share.disconnected(conn, now);
+        match link_job(&mut share) {
+            Some((_, store::Job::Enter { device, entries: heard, now: 9 })) => {
+                assert_eq!((device, heard), (other, entries));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
