@@ -1,3 +1,5 @@
+//! Calls to devices on this machine: those that answer, those that do not, and others.
+
 use shoal_proto::secret::Side;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;

@@ -1,3 +1,5 @@
+//! Floods and honest guests.
+
 use super::*;
 
 fn ip(number: u32) -> IpAddr {
