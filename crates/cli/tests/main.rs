@@ -12,6 +12,7 @@
 
 mod bad_input;
 mod faults;
+mod meeting;
 mod oddities;
 mod options;
 mod sizes;
