@@ -2,6 +2,12 @@
 //! itself. `cargo bench -p shoal-net --bench idle`; `SHOAL_CONNECTIONS` says how many (default 2000; each takes two of
 //! the process's open files).
 
+#![allow(
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a benchmark prints; its figures are no larger than what a float holds"
+)]
+
 use std::time::Instant;
 
 use shoal_net::{Acceptor, Expected, Identity, Incoming, Outgoing, Purpose, dial};

@@ -1,6 +1,12 @@
 //! How fast frames of 256 KiB go over connections of this machine, both ends in one process: one connection, two, and
 //! plain TCP in the same run. `cargo bench -p shoal-net --bench throughput`; `SHOAL_MIB` says how much (default 2048).
 
+#![allow(
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a benchmark prints; its figures are no larger than what a float holds"
+)]
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;

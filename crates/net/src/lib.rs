@@ -11,6 +11,7 @@
 //! | how frames are read and written | `wire.rs` |
 //! | which addresses are called, how often, in which order | `reach.rs`, `budget.rs`, `dial.rs` |
 //! | who is let in before proving a key | `door.rs` |
+//! | how others are found on the local network | `lan.rs` |
 //!
 //! Deliberately absent: files, shares, who may do what; threads of our own: everything runs where its caller's runtime is.
 
@@ -18,6 +19,7 @@ pub mod budget;
 pub mod dial;
 pub mod door;
 mod error;
+pub mod lan;
 pub mod limits;
 pub mod reach;
 pub mod sniff;
@@ -30,6 +32,7 @@ pub use budget::Budget;
 pub use dial::{CallError, Caller, Candidate, dial};
 pub use door::{Door, Guest};
 pub use error::NetError;
+pub use lan::{Heard, Lan};
 pub use reach::NamedBy;
 pub use sniff::{Generation, sniff};
 pub use tls::{Acceptor, Expected, Identity, Purpose, Secured};

@@ -107,3 +107,23 @@ pub const KNOCK_EVERY: Duration = Duration::from_millis(50);
 
 /// Most networks of which is remembered how often they have knocked; the others count together.
 pub const NETWORKS_MAX: usize = 4096;
+
+// ── the local network ──
+
+/// Most topics that one announcement names, so that it fits a packet.
+pub const LAN_TOPICS_PER_NAME: usize = 16;
+
+/// Most topics that are announced; of more the first ones.
+pub const LAN_TOPICS_MAX: usize = 64;
+
+/// Most others of which is remembered what they announce.
+pub const LAN_OTHERS_MAX: usize = 256;
+
+/// Most addresses that one of them has.
+pub const LAN_ADDRESSES_MAX: usize = 8;
+
+/// Most records of the local network that are kept; who floods it has us forget all, and listen anew.
+pub const LAN_RECORDS_MAX: i64 = 8192;
+
+/// How often these are counted, and after what time listening begins anew where it could not go on.
+pub const LAN_CHECK: Duration = Duration::from_secs(60);

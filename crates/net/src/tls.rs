@@ -25,6 +25,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
+pub(crate) use self::config::random;
 use self::key::{KeyRefused, ProvenBy, device_of};
 use crate::error::NetError;
 use crate::limits::{HANDSHAKE, KEEPALIVE_AFTER, KEEPALIVE_EVERY, KEEPALIVE_TRIES, STALLED, UNSENT_BYTES};
@@ -115,7 +116,7 @@ impl Identity {
     /// If the system has no random bytes.
     #[must_use]
     pub fn nameless() -> Self {
-        Self::proven_by(DeviceKey::from_seed(&config::random()).handshake())
+        Self::proven_by(DeviceKey::from_seed(&random()).handshake())
     }
 
     /// Who the other end learns this is.

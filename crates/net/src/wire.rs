@@ -261,13 +261,17 @@ impl Shared {
     }
 
     fn end(&self, why: Over) {
+        self.forget();
+        self.over.send_if_modified(|over| over.replace(why).is_none());
+    }
+
+    /// Nothing is sent any more.
+    fn forget(&self) {
         let mut queue = self.queue();
         queue.is_closing = true;
         queue.frames = VecDeque::new();
         queue.waiting = 0;
         queue.drained = None;
-        drop(queue);
-        self.over.send_if_modified(|over| over.replace(why).is_none());
     }
 
     /// So many bytes are on their way.
@@ -314,10 +318,19 @@ impl core::fmt::Debug for Shared {
 /// Writes what is pushed until the connection is over.
 async fn write(shared: Arc<Shared>, mut stream: WriteHalf<TlsStream<TcpStream>>) {
     let mut over = shared.over.subscribe();
+    let writing = async {
+        let why = write_all(&shared, &mut stream).await;
+        shared.forget();
+        // What the other end has said before is still read: why it left, for one.
+        if matches!(why, Over::Closed | Over::Broken) {
+            let _ = timeout(LINGER, shared.unread.notified()).await;
+        }
+        shared.end(why);
+    };
     tokio::select! {
         biased;
         _ = over.wait_for(Option::is_some) => {}
-        why = write_all(&shared, &mut stream) => shared.end(why),
+        () = writing => {}
     }
 }
 
@@ -326,7 +339,7 @@ async fn write_all(shared: &Shared, stream: &mut WriteHalf<TlsStream<TcpStream>>
         let (frames, is_closing) = shared.next();
         if frames.is_empty() {
             if is_closing {
-                return close(shared, stream).await;
+                return close(stream).await;
             }
             match timeout(STALLED, stream.flush()).await {
                 Ok(Ok(())) => shared.wake.notified().await,
@@ -344,15 +357,13 @@ async fn write_all(shared: &Shared, stream: &mut WriteHalf<TlsStream<TcpStream>>
     }
 }
 
-/// Says that nothing more comes, and waits for the other end to hang up.
-async fn close(shared: &Shared, stream: &mut WriteHalf<TlsStream<TcpStream>>) -> Over {
+/// Says that nothing more comes.
+async fn close(stream: &mut WriteHalf<TlsStream<TcpStream>>) -> Over {
     match timeout(STALLED, stream.shutdown()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) => return Over::Broken,
-        Err(_) => return Over::Stalled,
+        Ok(Ok(())) => Over::Closed,
+        Ok(Err(_)) => Over::Broken,
+        Err(_) => Over::Stalled,
     }
-    let _ = timeout(LINGER, shared.unread.notified()).await;
-    Over::Closed
 }
 
 #[cfg(test)]

@@ -63,6 +63,9 @@ impl Domain {
     /// A device that an invite's key lets in.
     pub const JOIN: Self = Self::named(b"shoal join");
 
+    /// A topic on a day, for the local network.
+    pub const LAN: Self = Self::named(b"shoal lan");
+
     const fn named(name: &[u8]) -> Self {
         let mut key = [b' '; 32];
         let mut at = 0;
@@ -206,6 +209,7 @@ mod tests {
             Domain::LEAF,
             Domain::RECONCILE,
             Domain::JOIN,
+            Domain::LAN,
         ];
         let hashes: std::collections::BTreeSet<_> = domains.iter().map(|domain| domain.hash(&[])).collect();
         assert_eq!(hashes.len(), domains.len());

@@ -7,7 +7,7 @@
 use crypto_box::aead::rand_core::CryptoRngCore;
 use zeroize::Zeroizing;
 
-use crate::hash::thirty_two_bytes;
+use crate::hash::{Domain, thirty_two_bytes};
 use crate::id::DeviceId;
 use crate::key::{BoxKey, DeviceKey, KeyError, Sealed};
 
@@ -23,6 +23,20 @@ thirty_two_bytes! {
 thirty_two_bytes! {
     /// The tracker's blind name for a share.
     Topic
+}
+
+thirty_two_bytes! {
+    /// What a share is called on the local network for one day: who does not know its topic cannot tell that it is the
+    /// same one tomorrow.
+    LanName
+}
+
+impl Topic {
+    /// Its name on the local network on this day, counted from 1970 in UTC.
+    #[must_use]
+    pub fn on_lan(&self, day: u64) -> LanName {
+        LanName::from_bytes(Domain::LAN.hash(&[self.as_bytes(), &day.to_be_bytes()]))
+    }
 }
 
 thirty_two_bytes! {
@@ -196,6 +210,8 @@ mod tests {
         let secret = ShareSecret::from_bytes([1; 32]);
         assert_eq!(secret.topic().short(), "cpd4wd2");
         assert_eq!(secret.pseudonym(&DeviceId::from_bytes([2; 32])).short(), "zvngopn");
+        assert_eq!(secret.topic().on_lan(20_000).short(), "c6uovu5");
+        assert_ne!(secret.topic().on_lan(20_000), secret.topic().on_lan(20_001));
         assert_eq!(secret.id().short(), "iehpt6r");
         assert_eq!(secret.proof(&[3; 32], Side::Dialler).0.to_hex()[..8], *"ac63c1f6");
     }

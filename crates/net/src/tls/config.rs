@@ -25,7 +25,7 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 /// 32 random bytes from the system.
-pub(super) fn random() -> [u8; 32] {
+pub(crate) fn random() -> [u8; 32] {
     let mut bytes = [0; 32];
     let random = aws_lc_rs::default_provider().secure_random;
     random.fill(&mut bytes).expect("the system has random bytes");
