@@ -3,6 +3,7 @@
 //! `cargo bench -p shoal-tracker --bench swarm`. Each part runs in a process of its own, so that memory is counted from
 //! nothing, as the system sees it; callers are in another process still. `SHOAL_WATCHERS` and `SHOAL_LEASES` say how many;
 //! each watcher takes an open file in either process.
+#![allow(clippy::print_stdout, reason = "a benchmark tells its figures")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -21,6 +22,7 @@ use shoal_tracker::limits::SwarmLimits;
 use shoal_tracker::swarm::CallerId;
 use shoal_tracker::{Rendezvous, Swarm};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 
 /// Handshakes that callers have under way at the same time.
@@ -74,7 +76,7 @@ fn leases(kind: &str) {
     let before = resident();
     let mut swarm = Swarm::new(limits, 1);
     let (mut now, began) = (Time::START, Instant::now());
-    let mut each = |swarm: &mut Swarm, now: Time| {
+    let each = |swarm: &mut Swarm, now: Time| {
         for index in 0..count {
             let (from, message) = lease(kind, index);
             let caller: CallerId = swarm.connected(from, now).expect("there is room");
@@ -188,25 +190,16 @@ fn serve(what: &str) {
             .stdout(Stdio::piped())
             .spawn()
             .expect("this program");
-        let mut said = BufReader::new(callers.stdout.take().expect("its output")).lines();
-        let mut next = move || said.next().and_then(Result::ok).unwrap_or_default();
-        // The callers have each done everything once, and do so much more when told.
+        let mut said = lines(callers.stdout.take().expect("its output"));
         let mut told = callers.stdin.take().expect("its input");
-        let (mut next, warm) = blocking(move || (next(), next)).await.swap();
+        // The callers are connected, and do their work when told.
+        let warm = said.recv().await.expect("it works");
         let (memory, cpu, began) = (resident(), cpu(), Instant::now());
         let before = rendezvous.tally();
         told.write_all(b"go\n").expect("it listens");
-        let (_, done) = blocking(move || (next(), next)).await.swap();
+        let done = said.recv().await.expect("it works");
         let (took, used, tally) = (began.elapsed(), self::cpu() - cpu, rendezvous.tally());
         println!("{what}: {warm}; {done}");
-        println!(
-            "  {} callers, {} leases, {} watches; {} KB resident, {:.1} KB a caller",
-            tally.callers,
-            tally.leases,
-            tally.watches,
-            memory / 1000,
-            memory as f64 / 1e3 / tally.callers.max(1) as f64,
-        );
         let announced = (tally.announced - before.announced) as f64;
         if announced > 0.0 {
             println!(
@@ -214,40 +207,40 @@ fn serve(what: &str) {
                 announced / took.as_secs_f64(),
                 announced / used.as_secs_f64(),
             );
+        } else {
+            println!(
+                "  {} callers, {} leases, {} watches; {} KB resident, {:.1} KB a caller",
+                tally.callers,
+                tally.leases,
+                tally.watches,
+                memory / 1000,
+                memory as f64 / 1e3 / tally.callers.max(1) as f64,
+            );
         }
         drop(told);
         let _ = callers.wait();
     });
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work).await.expect("it ends")
-}
-
-trait Swap<A, B> {
-    fn swap(self) -> (B, A);
-}
-
-impl<A, B> Swap<A, B> for (A, B) {
-    fn swap(self) -> (B, A) {
-        (self.1, self.0)
-    }
+/// The lines of a pipe, read by a thread.
+fn lines(pipe: impl std::io::Read + Send + 'static) -> UnboundedReceiver<String> {
+    let (sender, lines) = unbounded_channel();
+    std::thread::spawn(move || {
+        let all = BufReader::new(pipe).lines().map_while(Result::ok);
+        all.for_each(|line| drop(sender.send(line)));
+    });
+    lines
 }
 
 /// The callers' process.
-fn call<F: Future<Output = ()>>(address: &str, work: impl FnOnce(SocketAddr) -> F) {
+fn call(address: &str, work: impl AsyncFnOnce(SocketAddr, UnboundedReceiver<String>)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(work(address.parse().expect("an address")));
+    runtime.block_on(work(address.parse().expect("an address"), lines(std::io::stdin())));
 }
 
 fn tell(text: &str) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).expect("somebody listens");
-}
-
-/// Waits until the other process says so.
-async fn told() {
-    blocking(|| std::io::stdin().read_line(&mut String::new()).expect("it says")).await;
 }
 
 async fn connect(tracker: SocketAddr) -> (Incoming, Outgoing) {
@@ -264,7 +257,7 @@ fn said(messages: &[ToTracker]) -> Vec<u8> {
 }
 
 /// Connects, announces itself, watches, and then sits there. Three are under each topic.
-async fn watch(tracker: SocketAddr) {
+async fn watch(tracker: SocketAddr, mut told: UnboundedReceiver<String>) {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(20_000);
     let count = number("SHOAL_WATCHERS", usize::try_from(files).unwrap_or(20_000) - 100);
     let (mut kept, mut joining, began) = (Vec::new(), JoinSet::new(), Instant::now());
@@ -290,19 +283,19 @@ async fn watch(tracker: SocketAddr) {
     // What is pushed to the first ones about the later ones has been told by then.
     tokio::time::sleep(Duration::from_secs(2)).await;
     tell(&format!("{count} connected, {:.0} a second", count as f64 / began.elapsed().as_secs_f64()));
-    told().await;
+    told.recv().await;
     tell(&format!("{} KB resident at the callers", resident() / 1000));
-    told().await;
+    told.recv().await;
 }
 
 /// Announces as fast as answers come.
-async fn announce(tracker: SocketAddr) {
+async fn announce(tracker: SocketAddr, mut told: UnboundedReceiver<String>) {
     let mut callers = Vec::new();
     for _ in 0..ANNOUNCERS {
         callers.push(connect(tracker).await);
     }
     tell(&format!("{ANNOUNCERS} connected"));
-    told().await;
+    told.recv().await;
     let mut announcing = JoinSet::new();
     for (caller, (mut incoming, outgoing)) in callers.into_iter().enumerate() {
         announcing.spawn(async move {
@@ -326,7 +319,7 @@ async fn announce(tracker: SocketAddr) {
     }
     let kept = announcing.join_all().await;
     tell(&format!("{UNDER_WAY} under way on each"));
-    told().await;
+    told.recv().await;
     drop(kept);
 }
 

@@ -29,7 +29,10 @@ pub(crate) async fn open(shared: Rc<Shared>, stream: TcpStream, from: IpAddr, se
         Ok(Ok(Generation::Native)) => Box::pin(serve_native(shared, stream, from, seat)).await,
         // It has gone without a word.
         Ok(Err(_)) => {}
-        Err(_) => shared.refuse(from, Refusal::Silent, 1, &format_args!("said nothing for {} s", wait.as_secs())),
+        Err(_) => {
+            let reason = format_args!("said nothing for {} s", wait.as_secs());
+            shared.refuse(from, Refusal::Silent, 1, &reason);
+        }
     }
 }
 

@@ -239,8 +239,12 @@ mod tests {
         }
         metrics.answered(100);
         let swarm_tally = swarm::Tally { leases: 7, ..swarm::Tally::default() };
-        let moment =
-            Moment { connections: 2, tally: Tally::default(), swarm: swarm_tally, uptime: Duration::from_secs(3) };
+        let moment = Moment {
+            connections: 2,
+            tally: Tally::default(),
+            swarm: swarm_tally,
+            uptime: Duration::from_secs(3),
+        };
         let text = metrics.prometheus(&moment);
         for line in [
             "# TYPE shoal_tracker_connections gauge\nshoal_tracker_connections 2\n",

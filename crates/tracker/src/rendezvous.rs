@@ -167,7 +167,9 @@ impl Stay<'_> {
             silence_max = NATIVE_SILENCE_MAX;
             // What only a newer version says is passed over.
             let request = frame.request;
-            let Some(message) = ToTracker::read(&frame).map_err(|error| Some(error.into()))? else { continue };
+            let Some(message) = ToTracker::read(&frame).map_err(|error| Some(error.into()))? else {
+                continue;
+            };
             let reply = self.hall.with(|swarm, now| swarm.handle(self.id, message, now));
             if let Some(message) = reply.message {
                 self.say(&message, request);

@@ -119,7 +119,12 @@ impl Trackers {
     /// Something else is wanted from now on.
     pub fn wish(&self, wishes: Wishes) {
         let wishes = bounded(wishes);
-        self.wishes.send_if_modified(|before| *before != wishes && { *before = wishes; true });
+        self.wishes.send_if_modified(|before| {
+            *before != wishes && {
+                *before = wishes;
+                true
+            }
+        });
     }
 
     /// How it stands with each tracker.

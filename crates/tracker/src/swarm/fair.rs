@@ -80,9 +80,10 @@ impl Fair {
             return Admission::Free;
         }
         match self.by_size.last() {
-            Some((most, key)) if *most >= own.saturating_add(2) => {
-                self.households.get(*key).map_or(Admission::Full, |household| Admission::InsteadOf(household.oldest))
-            }
+            Some((most, key)) if *most >= own.saturating_add(2) => self
+                .households
+                .get(*key)
+                .map_or(Admission::Full, |household| Admission::InsteadOf(household.oldest)),
             _ => Admission::Full,
         }
     }

@@ -141,22 +141,37 @@ mod tests {
         assert_eq!(told("192.0.2.1", &announced, "192.0.2.1"), near);
         assert_eq!(told("192.0.2.9", &announced, "192.0.2.1"), [""; 0]);
         assert_eq!(told("2001:db8::1", &announced, "198.51.100.1"), ["[2001:db8::1]:83"]);
-        assert_eq!(told("2001:db8::1", &announced, "2001:db8::2"), ["[2001:db8::1]:83", "10.0.0.1:81", "[fd00::1]:82"]);
-        assert_eq!(told("2001:db8::1", &announced, "2001:db8:0:1::2"), ["[2001:db8::1]:83"], "another network");
+        assert_eq!(
+            told("2001:db8::1", &announced, "2001:db8::2"),
+            ["[2001:db8::1]:83", "10.0.0.1:81", "[fd00::1]:82"]
+        );
+        assert_eq!(
+            told("2001:db8::1", &announced, "2001:db8:0:1::2"),
+            ["[2001:db8::1]:83"],
+            "another network"
+        );
     }
 
     #[test]
     fn t4_addresses_of_this_machine_are_told_on_it_and_a_mapped_address_is_the_mapped_one() {
         assert_eq!(told("127.0.0.1", &["127.0.0.1:80"], "127.0.0.1"), ["127.0.0.1:80"]);
         assert_eq!(told("127.0.0.1", &["127.0.0.1:80"], "192.0.2.1"), [""; 0]);
-        assert_eq!(told("10.0.0.7", &["10.0.0.7:80"], "10.0.0.8"), ["10.0.0.7:80"], "a tracker in that network");
-        assert_eq!(told("192.0.2.1", &["[::ffff:192.0.2.1]:80", "192.0.2.1:80"], "192.0.2.2"), ["192.0.2.1:80"]);
+        assert_eq!(
+            told("10.0.0.7", &["10.0.0.7:80"], "10.0.0.8"),
+            ["10.0.0.7:80"],
+            "a tracker in that network"
+        );
+        assert_eq!(
+            told("192.0.2.1", &["[::ffff:192.0.2.1]:80", "192.0.2.1:80"], "192.0.2.2"),
+            ["192.0.2.1:80"]
+        );
     }
 
     #[test]
     fn t5_a_lease_keeps_a_few_addresses() {
-        let announced: Vec<String> =
-            (1..=16).map(|port| if port % 2 == 0 { format!("192.0.2.1:{port}") } else { format!("10.0.0.1:{port}") }).collect();
+        let announced: Vec<String> = (1..=16)
+            .map(|port| if port % 2 == 0 { format!("192.0.2.1:{port}") } else { format!("10.0.0.1:{port}") })
+            .collect();
         let announced: Vec<&str> = announced.iter().map(String::as_str).collect();
         assert_eq!(told("192.0.2.1", &announced, "192.0.2.1").len(), LEASE_PORTS_MAX + LEASE_ELSEWHERE_MAX);
     }

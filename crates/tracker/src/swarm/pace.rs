@@ -26,7 +26,9 @@ impl Pace {
             return None;
         }
         self.pause = match self.told {
-            Some(told) if now.since(told) < PUSH_QUIET => (self.pause * 2).clamp(PUSH_PAUSE_MIN, PUSH_PAUSE_MAX),
+            Some(told) if now.since(told) < PUSH_QUIET => {
+                (self.pause * 2).clamp(PUSH_PAUSE_MIN, PUSH_PAUSE_MAX)
+            }
             _ => PUSH_PAUSE_MIN,
         };
         self.due = Some(now + self.pause);
@@ -57,7 +59,9 @@ impl Bucket {
         let earned = now.since(self.at).as_millis() * u128::from(per_second) / 1000;
         if earned > 0 {
             // What is less than one stays to be earned.
-            let spent = Duration::from_millis(u64::try_from(earned).unwrap_or(u64::MAX).saturating_mul(1000) / u64::from(per_second));
+            let spent = Duration::from_millis(
+                u64::try_from(earned).unwrap_or(u64::MAX).saturating_mul(1000) / u64::from(per_second),
+            );
             self.at = if earned >= u128::from(burst) { now } else { self.at + spent };
             self.left = burst.min(self.left.saturating_add(u32::try_from(earned).unwrap_or(burst)));
         }
@@ -81,7 +85,10 @@ mod tests {
             now = due;
             pace.told(now);
         }
-        assert!(pauses.is_sorted() && pauses[0] == PUSH_PAUSE_MIN && pauses[9] == PUSH_PAUSE_MAX, "{pauses:?}");
+        assert!(
+            pauses.is_sorted() && pauses[0] == PUSH_PAUSE_MIN && pauses[9] == PUSH_PAUSE_MAX,
+            "{pauses:?}"
+        );
         assert_eq!(pace.changed(now + PUSH_QUIET), Some(now + PUSH_QUIET + PUSH_PAUSE_MIN));
     }
 

@@ -5,7 +5,7 @@ mod model;
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::limits::{LEASES_PER_ADDRESS_MAX, PUSH_PAUSE_MAX, PUSH_PAUSE_MIN, PUSH_QUIET};
+use crate::limits::{GUEST_LEASES_MAX, LEASES_PER_ADDRESS_MAX, PUSH_PAUSE_MAX, PUSH_PAUSE_MIN, PUSH_QUIET};
 
 /// A swarm with a clock that tests turn.
 struct World {
@@ -64,7 +64,10 @@ impl World {
     /// Announces with the address that it is seen at, for ten minutes.
     fn announce(&mut self, caller: CallerId, topic: Topic, number: u16) -> Option<FromTracker> {
         let addresses = vec![SocketAddr::new(self.swarm.callers[&caller].ip, 8000)];
-        self.say(caller, ToTracker::Announce { topic, pseudonym: name(number), addresses, lease_seconds: 600 })
+        self.say(
+            caller,
+            ToTracker::Announce { topic, pseudonym: name(number), addresses, lease_seconds: 600 },
+        )
     }
 
     /// Somebody at an address of its own who announces.
@@ -152,11 +155,18 @@ fn a_renewal_tells_nobody_anything_and_a_move_tells_the_new_address() {
     }
     assert_eq!(world.news(ben), []);
     let moved = address("192.0.0.1:9000");
-    let announce =
-        ToTracker::Announce { topic: topic(1), pseudonym: name(1), addresses: vec![moved], lease_seconds: 600 };
+    let announce = ToTracker::Announce {
+        topic: topic(1),
+        pseudonym: name(1),
+        addresses: vec![moved],
+        lease_seconds: 600,
+    };
     world.say(ana, announce);
     world.wait(PUSH_PAUSE_MIN);
-    assert_eq!(world.news(ben), [FromTracker::Peers { topic: topic(1), peers: vec![(name(1), vec![moved])] }]);
+    assert_eq!(
+        world.news(ben),
+        [FromTracker::Peers { topic: topic(1), peers: vec![(name(1), vec![moved])] }]
+    );
 }
 
 #[test]
@@ -185,7 +195,8 @@ fn t5_a_peer_has_a_few_leases_and_the_first_to_end_gives_way() {
     }
     assert_eq!(world.swarm.tally().leases, GUEST_LEASES_MAX);
     let asker = world.connect("192.0.1.1");
-    let Some(FromTracker::Peers { peers, .. }) = world.say(asker, ToTracker::Watch { topic: topic(1) }) else {
+    let Some(FromTracker::Peers { peers, .. }) = world.say(asker, ToTracker::Watch { topic: topic(1) })
+    else {
         panic!("refused");
     };
     let homes: Vec<String> = peers[0].1.iter().map(|address| address.ip().to_string()).collect();
@@ -250,7 +261,10 @@ fn room_in_a_view_is_filled_again() {
     assert_eq!(known.len(), 50);
     for number in 0..60_u16 {
         if known.contains(&name(number)) && number % 3 == 0 {
-            world.say(members[usize::from(number)], ToTracker::Withdraw { topic: topic(1), pseudonym: name(number) });
+            world.say(
+                members[usize::from(number)],
+                ToTracker::Withdraw { topic: topic(1), pseudonym: name(number) },
+            );
         }
     }
     let left = 60 - world.swarm.tally().leases;
@@ -297,7 +311,11 @@ fn t5_watches_are_bounded_and_who_gives_way_hears_of_it() {
     let other = world.connect("203.0.113.9");
     world.watch(other, topic(0));
     world.watch(other, topic(9));
-    assert_eq!(world.say(other, ToTracker::Watch { topic: topic(8) }), full(8), "no room for a household with all");
+    assert_eq!(
+        world.say(other, ToTracker::Watch { topic: topic(8) }),
+        full(8),
+        "no room for a household with all"
+    );
     let honest = world.connect("192.0.0.1");
     world.watch(honest, topic(20));
     assert_eq!(world.swarm.poll_wake(), Some(hoarder));

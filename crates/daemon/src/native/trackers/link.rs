@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shoal_net::reach::may_call;
-use shoal_net::{Expected, Identity, Incoming, NamedBy, NetError, Outgoing, Purpose, Secured, WireError, dial};
+use shoal_net::{
+    Expected, Identity, Incoming, NamedBy, NetError, Outgoing, Purpose, Secured, WireError, dial,
+};
 use shoal_proto::announce::{AnnounceError, FromTracker, ToTracker, TrackerRefusal};
 use shoal_proto::frame::RequestId;
 use shoal_proto::invite::Address;
@@ -182,7 +184,9 @@ impl Link {
         let now = Instant::now();
         talk.count(now)?;
         match message {
-            FromTracker::Leased { topic, lease_seconds, seen } => talk.leased(topic, lease_seconds, seen.ip(), now),
+            FromTracker::Leased { topic, lease_seconds, seen } => {
+                talk.leased(topic, lease_seconds, seen.ip(), now);
+            }
             FromTracker::Refused { topic, reason } => talk.refused(topic, reason, request, now),
             FromTracker::Peers { topic, mut peers } => {
                 let Some(own) = talk.own_name(&topic) else { return Ok(()) };
@@ -192,7 +196,7 @@ impl Link {
             }
             FromTracker::Left { topic, pseudonyms } => {
                 if talk.own_name(&topic).is_some() {
-                    self.office.note(|book| book.left(self.source, topic, pseudonyms));
+                    self.office.note(|book| book.left(self.source, topic, &pseudonyms));
                 }
             }
         }
@@ -231,7 +235,16 @@ struct Standing {
 impl Talk {
     fn new(wishes: Wishes, now: Instant) -> Self {
         let standing = BTreeMap::new();
-        Self { wishes, standing, seen: None, next: now, answer_by: None, last_request: 0, heard: 0, minute: now }
+        Self {
+            wishes,
+            standing,
+            seen: None,
+            next: now,
+            answer_by: None,
+            last_request: 0,
+            heard: 0,
+            minute: now,
+        }
     }
 
     /// All that is to be said now.
@@ -261,9 +274,10 @@ impl Talk {
             });
             let wanted = interest.is_announced.then(|| (interest.pseudonym, addresses.clone()));
             let is_new = standing.announced.is_some() && standing.announced != wanted;
-            if let Some((pseudonym, _)) = standing.announced.take_if(|told| {
-                is_new && wanted.as_ref().is_none_or(|(pseudonym, _)| told.0 != *pseudonym)
-            }) {
+            if let Some((pseudonym, _)) = standing
+                .announced
+                .take_if(|told| is_new && wanted.as_ref().is_none_or(|(pseudonym, _)| told.0 != *pseudonym))
+            {
                 write(&mut out, &ToTracker::Withdraw { topic, pseudonym }, 0);
             }
             if let Some((pseudonym, addresses)) = wanted {
@@ -295,7 +309,10 @@ impl Talk {
         let seen = self.seen.map(|ip| SocketAddr::new(ip, self.wishes.port));
         let mut addresses: Vec<SocketAddr> = Vec::new();
         for address in seen.into_iter().chain(self.wishes.addresses.iter().copied()) {
-            if may_call(address, NamedBy::User).is_ok() && !addresses.contains(&address) && addresses.len() < ANNOUNCED_ADDRESSES_MAX {
+            if may_call(address, NamedBy::User).is_ok()
+                && !addresses.contains(&address)
+                && addresses.len() < ANNOUNCED_ADDRESSES_MAX
+            {
                 addresses.push(address);
             }
         }
@@ -305,7 +322,8 @@ impl Talk {
     fn leased(&mut self, topic: Topic, lease_seconds: u32, seen: IpAddr, now: Instant) {
         self.answer_by = None;
         self.seen.get_or_insert(seen.to_canonical());
-        if let Some(standing) = self.standing.get_mut(&topic).filter(|standing| standing.announced.is_some()) {
+        if let Some(standing) = self.standing.get_mut(&topic).filter(|standing| standing.announced.is_some())
+        {
             let lease = Duration::from_secs(lease_seconds.min(LEASE_SECONDS).into());
             // Between an eighth and five eighths of it have passed then, and mostly less than half.
             standing.announce_at = now + varied(lease / 2, draw()).max(RENEW_MIN);

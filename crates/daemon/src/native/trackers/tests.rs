@@ -80,7 +80,9 @@ impl Visit {
             panic!("no announcement")
         };
         self.say(&FromTracker::Leased { topic, lease_seconds: 600, seen: at(40_000) }, request);
-        let Some((ToTracker::Watch { topic: watched }, request)) = self.hear().await else { panic!("no watch") };
+        let Some((ToTracker::Watch { topic: watched }, request)) = self.hear().await else {
+            panic!("no watch")
+        };
         assert_eq!(watched, topic);
         (request, addresses)
     }
@@ -213,7 +215,9 @@ async fn wishes_change_and_who_asks_nothing_calls_nobody() {
     more.addresses.push(at(5001));
     trackers.wish(more.clone());
     for visit in [&mut visit, &mut other] {
-        let Some((ToTracker::Announce { addresses, .. }, _)) = visit.hear().await else { panic!("not announced") };
+        let Some((ToTracker::Announce { addresses, .. }, _)) = visit.hear().await else {
+            panic!("not announced")
+        };
         assert_eq!(addresses, [at(5000), at(5001)]);
         assert_eq!(visit.hear().await.map(|(said, _)| said), Some(ToTracker::Watch { topic: topic(2) }));
     }
@@ -221,7 +225,8 @@ async fn wishes_change_and_who_asks_nothing_calls_nobody() {
     // One tracker less: it hears a goodbye, and what it alone told is gone.
     more.trackers.remove(&second);
     trackers.wish(more.clone());
-    let said: Vec<_> = [other.hear().await, other.hear().await, other.hear().await].into_iter().flatten().collect();
+    let said: Vec<_> =
+        [other.hear().await, other.hear().await, other.hear().await].into_iter().flatten().collect();
     assert!(matches!(said[0].0, ToTracker::Withdraw { .. }) && said.len() == 3, "{said:?}");
     assert_eq!(other.hear().await, None);
     drop(other);

@@ -54,7 +54,8 @@ impl Native {
         socket.bind(SocketAddr::from((ip, 0))).unwrap();
         let stream = socket.connect(site.peers).await.unwrap();
         let identity = Identity::nameless();
-        let secured = secure(stream, site.peers, &identity, Expected::Anyone, Purpose::Tracker).await.unwrap();
+        let secured =
+            secure(stream, site.peers, &identity, Expected::Anyone, Purpose::Tracker).await.unwrap();
         let (mut incoming, outgoing) = secured.split();
         incoming.allow(TRACKER_BODY_BYTES_MAX);
         Self { incoming, outgoing }
@@ -83,8 +84,11 @@ impl Native {
     async fn introduce(mut self, number: u8, who: u16) -> (Self, Vec<Pseudonym>) {
         let native = &mut self;
         let leased = native.ask(&announce(number, who, 600)).await;
-        assert!(matches!(leased, FromTracker::Leased { lease_seconds: 600, seen, .. } if seen.ip().is_loopback()));
-        let FromTracker::Peers { peers, .. } = native.ask(&ToTracker::Watch { topic: topic(number) }).await else {
+        assert!(
+            matches!(leased, FromTracker::Leased { lease_seconds: 600, seen, .. } if seen.ip().is_loopback())
+        );
+        let FromTracker::Peers { peers, .. } = native.ask(&ToTracker::Watch { topic: topic(number) }).await
+        else {
             panic!("no list");
         };
         (self, peers.into_iter().map(|(name, _)| name).collect())
@@ -109,11 +113,15 @@ async fn both_generations_meet_on_one_port() {
         assert_eq!((none, found), (vec![], vec![name(1)]));
         assert_eq!(ana.hear().await, peers(1, 2), "what is new comes by itself");
         assert_eq!(classic.told("{\"port\": 8001}\n").await, ["a 1@8001"]);
-        for (metric_name, figure) in [("connections", 3), ("native_connections", 2), ("native_leases", 2), ("peers", 1)] {
+        for (metric_name, figure) in
+            [("connections", 3), ("native_connections", 2), ("native_leases", 2), ("peers", 1)]
+        {
             assert_eq!(metric(site, metric_name).await, figure, "{metric_name}");
         }
         assert_eq!(metric(site, "native_pushed_total").await, 1);
-        assert!(get(site, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.contains("Native announcements</th><td>2<"));
+        assert!(
+            get(site, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.contains("Native announcements</th><td>2<")
+        );
         drop(ana);
         reaches(site, "native_connections", 1).await;
         reaches(site, "connections", 2).await;
@@ -140,7 +148,9 @@ async fn a_lease_ends_and_watchers_hear_of_it() {
 #[tokio::test]
 async fn t6_who_proves_nothing_is_refused_alike_and_costs_a_bounded_number_of_handshakes() {
     beside(Options::default(), async |site| {
-        for garbage in [&b"\x16\x03\x01\x00\x05hello"[..], b"\x16\x16\x16\x16\x16\x16", b"\x16\x03\x01\xff\xff"] {
+        for garbage in
+            [&b"\x16\x03\x01\x00\x05hello"[..], b"\x16\x16\x16\x16\x16\x16", b"\x16\x03\x01\xff\xff"]
+        {
             let mut stranger = Client::connect(site.peers).await;
             stranger.say(garbage).await;
             stranger.closed().await;

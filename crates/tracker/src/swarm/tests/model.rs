@@ -143,13 +143,15 @@ impl Model {
             Deed::Announce { caller, topic: number, name: name_number, addresses, lease_seconds } => {
                 let at = caller % callers;
                 let (topic, pseudonym) = (topic(number), name(name_number));
-                let addresses: Vec<SocketAddr> = addresses.into_iter().map(|at| address(ADDRESSES[at])).collect();
+                let addresses: Vec<SocketAddr> =
+                    addresses.into_iter().map(|at| address(ADDRESSES[at])).collect();
                 let seen = self.listeners[at].ip;
                 self.announced.retain(|lease| {
                     (lease.topic, lease.name, home_of(lease.seen)) != (topic, pseudonym, home_of(seen))
                 });
                 let ends = self.second() + u64::from(lease_seconds) + 1;
-                let announced = Announced { topic, name: pseudonym, seen, addresses: addresses.clone(), ends };
+                let announced =
+                    Announced { topic, name: pseudonym, seen, addresses: addresses.clone(), ends };
                 self.announced.push(announced);
                 self.listeners[at].own.insert((topic, pseudonym));
                 let message = ToTracker::Announce { topic, pseudonym, addresses, lease_seconds };
