@@ -30,7 +30,8 @@ pub(crate) async fn open(shared: Rc<Shared>, stream: TcpStream, from: IpAddr, se
         // It has gone without a word.
         Ok(Err(_)) => {}
         Err(_) => {
-            shared.refuse(from, Refusal::Silent, 1, &format_args!("said nothing for {} s", wait.as_secs()))
+            let reason = format_args!("said nothing for {} s", wait.as_secs());
+            shared.refuse(from, Refusal::Silent, 1, &reason);
         }
     }
 }

@@ -185,7 +185,7 @@ impl Link {
         talk.count(now)?;
         match message {
             FromTracker::Leased { topic, lease_seconds, seen } => {
-                talk.leased(topic, lease_seconds, seen.ip(), now)
+                talk.leased(topic, lease_seconds, seen.ip(), now);
             }
             FromTracker::Refused { topic, reason } => talk.refused(topic, reason, request, now),
             FromTracker::Peers { topic, mut peers } => {
@@ -196,7 +196,7 @@ impl Link {
             }
             FromTracker::Left { topic, pseudonyms } => {
                 if talk.own_name(&topic).is_some() {
-                    self.office.note(|book| book.left(self.source, topic, pseudonyms));
+                    self.office.note(|book| book.left(self.source, topic, &pseudonyms));
                 }
             }
         }
