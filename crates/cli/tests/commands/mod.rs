@@ -330,7 +330,7 @@ fn a9_a10_a12_odd_arguments_and_a_stdout_that_is_full() {
     let long = "x".repeat(100_000);
     let (code, _, stderr) = run(&world, &["pause", &long]);
     assert_eq!(code, 1);
-    assert!(stderr.starts_with("error: there is no share 'xxx"), "{:.80}", stderr);
+    assert!(stderr.starts_with("error: there is no share 'xxx"), "{stderr:.80}");
     let many: Vec<&str> = std::iter::once("join").chain(std::iter::repeat_n("x", 10_000)).collect();
     assert_eq!(run(&world, &many).0, 2);
 }

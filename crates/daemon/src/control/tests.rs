@@ -292,6 +292,32 @@ async fn only_so_many_clients_are_heard() {
     world.close().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_has_gone_while_it_waited_keeps_no_seat() {
+    let world = World::new();
+    let mut clients = Vec::new();
+    for at in 0..CLIENTS_MAX {
+        let stream = world.home.with_socket(|path| UnixStream::connect(path)).unwrap();
+        let request = if at % 2 == 0 { json!({"watch": {}}) } else { json!({"wait": {}}) };
+        let call = json!({"version": 1, "id": 1, "request": request});
+        (&stream).write_all(format!("{call}\n").as_bytes()).unwrap();
+        clients.push(stream);
+    }
+    drop(clients);
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while world.client().await.ask(ListShares {}).await.is_err() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    })
+    .await
+    .unwrap();
+    // All of them, not one.
+    for _ in 0..CLIENTS_MAX / 2 {
+        world.client().await.ask(ListShares {}).await.unwrap();
+    }
+    world.close().await;
+}
+
 #[tokio::test]
 async fn events_come_in_order_and_again_from_where_one_stopped() {
     let world = World::new();
