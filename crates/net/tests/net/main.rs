@@ -5,6 +5,7 @@
 mod between;
 mod capture;
 mod flood;
+mod impostors;
 mod strangers;
 mod tampered;
 

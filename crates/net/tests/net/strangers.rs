@@ -80,8 +80,8 @@ async fn t2_the_hello_of_tls_1_2_is_well_formed_and_refused_for_its_version() {
 
 /// Takes any server, to see how far it lets us come.
 #[derive(Debug)]
-struct TakesAll {
-    is_raw: bool,
+pub(crate) struct TakesAll {
+    pub(crate) is_raw: bool,
 }
 
 impl ServerCertVerifier for TakesAll {
