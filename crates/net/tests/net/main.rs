@@ -4,6 +4,7 @@
 
 mod between;
 mod capture;
+mod flood;
 mod strangers;
 mod tampered;
 
