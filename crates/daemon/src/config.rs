@@ -198,7 +198,7 @@ impl Config {
                 list.push(key.into());
             }
         };
-        compare("name", *name == newer.name, false);
+        compare("name", *name == newer.name, true);
         compare("listen", *listen == newer.listen, false);
         compare("trackers", *trackers == newer.trackers, true);
         compare("lan", *lan == newer.lan, false);
@@ -211,7 +211,8 @@ impl Config {
     /// What counts from now on of a newer configuration: it, but for what takes a restart.
     #[must_use]
     pub fn reloaded(&self, newer: &Self) -> Self {
-        Self { trackers: newer.trackers.clone(), history: newer.history, ..self.clone() }
+        let Self { name, trackers, history, .. } = newer.clone();
+        Self { name, trackers, history, ..self.clone() }
     }
 }
 

@@ -145,6 +145,14 @@ impl<F: Fs> Worker<F> {
         self.guard.is_offered()
     }
 
+    /// The text of the rules in force, and the one that waits for [`Self::accept_ignore`]; `None`: there is none.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn ignore_texts(&self) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), IgnoreError> {
+        self.guard.texts()
+    }
+
     /// The names that the last sweep over everything met and that no path of a share can say, so that no answer could
     /// tell them; at most [`LEFT_OUT_MAX`].
     pub fn left_out(&self) -> Vec<Left> {

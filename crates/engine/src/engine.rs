@@ -3,10 +3,10 @@
 //! Promise: feed one [`Input`], then drain every [`Action`]; equal inputs give equal actions. Here connections are greeted
 //! and kept alive, and messages find their share; what goes on in a share is the share's.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use shoal_proto::frame::RequestId;
-use shoal_proto::hash::Domain;
+use shoal_proto::hash::{Domain, RecordHash};
 use shoal_proto::id::{DeviceId, ShareId};
 use shoal_proto::message::{Channel, Goodbye, Message};
 use shoal_proto::secret::{ShareSecret, Side};
@@ -120,6 +120,12 @@ impl Engine {
     #[must_use]
     pub fn status(&self, share: &ShareId) -> Option<Status> {
         self.shares.get(share).map(Share::status)
+    }
+
+    /// The connected members that have said to lack the bytes of one of these records, or were only just told of it.
+    #[must_use]
+    pub fn lacking(&self, share: &ShareId, records: &[RecordHash]) -> BTreeSet<DeviceId> {
+        self.shares.get(share).map(|share| share.lacking(records)).unwrap_or_default()
     }
 
     /// The secrets by which the members of a share find each other, the newest first.

@@ -13,7 +13,7 @@ use shoal_proto::batch::Batch;
 use shoal_proto::dot::Dot;
 use shoal_proto::heads::Base;
 use shoal_proto::here::Standing;
-use shoal_proto::id::{Writer, WriterSalt};
+use shoal_proto::id::{DeviceId, Writer, WriterSalt};
 use shoal_proto::path::RelPath;
 use shoal_proto::publication::{Place, Publication, PublicationHash};
 use shoal_proto::record::{Kind, Record};
@@ -108,6 +108,29 @@ impl Index {
         let mut rows = statement.query(params![writer.to_bytes()]).map_err(reading())?;
         let Some(sql) = rows.next().map_err(reading())? else { return Ok(None) };
         Publication::decode(blob(sql, 0)?).map(Some).map_err(IndexError::damaged)
+    }
+
+    /// The last publication of each writer of a device: several of one whose chain has forked at its end. What a removal
+    /// names, so that all that led to them goes on to count.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or is damaged.
+    pub fn last_publications_of(
+        &self,
+        device: &DeviceId,
+    ) -> Result<BTreeMap<Writer, BTreeSet<Place>>, IndexError> {
+        let mut found: BTreeMap<Writer, BTreeSet<Place>> = BTreeMap::new();
+        let sql = "SELECT hash, header FROM publications AS one WHERE device = ?1 \
+                   AND sequence = (SELECT MAX(sequence) FROM publications WHERE writer = one.writer)";
+        let mut statement = self.conn.prepare_cached(sql).map_err(reading())?;
+        let mut rows = statement.query([device.as_bytes()]).map_err(reading())?;
+        while let Some(sql) = rows.next().map_err(reading())? {
+            let publication = Publication::decode(blob(sql, 1)?).map_err(IndexError::damaged)?;
+            let hash = PublicationHash::from_bytes(thirty_two(sql, 0)?);
+            let place = Place { sequence: publication.sequence, hash };
+            found.entry(publication.writer(&self.life.share)).or_default().insert(place);
+        }
+        Ok(found)
     }
 
     /// What is held of a writer's chain from one number up to another, in order: two with one number, if it forked.

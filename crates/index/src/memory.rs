@@ -9,9 +9,10 @@ use rusqlite::Connection;
 use shoal_engine::time::Time;
 use shoal_proto::digest::{Digests, Leaf};
 use shoal_proto::hash::{ContentId, Domain, RecordHash, prefix};
+use shoal_proto::heads::Heads;
 use shoal_proto::id::{ShareId, Writer};
 use shoal_proto::path::RelPath;
-use shoal_proto::record::Kind;
+use shoal_proto::record::{Kind, Record};
 use shoal_proto::roster::{Entries, Entry, Founding, Roster};
 
 use crate::counted::Counted;
@@ -37,6 +38,10 @@ pub struct Counts {
     pub links: u64,
     /// Paths whose here, base and heads ask for something.
     pub diverging: u64,
+    /// Of these, files whose content is to come to stand there.
+    pub to_come: u64,
+    /// The bytes of those together.
+    pub bytes_to_come: u64,
 }
 
 /// Bytes of memory for each sort of thing.
@@ -135,6 +140,7 @@ impl Memory {
             found.here = crate::packed::kind_in(sql, 6)?;
             found.said.clear();
             found.contents.clear();
+            let mut heads = Heads::default();
             found.contents.extend(found.here.as_ref().and_then(row::file_content));
             for head in HeadsIn(blob(sql, 3)?) {
                 let (publication, position, rest) = head?;
@@ -142,7 +148,11 @@ impl Memory {
                 let hash = RecordHash::from_bytes(Domain::RECORD.hash_one(&encoded));
                 found.contents.extend(row::content_in(rest));
                 found.said.push(row::Said { hash, publication, position });
+                if found.is_diverging {
+                    heads.add(Record::decode(&encoded).map_err(IndexError::damaged)?);
+                }
             }
+            found.to_come = row::to_come(&heads, found.here.as_ref(), found.is_diverging);
             found.contents.sort_unstable();
             found.contents.dedup();
             if id <= self.last_row {
@@ -271,6 +281,10 @@ impl Memory {
             Some(Kind::Gone { .. }) | None => {}
         }
         counts.diverging = by(counts.diverging, found.is_diverging.into());
+        if let Some(size) = found.to_come {
+            counts.to_come = by(counts.to_come, 1);
+            counts.bytes_to_come = by(counts.bytes_to_come, size);
+        }
     }
 
     /// Bytes of memory.

@@ -54,6 +54,7 @@ pub(crate) struct Before {
     pub(crate) here: Option<Kind>,
     pub(crate) is_live: bool,
     pub(crate) is_diverging: bool,
+    pub(crate) to_come: Option<u64>,
 }
 
 /// What the tables in memory are to hold of a row.
@@ -63,12 +64,25 @@ pub(crate) struct Held<'a> {
     pub(crate) contents: &'a [ContentId],
     pub(crate) here: Option<&'a Kind>,
     pub(crate) is_diverging: bool,
+    /// The size of the file that is to come to stand there ([`to_come`]).
+    pub(crate) to_come: Option<u64>,
+}
+
+/// The size of the file that a path is to have, where it shows another content, or nothing.
+pub(crate) fn to_come(heads: &Heads, here: Option<&Kind>, is_diverging: bool) -> Option<u64> {
+    let winner = heads.winner().filter(|_| is_diverging)?;
+    match winner.version.kind {
+        Kind::File { size, .. } => {
+            here.is_none_or(|here| !here.is_same(&winner.version.kind)).then_some(size)
+        }
+        _ => None,
+    }
 }
 
 impl Before {
     pub(crate) fn held(&self) -> Held<'_> {
-        let Self { said, contents, here, is_diverging, .. } = self;
-        Held { said, contents, here: here.as_ref(), is_diverging: *is_diverging }
+        let Self { said, contents, here, is_diverging, to_come, .. } = self;
+        Held { said, contents, here: here.as_ref(), is_diverging: *is_diverging, to_come: *to_come }
     }
 }
 
@@ -178,7 +192,9 @@ impl Row {
             here: row.here.as_ref().map(|here| here.version.kind.clone()),
             is_live: number(sql, 6)? != 0,
             is_diverging: number(sql, 7)? != 0,
+            to_come: None,
         };
+        row.before.to_come = to_come(&row.heads, row.before.here.as_ref(), row.before.is_diverging);
         Ok(row)
     }
 

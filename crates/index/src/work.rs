@@ -364,7 +364,8 @@ impl<'a> Work<'a> {
         *self.is_dirty = true;
         let contents = row.contents();
         let here = row.here.as_ref().map(|here| &here.version.kind);
-        let now = Held { said: row.said(), contents: &contents, here, is_diverging };
+        let to_come = crate::row::to_come(row.heads(), here, is_diverging);
+        let now = Held { said: row.said(), contents: &contents, here, is_diverging, to_come };
         self.memory.replace(row, now, &mut left.publications)?;
         if is_new {
             self.memory.last_row = row.id;

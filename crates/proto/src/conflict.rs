@@ -39,6 +39,19 @@ pub fn copy_of(loser: &Record) -> Record {
     }
 }
 
+/// Of which path this is a conflict copy, by its name; `None`: it is not called like one.
+#[must_use]
+pub fn original(path: &RelPath) -> Option<RelPath> {
+    let Name { stem, mark, extension } = split_name(path.name());
+    mark?;
+    let name = [stem, extension].concat();
+    let whole = match path.parent() {
+        Some(above) => [above.as_bytes(), b"/", &name].concat(),
+        None => name,
+    };
+    RelPath::parse(&whole).ok()
+}
+
 /// Whether a record that says it is a conflict copy is one: its dot follows from what it copies and its content, its
 /// name carries the mark that follows from them, it is not gone, and has seen nothing.
 pub(crate) fn is_true_copy(record: &Record) -> bool {
@@ -167,6 +180,19 @@ mod tests {
         );
         assert_ne!(again.path, copy.path);
         assert!(is_true_copy(&again));
+    }
+
+    #[test]
+    fn a_copy_is_known_by_its_name() {
+        for path in ["notes/plan.txt", "plan", "d/.bashrc", "a.tar.gz"] {
+            let copy = copy_of(&loser(path.as_bytes(), MINUTE));
+            assert_eq!(original(&copy.path), RelPath::parse(path.as_bytes()).ok());
+            assert_eq!(original(&copy_of(&copy).path), RelPath::parse(path.as_bytes()).ok());
+            assert_eq!(original(&loser(path.as_bytes(), MINUTE).path), None);
+        }
+        // A name that is nothing but a mark is of no path.
+        let only = RelPath::parse(b" (conflict 2026-11-22 14.03 k7qfz2)").unwrap();
+        assert_eq!(original(&only), None);
     }
 
     #[test]

@@ -12,16 +12,20 @@ use shoal_proto::limits::FRAME_BODY_BYTES_MAX;
 use shoal_proto::message::Message;
 
 use super::gate::Gate;
+use super::meter::Traffic;
 use super::shell::{Connected, Outlet, Shell};
 
 /// The engine's end of what is said.
-struct Wire(Outgoing);
+struct Wire(Outgoing, Arc<Traffic>);
 
 impl Outlet for Wire {
     fn send(&mut self, request: RequestId, message: Message) {
         let mut frame = Vec::new();
         match message.write(&mut frame, request) {
-            Ok(()) => self.0.push(frame),
+            Ok(()) => {
+                self.1.outward.add(frame.len());
+                self.0.push(frame);
+            }
             // The engine makes none that is too large; who hears half of what is said hears nothing.
             Err(error) => {
                 tracing::error!("a message cannot be sent, and ends the connection: {error}");
@@ -39,7 +43,13 @@ impl Drop for Wire {
 }
 
 /// Serves a connection until it is over. `stands` is told once the engine knows of it, and given what ends it.
-pub(super) async fn serve(shell: Arc<Shell>, conn: Conn, secured: Secured, stands: impl FnOnce(Outgoing)) {
+pub(super) async fn serve(
+    shell: Arc<Shell>,
+    conn: Conn,
+    secured: Secured,
+    traffic: Arc<Traffic>,
+    stands: impl FnOnce(Outgoing),
+) {
     let (device, side, exporter, seen) = (secured.device, secured.side, secured.exporter, secured.seen);
     let (incoming, outgoing) = secured.split();
     let gate = Arc::new(Gate::default());
@@ -52,10 +62,10 @@ pub(super) async fn serve(shell: Arc<Shell>, conn: Conn, secured: Secured, stand
             }
         }
     });
-    let outlet = Box::new(Wire(outgoing.clone()));
+    let outlet = Box::new(Wire(outgoing.clone(), Arc::clone(&traffic)));
     shell.connect(conn, Connected { device, side, exporter, outlet, gate: Arc::clone(&gate) });
     stands(outgoing.clone());
-    if let Err(why) = hear(&shell, conn, &gate, incoming).await {
+    if let Err(why) = hear(&shell, conn, &gate, &traffic, incoming).await {
         tracing::debug!("the connection with {} at {seen} is over: {why}", device.short());
         outgoing.end();
     }
@@ -63,10 +73,17 @@ pub(super) async fn serve(shell: Arc<Shell>, conn: Conn, secured: Secured, stand
 }
 
 /// Hands what comes to the engine, until nothing comes any more.
-async fn hear(shell: &Shell, conn: Conn, gate: &Gate, mut incoming: Incoming) -> Result<(), String> {
+async fn hear(
+    shell: &Shell,
+    conn: Conn,
+    gate: &Gate,
+    traffic: &Traffic,
+    mut incoming: Incoming,
+) -> Result<(), String> {
     loop {
         let frame = incoming.next().await.map_err(|error| error.to_string())?;
         let Some(frame) = frame else { return Ok(()) };
+        traffic.inward.add(frame.body.len());
         let request = frame.request;
         let Some(message) = Message::read(&frame).map_err(|error| error.to_string())? else { continue };
         if matches!(message, Message::Shares(_)) {

@@ -17,6 +17,7 @@ mod disk_pool;
 mod gate;
 mod index_thread;
 mod link;
+mod meter;
 pub mod node;
 mod peers;
 mod shell;

@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::link;
+use super::meter::Traffic;
 use super::shell::Shell;
 
 /// How long a name of a host may take to be found.
@@ -96,6 +97,7 @@ struct Live {
     side: Side,
     seen: SocketAddr,
     outgoing: Outgoing,
+    traffic: Arc<Traffic>,
 }
 
 impl Peers {
@@ -195,6 +197,13 @@ impl Peers {
         self.inner.state().live.get(device).map(|live| live.seen)
     }
 
+    /// How many bytes a second come from a device, and go to it.
+    pub(super) fn speed(&self, device: &DeviceId) -> (u64, u64) {
+        let state = self.inner.state();
+        let speed = |live: &Live| (live.traffic.inward.per_second(), live.traffic.outward.per_second());
+        state.live.get(device).map_or((0, 0), speed)
+    }
+
     /// Hangs up on all, and lets nobody in any more.
     pub(super) fn close(&self) {
         self.listening.lock().unwrap_or_else(PoisonError::into_inner).drain(..).for_each(|task| task.abort());
@@ -228,8 +237,10 @@ impl Inner {
         if !self.may_stand(&device, side) {
             return;
         }
-        let stands = |outgoing: Outgoing| self.stands(device, Live { conn, side, seen, outgoing });
-        link::serve(Arc::clone(&self.shell), conn, secured, stands).await;
+        let traffic = Arc::new(Traffic::default());
+        let counted = Arc::clone(&traffic);
+        let stands = |outgoing: Outgoing| self.stands(device, Live { conn, side, seen, outgoing, traffic });
+        link::serve(Arc::clone(&self.shell), conn, secured, counted, stands).await;
         self.is_over(device, conn);
     }
 

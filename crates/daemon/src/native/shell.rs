@@ -178,6 +178,11 @@ impl Shell {
         self.happens(Input::Command(share, command));
     }
 
+    /// Something may have happened to a folder.
+    pub fn hint(&self, share: ShareId, hint: Hint) {
+        self.happens(Input::Hint(share, hint));
+    }
+
     /// How a share stands, and how well its folder is watched; `None` if there is none, or its folder is only being gone
     /// through to be watched.
     pub fn status(&self, share: ShareId) -> Option<(Status, WatchStatus)> {

@@ -7,6 +7,7 @@
 )]
 
 mod ends;
+mod nodes;
 mod saving;
 
 use std::fs;

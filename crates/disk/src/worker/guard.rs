@@ -158,6 +158,18 @@ impl<F: Fs> Guard<F> {
         }
     }
 
+    /// The text in force, and the one that waits to be accepted; `None`: there is none.
+    pub(super) fn texts(&self) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), IgnoreError> {
+        let mut state = self.state();
+        let is_offered = state.refresh(&self.folder, false, false)? == Standing::Offered;
+        let offered = match read(&self.folder, self.folder.root.look(IGNORE_NAME.as_ref())?)? {
+            Text::File(text) if is_offered => Some(text),
+            // That there are no rules any more is an offer without a text.
+            _ => None,
+        };
+        Ok((state.accepted.clone(), offered))
+    }
+
     /// Notes that others are about to give `.shoalignore` these states. Durable when it returns.
     pub(super) fn offer(&self, marks: &[Mark], was_unclean: bool) -> io::Result<()> {
         let mut state = self.state();

@@ -1,10 +1,13 @@
 //! What is said of the share ([`Status`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use shoal_proto::hash::RecordHash;
+use shoal_proto::holding::Has;
+use shoal_proto::id::DeviceId;
 use shoal_proto::path::RelPath;
 
-use super::peers::Held;
+use super::peers::{Held, Peer};
 use super::{Share, Stage};
 use crate::disk::{StageId, Unknown};
 use crate::fetch::Progress;
@@ -42,6 +45,12 @@ impl Share {
             late_edits: self.historian.late_edits().clone(),
             restores: self.restorer.told().cloned().collect(),
         }
+    }
+
+    /// The members that lack the bytes of one of these records.
+    pub(crate) fn lacking(&self, records: &[RecordHash]) -> BTreeSet<DeviceId> {
+        let lacks = |peer: &&Peer| records.iter().any(|record| peer.holding.has(record) == Has::No);
+        self.peers.values().filter(lacks).map(|peer| peer.device).collect()
     }
 
     /// Why what waits for its bytes waits.

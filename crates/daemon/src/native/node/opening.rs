@@ -21,7 +21,7 @@ use shoal_proto::secret::ShareSecret;
 use super::{Core, Opened};
 use crate::control::report::Happening;
 use crate::control::text::{Escaped, Id};
-use crate::control::types::{Code, Failure};
+use crate::control::types::{Code, Failure, Join};
 use crate::native::shell::NewShare;
 use crate::registry::{InvitedBy, Registered};
 
@@ -69,6 +69,7 @@ impl Core {
         if registered.is_paused {
             self.shell.command(share, Command::Pause);
         }
+        self.says_its_name(share);
         Ok(())
     }
 
@@ -150,13 +151,8 @@ impl Core {
     }
 
     /// Comes into a share by an invite; it is at work when this returns, and has met nobody yet.
-    pub(super) fn join(
-        &self,
-        invite: &Invite,
-        directory: &Path,
-        name: Option<&str>,
-        broad: bool,
-    ) -> Result<Registered, Failure> {
+    pub(super) fn join(&self, invite: &Invite, wish: &Join) -> Result<Registered, Failure> {
+        let directory = &wish.directory.0;
         let share = invite.share();
         if self.registry().get(&share).is_some() {
             let text = format!("this device is in the share {} already", share.short());
@@ -165,14 +161,15 @@ impl Core {
         std::fs::create_dir_all(directory).map_err(|error| {
             Failure::new(Code::Directory, format!("cannot make {}: {error}", shown(directory)))
         })?;
-        let directory = self.registry().check_directory(self.held.home(), directory, broad)?;
+        let directory = self.registry().check_directory(self.held.home(), directory, wish.broad)?;
         let after = self.signed_before(&share);
         let mut index = self.make_index(invite.founding)?;
         let entry = invite.join(&self.key, after, self.described()).map_err(|error| refused(&error))?;
         index.add_entries(vec![entry]).map_err(|error| refused(&error))?;
-        let name = self.name_for(name, &directory);
+        let name = self.name_for(wish.name.as_deref(), &directory);
         let mut registered = Registered::new(invite.founding, name, directory, invite.secret.clone());
         registered.trackers.clone_from(&invite.trackers);
+        registered.choice = wish.choice;
         registered.invited_by = Some(InvitedBy {
             device: Id(invite.delegation.signer),
             addresses: invite.addresses.iter().map(Address::to_string).collect(),
@@ -219,7 +216,7 @@ impl Core {
         last
     }
 
-    fn described(&self) -> Described {
+    pub(super) fn described(&self) -> Described {
         Described { name: self.config().name, box_key: self.key.box_key() }
     }
 
@@ -235,7 +232,7 @@ impl Core {
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Failure> {
+pub(super) fn random<const N: usize>() -> Result<[u8; N], Failure> {
     crate::random().map_err(|error| refused(&error))
 }
 

@@ -1,0 +1,168 @@
+//! How shares are made, joined and left, and how others are invited.
+//!
+//! Promise: an invite is remembered before it is shown, so that it can be taken back; who leaves says so to whoever is
+//! connected, and keeps its files as they are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shoal_engine::io::Command;
+use shoal_proto::id::ShareId;
+use shoal_proto::invite::Invite;
+use shoal_proto::key::InviteSecret;
+use shoal_proto::roster::{Delegation, Entry, Offer, Role, Statement};
+use tokio::time::{Instant, sleep};
+
+use super::super::opening::{random, refused};
+use super::super::{Core, unix_seconds};
+use super::status::known_as;
+use crate::control::preview;
+use crate::control::report::{self, Happening, InviteGiven, Shared};
+use crate::control::text::{Directory, Id, InviteText, Moment};
+use crate::control::types::{Code, Done, Failure, InviteTerms, Join, Response, Share};
+use crate::registry::Given;
+
+/// So long somebody who leaves waits for others to hear of it.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// So often it is looked whether they have.
+const FAREWELL_LOOK: Duration = Duration::from_millis(20);
+
+impl Core {
+    pub(super) fn share(&self, wish: &Share) -> Result<Shared, Failure> {
+        let (registered, is_new) = match self.at_directory(&wish.directory) {
+            Some(known) => (known, false),
+            None => (self.found(&wish.directory.0, wish.name.as_deref(), wish.broad)?, true),
+        };
+        let share = registered.share;
+        if wish.alone && !is_new {
+            self.is_open(share)?;
+            self.shell.command(share, Command::Alone);
+        }
+        let invite = wish.invite.map(|terms| self.invite(share, &terms)).transpose()?;
+        Ok(Shared { listed: known_as(&registered, self.role(share)), is_new, invite })
+    }
+
+    pub(super) fn join_by(&self, wish: &Join) -> Result<Shared, Failure> {
+        preview(&wish.invite)?;
+        let invite = Invite::parse(wish.invite.expose())
+            .map_err(|error| Failure::new(Code::Invite, error.to_string()))?;
+        if invite.delegation.signer == self.device() {
+            return Err(Failure::new(Code::Invite, "this invite is by this device itself")
+                .with_hint("use it on another device"));
+        }
+        let registered = self.join(&invite, wish)?;
+        let listed = known_as(&registered, self.role(registered.share));
+        Ok(Shared { listed, is_new: true, invite: None })
+    }
+
+    /// The share that this very directory is.
+    fn at_directory(&self, directory: &Directory) -> Option<crate::registry::Registered> {
+        let real = directory.0.canonicalize().ok()?;
+        self.registry().iter().find(|registered| registered.directory == real).cloned()
+    }
+
+    /// What this device may do in a share; `None`: nothing, or the share is not open.
+    pub(super) fn role(&self, share: ShareId) -> Option<report::Role> {
+        let device = self.device();
+        self.look(share, move |index| index.roster().role(&device)).ok().flatten().map(Into::into)
+    }
+
+    pub(super) fn invite(&self, share: ShareId, terms: &InviteTerms) -> Result<InviteGiven, Failure> {
+        let registered = self.registered(&share)?;
+        let device = self.device();
+        let (role, after) = self.look(share, move |index| {
+            let roster = index.roster();
+            (roster.role(&device), roster.last_entry(&device))
+        })?;
+        if role != Some(Role::Admin) {
+            let text = "only an admin of a share can invite to it, and this device is none";
+            return Err(Failure::new(Code::NotAllowed, text));
+        }
+        let key = InviteSecret::from_seed(&random()?);
+        let not_after = unix_seconds().saturating_add(terms.seconds);
+        let offer = Offer { role: terms.role.into(), uses: terms.uses, not_after };
+        let delegation = Delegation::sign(&self.key, &share, key.key(), offer, after)
+            .map_err(|error| Failure::new(Code::BadCall, error.to_string()))?;
+        let newest = self.shell.with_engine(move |engine| engine.secrets(&share).next().cloned()).flatten();
+        let secret = newest.or_else(|| registered.secrets.first().cloned());
+        let secret = secret.ok_or_else(|| Failure::new(Code::NotNow, "the share has no secret yet"))?;
+        let (addresses, trackers) = self.told_places(&registered);
+        let given =
+            Given { key: Id(key.key()), role: terms.role, uses: terms.uses, not_after: delegation.not_after };
+        let texts =
+            |addresses: &[shoal_proto::invite::Address]| addresses.iter().map(ToString::to_string).collect();
+        let (addresses_told, trackers_told) = (texts(&addresses), texts(&trackers));
+        let invite = Invite { founding: registered.founding, secret, key, delegation, addresses, trackers };
+        let text = InviteText::new(invite.to_text().map_err(|error| refused(&error))?);
+        self.registry().change(&share, |share| share.gave(given)).map_err(|error| refused(&error))?;
+        Ok(InviteGiven {
+            invite: text,
+            key: given.key,
+            role: given.role,
+            uses: given.uses,
+            not_after: second(given.not_after),
+            addresses: addresses_told,
+            trackers: trackers_told,
+        })
+    }
+
+    /// Says goodbye to who is connected, and forgets the share.
+    pub(super) async fn leave(self: &Arc<Self>, share: ShareId) -> Result<Response, Failure> {
+        self.registered(&share)?;
+        if self.is_open(share).is_ok() && self.waiting(move |core| core.says_that_it_leaves(share)).await? {
+            self.until_heard(share).await?;
+        }
+        self.waiting(move |core| core.forget(share)).await?;
+        self.diary.note(Some(share), Happening::Left);
+        Ok(Response::Done(Done {}))
+    }
+
+    /// Signs that this device leaves; whether there was reason to.
+    fn says_that_it_leaves(&self, share: ShareId) -> Result<bool, Failure> {
+        let device = self.device();
+        let (role, after, kept) = self.read(share, move |index| {
+            let publications = index.last_publications_of(&device)?;
+            let roster = index.roster();
+            let kept = roster.kept(&device, &publications);
+            Ok((roster.role(&device), roster.last_entry(&device), kept))
+        })?;
+        if role.is_none() {
+            return Ok(false);
+        }
+        let left = Entry::sign(&self.key, &share, after, Statement::Left { kept });
+        self.enter(share, vec![left.map_err(|error| refused(&error))?])?;
+        Ok(true)
+    }
+
+    /// Waits until all who are connected were told, which ends what is said with them of the share; not for ever.
+    async fn until_heard(self: &Arc<Self>, share: ShareId) -> Result<(), Failure> {
+        let began = Instant::now();
+        while began.elapsed() < FAREWELL {
+            let status = self.waiting(move |core| Ok(core.shell.status(share))).await?;
+            if status.is_none_or(|(status, _)| status.peers.is_empty()) {
+                break;
+            }
+            sleep(FAREWELL_LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Has entries that this device has signed taken up; they are in the index when this returns.
+    pub(super) fn enter(&self, share: ShareId, entries: Vec<Entry>) -> Result<(), Failure> {
+        self.is_open(share)?;
+        self.shell.command(share, Command::Enter(entries.clone()));
+        let is_held =
+            self.look(share, move |index| entries.iter().all(|entry| index.entries().holds(entry)))?;
+        if is_held {
+            self.to_meet.notify_one();
+            return Ok(());
+        }
+        Err(Failure::new(Code::System, "the roster of the share is full, or cannot be written"))
+    }
+}
+
+/// A second since 1970, as it is told.
+pub(super) fn second(second: u64) -> Moment {
+    Moment::at_second(i64::try_from(second).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,206 @@
+//! How everything stands.
+//!
+//! Promise: what is told of a share was so at one moment; "in sync" is the engine's word and nobody else's (I31).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shoal_engine::status as engine;
+use shoal_index::Counts;
+use shoal_proto::id::{DeviceId, ShareId};
+use tokio::time::{Instant, sleep};
+
+use super::super::{AGENT, Core, Opened, lock};
+use crate::control::report::{
+    Amount, Listed, Peer, Phase, Role, ShareStatus, Status, TrackerStatus, Waited, WatchStatus,
+};
+use crate::control::text::{Directory, Escaped, Id};
+use crate::control::types::{Failure, GetStatus, Wait};
+use crate::registry::Registered;
+
+/// So often who waits looks whether anything has happened.
+const LOOK_PAUSE: Duration = Duration::from_millis(25);
+
+/// A share as it is listed.
+pub(super) fn known_as(registered: &Registered, role: Option<Role>) -> Listed {
+    Listed {
+        share: Id(registered.share),
+        name: registered.name.clone(),
+        directory: Directory(registered.directory.clone()),
+        role,
+        is_paused: registered.is_paused,
+    }
+}
+
+/// What the index says for a status.
+struct Known {
+    role: Option<Role>,
+    counts: Counts,
+    members: u32,
+    /// What devices call themselves.
+    names: Vec<(DeviceId, String)>,
+}
+
+impl Core {
+    pub(super) fn listed(&self) -> Vec<Listed> {
+        let all: Vec<Registered> = self.registry().iter().cloned().collect();
+        all.iter().map(|registered| known_as(registered, self.role(registered.share))).collect()
+    }
+
+    pub(super) fn status(&self, asked: &GetStatus) -> Result<Status, Failure> {
+        // What happens while this is being put together comes after it.
+        let events = self.diary.position();
+        let all: Vec<Registered> = match &asked.share {
+            Some(share) => vec![self.registered(&share.0)?],
+            None => self.registry().iter().cloned().collect(),
+        };
+        let shares: Vec<ShareStatus> = all.iter().map(|registered| self.share_status(registered)).collect();
+        let is_in_sync = shares.iter().all(|share| share.is_in_sync);
+        let trackers = lock(&self.trackers).as_ref().map(super::super::Trackers::states).unwrap_or_default();
+        Ok(Status {
+            agent: AGENT.to_owned(),
+            device: Id(self.device()),
+            name: self.config().name.as_str().to_owned(),
+            pid: std::process::id(),
+            listening: self.listening.clone(),
+            trackers: trackers
+                .into_iter()
+                .map(|state| TrackerStatus {
+                    address: state.tracker.to_string(),
+                    is_connected: state.connected.is_some(),
+                    why: state.problem.filter(|_| state.connected.is_none()),
+                })
+                .collect(),
+            shares,
+            is_in_sync,
+            events,
+        })
+    }
+
+    pub(super) fn share_status(&self, registered: &Registered) -> ShareStatus {
+        let share = registered.share;
+        let failed = match self.shares().get(&share) {
+            Some(Opened::Failed(why)) => Some(why.clone()),
+            _ => None,
+        };
+        let found = self.shell.status(share).zip(self.known(share));
+        let Some(((status, watch), known)) = found else { return not_open(registered, failed) };
+        let peers = status
+            .peers
+            .iter()
+            .map(|(device, state)| Peer {
+                device: Id(*device),
+                name: known.names.iter().find(|(known, _)| known == device).map(|(_, name)| name.clone()),
+                address: self.peers.seen(device),
+                state: (*state).into(),
+            })
+            .collect();
+        // Who has several shares with this device says not of which a byte is.
+        let speeds = status.peers.keys().map(|device| self.peers.speed(device));
+        let (inward, outward) = speeds.fold((0, 0), |sum: (u64, u64), one| (sum.0 + one.0, sum.1 + one.1));
+        ShareStatus {
+            listed: known_as(registered, known.role),
+            phase: (&status.phase).into(),
+            is_in_sync: status.is_in_sync(),
+            is_busy: status.is_busy,
+            why: why(&status),
+            question: self.question(share, &status),
+            holds: Amount { files: known.counts.files, bytes: known.counts.bytes },
+            to_go: Amount { files: known.counts.to_come, bytes: known.counts.bytes_to_come },
+            bytes_in_per_second: inward,
+            bytes_out_per_second: outward,
+            members: known.members,
+            peers,
+            problems: status.problems.iter().map(Into::into).collect(),
+            more_problems: status.more_problems,
+            history: status.history.into(),
+            late_edits: status.late_edits.iter().map(Into::into).collect(),
+            restores: status.restores.iter().map(Into::into).collect(),
+            watch: watch.into(),
+        }
+    }
+
+    fn known(&self, share: ShareId) -> Option<Known> {
+        let device = self.device();
+        let look = move |index: &mut shoal_index::Index| {
+            let roster = index.roster();
+            let named = |member: shoal_proto::roster::Member<'_>| {
+                Some((member.device, member.name?.as_str().to_owned()))
+            };
+            Known {
+                role: roster.role(&device).map(Into::into),
+                counts: index.counts(),
+                members: u32::try_from(roster.members().count()).unwrap_or(u32::MAX),
+                names: roster.members().filter_map(named).collect(),
+            }
+        };
+        self.shell.with_index(share, look)
+    }
+
+    /// Comes back when these shares are in sync, or the time is over.
+    pub(super) async fn wait(self: &Arc<Self>, asked: Wait) -> Result<Waited, Failure> {
+        let shares: Vec<ShareId> = match &asked.shares[..] {
+            [] => self.registry().iter().map(|registered| registered.share).collect(),
+            named => named.iter().map(|share| share.0).collect(),
+        };
+        for share in &shares {
+            self.registered(share)?;
+        }
+        let end = asked.milliseconds.map(|left| Instant::now() + Duration::from_millis(left));
+        let mut turns = None;
+        let mut not_in_sync = Vec::new();
+        loop {
+            // Whether a share is in sync changes by time alone, too, but never without a turn of the engine.
+            let now = self.shell.turns();
+            if turns.replace(now) != Some(now) {
+                let asked = shares.clone();
+                not_in_sync = self.waiting(move |core| Ok(core.not_in_sync(&asked))).await?;
+            }
+            let is_over = end.is_some_and(|end| Instant::now() >= end);
+            if not_in_sync.is_empty() || is_over {
+                let is_in_sync = not_in_sync.is_empty();
+                return Ok(Waited { is_in_sync, not_in_sync });
+            }
+            sleep(LOOK_PAUSE).await;
+        }
+    }
+
+    fn not_in_sync(&self, shares: &[ShareId]) -> Vec<Id<ShareId>> {
+        let is_in_sync =
+            |share: &ShareId| self.shell.status(*share).is_some_and(|(status, _)| status.is_in_sync());
+        shares.iter().filter(|share| !is_in_sync(share)).copied().map(Id).collect()
+    }
+}
+
+/// Why a share stands still, or why its folder could not be looked through.
+pub(super) fn why(status: &engine::Status) -> Option<String> {
+    let escaped = |text: &str| Escaped(text.as_bytes()).to_string();
+    match &status.phase {
+        engine::Phase::Halted(halt) => Some(escaped(&halt.to_string())),
+        _ => status.trouble.as_deref().map(escaped),
+    }
+}
+
+/// A share that is not at work: it could not be opened, or is being opened.
+fn not_open(registered: &Registered, failed: Option<String>) -> ShareStatus {
+    ShareStatus {
+        listed: known_as(registered, None),
+        phase: if failed.is_some() { Phase::Failed } else { Phase::Starting },
+        is_in_sync: false,
+        is_busy: failed.is_none(),
+        why: failed,
+        question: None,
+        holds: Amount::default(),
+        to_go: Amount::default(),
+        bytes_in_per_second: 0,
+        bytes_out_per_second: 0,
+        members: 0,
+        peers: Vec::new(),
+        problems: Vec::new(),
+        more_problems: 0,
+        history: Amount::default(),
+        late_edits: Vec::new(),
+        restores: Vec::new(),
+        watch: WatchStatus::default(),
+    }
+}
