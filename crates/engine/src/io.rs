@@ -78,13 +78,16 @@ pub struct Opened {
     pub secrets: Vec<ShareSecret>,
     /// How much of what was displaced is kept.
     pub retention: Retention,
+    /// Whether a person decides what the first contact leads to: until [`Command::Meet`] nothing is published, and nothing
+    /// put onto the disk. What the index holds by then shows how many files differ.
+    pub asks_first: bool,
 }
 
 impl Opened {
     /// A share that was opened, whose history is kept as long as any.
     #[must_use]
     pub fn new(share: ShareId, secrets: Vec<ShareSecret>) -> Self {
-        Self { share, secrets, retention: Retention::default() }
+        Self { share, secrets, retention: Retention::default(), asks_first: false }
     }
 }
 
@@ -111,6 +114,8 @@ pub enum Command {
     Resume,
     /// Nobody else is to be waited for: what is here is the share.
     Alone,
+    /// What is found to differ at first contact is to be treated so; nobody is asked any more. Comes too late once it is over.
+    Meet(Differing),
     /// Do nothing to the disk and publish nothing until [`Command::Resume`].
     Pause,
     /// A version in history is to stand in the folder again, as this device's newest one. What becomes of it, the status
@@ -125,6 +130,16 @@ pub enum Command {
     /// once, and heeded at once, whatever else stops the share. Those that there is no room for are left out: the index
     /// shows which it holds, and what they come to, to who looks into it after this.
     Enter(Vec<Entry>),
+}
+
+/// What becomes of files that differ when a device meets the first member of a share.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Differing {
+    /// Both versions are kept: they are a conflict like any other.
+    Both,
+    /// The share's version takes the place of this disk's, which goes to history. What only is here is published, and so is
+    /// what the share has deleted and this disk has otherwise than it was.
+    Theirs,
 }
 
 /// What is to be done.

@@ -15,6 +15,8 @@ use shoal_proto::record::{Kind, Record, Version};
 pub enum Rights {
     /// Publish what its user does, and resolve conflicts.
     Writer,
+    /// The same, but what the disk held before this device knew anything of the share gives way to what the share has.
+    Yielding,
     /// Show what others publish.
     Reader,
 }
@@ -61,7 +63,7 @@ impl Decision<'_> {
 /// Decides about a path of a share that has made its first contact and is not halted.
 #[must_use]
 pub fn decide(at: &Triple, rights: Rights) -> Decision<'_> {
-    let resolves = rights == Rights::Writer && !at.heads.conflict(at.below).is_empty();
+    let resolves = rights != Rights::Reader && !at.heads.conflict(at.below).is_empty();
     Decision { disk: deed(at, rights), resolves }
 }
 
@@ -78,6 +80,7 @@ fn deed(at: &Triple, rights: Rights) -> Deed<'_> {
     let is_untouched = at.here.is_none() && at.base.is_none();
     match (at.standing, rights) {
         (Standing::Differs, Rights::Writer) if !is_untouched => Deed::Publish,
+        (Standing::Differs, Rights::Yielding) if !is_untouched && !gives_way(at) => Deed::Publish,
         (Standing::Differs, Rights::Reader) if !is_untouched && !is_overtaken(at) => Deed::LocalDifference,
         _ => change(at, false),
     }
@@ -103,6 +106,11 @@ fn is_deleted_elsewhere(at: &Triple) -> bool {
         at.here.as_ref().filter(|_| at.base.is_none()).and_then(|here| at.heads.adopt(&here.version.kind));
     let is_shown = matches!(at.heads.shown(at.below), Shown::Version(_));
     adopted.is_some_and(|base| base.version.kind.is_gone()) && !is_shown
+}
+
+/// Whether the share has something at a path of which this disk's index knew nothing.
+fn gives_way(at: &Triple) -> bool {
+    at.base.is_none() && at.heads.winner().is_some_and(|winner| !winner.version.kind.is_gone())
 }
 
 /// Whether a newer version came than the one that a reader's difference was made on. What has no base at all was found
@@ -257,7 +265,7 @@ mod tests {
         /// I2: a deed that is done leaves nothing to do.
         #[test]
         fn i2_a_deed_that_is_done_is_the_last(at in triple()) {
-            for rights in [Rights::Writer, Rights::Reader] {
+            for rights in [Rights::Writer, Rights::Yielding, Rights::Reader] {
                 let after = done(&at, deed(&at, rights));
                 let again = deed(&after, rights);
                 if !matches!(again, Deed::Publish | Deed::LocalDifference) {
@@ -276,6 +284,19 @@ mod tests {
                 let is_kept = matches!(deed, Deed::Publish | Deed::Agree(_) | Deed::Nothing);
                 prop_assert!(is_kept || is_adopted, "{:?}", deed);
             }
+        }
+
+        /// I3: who takes the share's versions loses to history what the share has otherwise, and publishes the rest.
+        #[test]
+        fn i3_only_what_no_base_is_known_of_gives_way(at in triple()) {
+            let (yielding, writer) = (deed(&at, Rights::Yielding), deed(&at, Rights::Writer));
+            let is_live = at.heads.winner().is_some_and(|winner| !winner.version.kind.is_gone());
+            if at.base.is_some() || !is_live {
+                prop_assert_eq!(yielding, writer);
+            } else {
+                prop_assert!(yielding != Deed::Publish || at.heads.is_empty(), "{:?}", yielding);
+            }
+            prop_assert_eq!(decide(&at, Rights::Yielding).resolves, decide(&at, Rights::Writer).resolves);
         }
 
         /// I26: a reader publishes and settles nothing.

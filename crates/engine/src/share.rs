@@ -99,6 +99,17 @@ enum Stage {
     Paused(Option<Halt>),
 }
 
+/// Whether a person is to say what the first contact leads to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Asking {
+    /// Nobody is asked, or it was said.
+    No,
+    /// To be asked when a member has been met.
+    Before,
+    /// One has.
+    Met,
+}
+
 /// What a job was asked for.
 #[derive(Debug)]
 enum Waiting {
@@ -159,6 +170,9 @@ pub(crate) struct Share {
     salts: Salts,
     stage: Stage,
     life: Option<Life>,
+    asking: Asking,
+    /// What differed at first contact gives way to what the share has.
+    is_yielding: bool,
     peers: BTreeMap<Conn, Peer>,
     /// When a member was given everything, for as long as that counts.
     streamed: BTreeMap<DeviceId, Vec<Time>>,
@@ -209,6 +223,8 @@ impl Share {
             salts: Salts { seed, drawn: 0 },
             stage: Stage::Starting,
             life: None,
+            asking: if opened.asks_first { Asking::Before } else { Asking::No },
+            is_yielding: false,
             peers: BTreeMap::new(),
             streamed: BTreeMap::new(),
             jobs: BTreeMap::new(),
@@ -287,6 +303,7 @@ impl Share {
             Command::Rescan => self.rescan(),
             Command::Resume => self.resume(),
             Command::Alone => self.index(Waiting::Contact, index::Job::SetFirstContact),
+            Command::Meet(differing) => self.meet(*differing),
             Command::Pause => self.pause(),
             Command::Restore(restore) => self.wants_back(restore.clone()),
             Command::Heed(number) => self.heeds(*number),
@@ -323,6 +340,7 @@ impl Share {
         // may be a timer, or nobody.
         while self.begins_more() {}
         debug_assert!(!self.begins_more(), "was to be begun at once: {:?}", self.out);
+        self.yields_no_more();
     }
 
     /// Whether anything was begun, or came to be to be begun.
@@ -485,6 +503,7 @@ impl Share {
 
     fn rights(&self) -> Rights {
         match self.life.as_ref().and_then(|life| life.role) {
+            Some(Role::Admin | Role::Writer) if self.is_yielding => Rights::Yielding,
             Some(Role::Admin | Role::Writer) => Rights::Writer,
             _ => Rights::Reader,
         }

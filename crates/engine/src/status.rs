@@ -23,6 +23,9 @@ pub struct Status {
     pub problems: BTreeMap<RelPath, Cause>,
     /// How many more there are.
     pub more_problems: u64,
+    /// Whether a member was met for the first time, all is known of both sides, and a person is to say what becomes of what
+    /// differs ([`Command::Meet`](crate::io::Command::Meet)).
+    pub is_asking: bool,
     /// Why the folder could not be looked through the last time.
     pub trouble: Option<String>,
     /// Whether anything is being looked at, fetched or written.

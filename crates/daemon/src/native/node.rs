@@ -32,7 +32,7 @@ use super::peers::{Met, Peers};
 use super::shell::{Shell, ShellError};
 use super::trackers::{Found, Trackers, Wishes};
 use crate::config::{Config, Listen};
-use crate::control::report::Happening;
+use crate::control::report::{Happening, Question};
 use crate::control::text::Id;
 use crate::control::types::{Code, Failure};
 use crate::control::{Daemon, Diary};
@@ -93,6 +93,8 @@ struct Core {
     lan: Mutex<Option<Lan>>,
     /// Where others were found, by topics and pseudonyms.
     found: Mutex<meeting::Finds>,
+    /// What the first contact of shares has found, where a person is to decide.
+    questions: Mutex<BTreeMap<ShareId, Question>>,
     /// Who belongs to which share may have changed, or who is where.
     to_meet: Notify,
 }
@@ -153,6 +155,7 @@ impl Node {
                 trackers: Mutex::default(),
                 lan: Mutex::default(),
                 found: Mutex::default(),
+                questions: Mutex::default(),
                 to_meet: Notify::new(),
             }
         });

@@ -50,6 +50,8 @@ pub struct NewShare {
     pub secrets: Vec<ShareSecret>,
     /// How much of what changes displace is kept.
     pub retention: Retention,
+    /// Whether a person decides what the first contact leads to ([`Command::Meet`]).
+    pub asks_first: bool,
 }
 
 /// A connection that stands, with both keys proved.
@@ -381,7 +383,7 @@ impl Loop {
         }
     }
 
-    fn open(&mut self, NewShare { index, worker, secrets, retention }: NewShare, answer: Answer) {
+    fn open(&mut self, NewShare { index, worker, secrets, retention, asks_first }: NewShare, answer: Answer) {
         let share = index.life().share;
         if self.shares.contains_key(&share) {
             return drop(answer.send(Err(ShellError::IsOpen)));
@@ -396,7 +398,7 @@ impl Loop {
         };
         let watch = self.watch(share, &worker);
         let is_watched = watch.is_some();
-        let opening = Some(Opening { opened: Opened { share, secrets, retention }, answer });
+        let opening = Some(Opening { opened: Opened { share, secrets, retention, asks_first }, answer });
         let (at_work, over) = channel();
         self.shares.insert(share, OpenShare { index, worker, watch, opening, at_work, over });
         if !is_watched {

@@ -85,6 +85,7 @@ impl End {
                 worker: Arc::new(Worker::new(&folder).with_threads(2)),
                 secrets,
                 retention: Retention::default(),
+                asks_first: false,
             })
             .unwrap();
         Self { shell, share, founding, founder, device }

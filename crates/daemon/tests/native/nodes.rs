@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use shoal_daemon::config::{Config, Listen};
 use shoal_daemon::control::report::{
-    DeviceStatus, Event, Happening, InviteGiven, Phase, Restored, Role, ShareStatus, Shared,
+    DeviceStatus, Event, Happening, InviteGiven, Phase, Question, Restored, Role, ShareStatus, Shared,
 };
 use shoal_daemon::control::text::{Directory, Id, InviteText, Moment, Place};
 use shoal_daemon::control::types::{
-    Ask, Choice, Code, GetStatus, Invite, InviteTerms, Join, Leave, ListConflicts, ListDevices, ListHistory,
-    ListShares, Pause, Reload, Rescan, Restore, Resume, Revoke, Revoked, Share, Undo, Wait, Watch,
+    Ask, Choice, Code, Decide, GetStatus, Invite, InviteTerms, Join, Leave, ListConflicts, ListDevices,
+    ListHistory, ListShares, Pause, Reload, Rescan, Restore, Resume, Revoke, Revoked, Share, Undo, Wait,
 };
 use shoal_daemon::control::{Client, ClientError, Daemon, Failure, Service};
 use shoal_daemon::home::{Environment, Home};
@@ -20,7 +20,7 @@ use shoal_daemon::native::Node;
 use shoal_proto::id::ShareId;
 
 /// Nothing that is waited for takes longer.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// A device at work, with its home.
 struct Machine {
@@ -57,7 +57,7 @@ impl Machine {
         A::Answer: std::fmt::Debug,
     {
         match self.client().ask(ask).await {
-            Err(ClientError::Failure(failure)) => failure,
+            Err(ClientError::Failed(failure)) => failure,
             other => panic!("{other:?}"),
         }
     }
@@ -93,7 +93,13 @@ impl Machine {
                 }
             }
         };
-        tokio::time::timeout(WAIT_MAX, looking).await.unwrap()
+        match tokio::time::timeout(WAIT_MAX, looking).await {
+            Ok(found) => found,
+            Err(_) => {
+                let (_, mut cursor) = self.node.diary().follow(Some(first));
+                panic!("it was not told: {:#?}", self.node.diary().next(&mut cursor).await)
+            }
+        }
     }
 
     async fn close(self) {
@@ -268,6 +274,7 @@ async fn a_device_that_is_removed_hears_nothing_more_and_its_files_stay() {
     assert!(of("ana").is_this && of("ana").role == Role::Admin && of("ben").peer.is_some());
     assert_eq!(of("ben").added_by, Some(of("ana").device));
 
+    ana.until(|event| matches!(event.happening, Happening::Joined { .. }).then_some(())).await;
     let refused = ben.refusal(Revoke { share, what: Revoked::Device(of("ana").device) }).await;
     assert_eq!(refused.code, Code::NotAllowed);
     ana.ask(Revoke { share, what: Revoked::Device(of("ben").device) }).await;
@@ -282,7 +289,6 @@ async fn a_device_that_is_removed_hears_nothing_more_and_its_files_stay() {
     assert_eq!(ana.until(gone).await, of("ben").device);
     fs::write(one.join("a"), "not for ben").unwrap();
     ana.ask(Rescan { share }).await;
-    until(|| true).await;
     assert_eq!(ana.status(share).await.peers, []);
     assert_eq!(text(two.join("a")), "1");
     // It can still leave what it is not in any more.
@@ -297,6 +303,7 @@ async fn a_device_that_is_removed_hears_nothing_more_and_its_files_stay() {
 async fn who_leaves_is_known_to_have_left_and_can_be_invited_again() {
     let (root, one, two) = folders(&[("a", "1")]);
     let (ana, ben, share) = pair(root.path(), &one, &two).await;
+    ana.until(|event| matches!(event.happening, Happening::Joined { .. }).then_some(())).await;
     fs::write(two.join("of ben"), "b").unwrap();
     until(|| text(one.join("of ben")) == "b").await;
     ben.ask(Leave { share }).await;
@@ -409,7 +416,7 @@ async fn a_configuration_that_is_read_again_counts_and_a_wrong_one_changes_nothi
     let config = ben.home.join("config.toml");
     fs::write(
         &config,
-        "name = \"benny\"\nlan = false\nlisten = [\"127.0.0.1:0\"]\n[history]\nkeep = \"7 days\"\n",
+        "name = \"benny\"\nlan = false\nlisten = [\"127.0.0.1:0\"]\n[history]\nkeep = \"7d\"\n",
     )
     .unwrap();
     assert_eq!(ben.ask(Reload {}).await.changed, ["name", "history"]);
@@ -417,8 +424,6 @@ async fn a_configuration_that_is_read_again_counts_and_a_wrong_one_changes_nothi
         let devices = ana.ask(ListDevices { share }).await.devices;
         devices.iter().any(|device| device.name.as_deref() == Some("benny"))
     };
-    let (_, mut events) = ana.client().watch(Watch::default()).await.unwrap();
-    drop(events.next());
     let began = Instant::now();
     while !is_known().await {
         assert!(began.elapsed() < WAIT_MAX);
@@ -426,6 +431,106 @@ async fn a_configuration_that_is_read_again_counts_and_a_wrong_one_changes_nothi
     }
     fs::write(&config, "nam = 1").unwrap();
     assert_eq!(ben.refusal(Reload {}).await.code, Code::Config);
+    for machine in [ana, ben] {
+        machine.close().await;
+    }
+}
+
+/// A machine that joins with so many files of its own, at whose directory they stand.
+async fn joins_with_own(
+    files: usize,
+    choice: Option<Choice>,
+) -> (tempfile::TempDir, Machine, Machine, Id<ShareId>) {
+    let (root, one, two) = folders(&[("same", "s"), ("theirs", "t")]);
+    fs::write(two.join("same"), "s").unwrap();
+    fs::write(two.join("only here"), "o").unwrap();
+    for number in 0..files {
+        fs::write(one.join(format!("f{number}")), "of ana").unwrap();
+        fs::write(two.join(format!("f{number}")), "of ben, older").unwrap();
+        let old = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        fs::File::open(two.join(format!("f{number}"))).unwrap().set_modified(old).unwrap();
+    }
+    let (ana, ben) = (Machine::start(root.path(), "ana").await, Machine::start(root.path(), "ben").await);
+    let (share, invite) = ana.share(&one, InviteTerms::default()).await;
+    ben.ask(Join { choice, ..join(&invite, &two) }).await;
+    (root, ana, ben, share)
+}
+
+fn asked(event: &Event) -> Option<Question> {
+    match event.happening {
+        Happening::Asked { question } => Some(question),
+        _ => None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_joins_with_many_other_files_is_asked_before_anything_is_done() {
+    let (root, ana, ben, share) = joins_with_own(25, None).await;
+    let (one, two) = (root.path().join("one"), root.path().join("two"));
+    let question = Question::FirstContact { equal: 1, differ: 25, only_here: 1 };
+    assert_eq!(ben.until(asked).await, question);
+    let status = ben.status(share).await;
+    assert_eq!((status.phase, status.question), (Phase::FirstContact, Some(question)));
+    assert!(!status.is_in_sync);
+    // Over a restart, too.
+    ben.close().await;
+    let ben = Machine::start(root.path(), "ben").await;
+    assert_eq!(ben.until(asked).await, question);
+    assert!(!two.join("theirs").exists() && !one.join("only here").exists());
+    assert_eq!(text(two.join("f3")), "of ben, older");
+
+    ben.ask(Decide { share, choice: Choice::Theirs }).await;
+    until(|| text(two.join("theirs")) == "t" && text(one.join("only here")) == "o").await;
+    ben.in_sync().await;
+    for number in 0..25 {
+        assert_eq!(text(two.join(format!("f{number}"))), "of ana");
+        assert_eq!(text(one.join(format!("f{number}"))), "of ana");
+    }
+    let history = ben.ask(ListHistory { share, path: None, before: None, at_most: 100 }).await;
+    assert_eq!(history.versions.len(), 25);
+    assert_eq!(ana.ask(ListConflicts { share }).await, []);
+    assert_eq!(ben.refusal(Decide { share, choice: Choice::Both }).await.code, Code::NotNow);
+    // What differs from now on is a conflict like any other.
+    for machine in [&ana, &ben] {
+        machine.ask(Pause { share }).await;
+    }
+    fs::write(one.join("at once"), "ana").unwrap();
+    fs::write(two.join("at once"), "ben, too").unwrap();
+    for machine in [&ana, &ben] {
+        machine.ask(Resume { share }).await;
+    }
+    until(|| fs::read_dir(&one).unwrap().count() == fs::read_dir(&two).unwrap().count()).await;
+    let is_copy =
+        |entry: Result<fs::DirEntry, _>| entry.unwrap().file_name().to_string_lossy().contains("conflict");
+    until(|| [&one, &two].into_iter().all(|folder| fs::read_dir(folder).unwrap().any(is_copy))).await;
+    for machine in [ana, ben] {
+        machine.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_said_so_before_leaves_again_and_nothing_is_changed() {
+    let (root, ana, ben, share) = joins_with_own(21, Some(Choice::Stop)).await;
+    ben.until(|event| (event.happening == Happening::Left).then_some(())).await;
+    assert_eq!(ben.ask(ListShares {}).await, []);
+    let (one, two) = (root.path().join("one"), root.path().join("two"));
+    assert!(!two.join("theirs").exists() && !one.join("only here").exists());
+    assert_eq!(text(two.join("f3")), "of ben, older");
+    assert_eq!(ana.status(share).await.members, 1);
+    for machine in [ana, ben] {
+        machine.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_few_files_that_differ_are_no_reason_to_ask() {
+    let (root, ana, ben, share) = joins_with_own(3, Some(Choice::Stop)).await;
+    ben.in_sync().await;
+    ana.in_sync().await;
+    let (one, two) = (root.path().join("one"), root.path().join("two"));
+    assert_eq!(text(two.join("f1")), "of ana");
+    assert_eq!(ana.ask(ListConflicts { share }).await.len(), 3);
+    assert_eq!(fs::read_dir(&one).unwrap().count(), fs::read_dir(&two).unwrap().count());
     for machine in [ana, ben] {
         machine.close().await;
     }

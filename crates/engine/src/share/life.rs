@@ -3,8 +3,9 @@
 //! Promise: what a guard has asked is answered by a person, and by nobody else (I19); that this device is no member any
 //! more is no question, counts more than whatever else has stopped the share, and ends only when it is let in again (I26).
 
-use super::{Meant, Share, Stage, Waiting, Wake};
+use super::{Asking, Meant, Share, Stage, Waiting, Wake};
 use crate::index::{self, Life};
+use crate::io::Differing;
 use crate::limits::RESCAN_INTERVAL;
 use crate::status::Halt;
 
@@ -80,6 +81,45 @@ impl Share {
         self.planner.accepts_removals = false;
         if is_kept {
             self.index(Waiting::Contact, index::Job::SetHalted(true));
+        }
+    }
+
+    /// Whether this device has yet to compare records with a member.
+    pub(super) fn is_new_here(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| !life.first_contact)
+    }
+
+    /// Both ends hold the same records, and one of them was the first to be met.
+    pub(super) fn has_met(&mut self) {
+        if self.asking == Asking::No {
+            self.index(Waiting::Contact, index::Job::SetFirstContact);
+        } else {
+            self.asking = Asking::Met;
+        }
+    }
+
+    /// A person says what becomes of what differs.
+    pub(super) fn meet(&mut self, differing: Differing) {
+        if self.life.is_some() && !self.is_new_here() {
+            return;
+        }
+        self.is_yielding = differing == Differing::Theirs;
+        if std::mem::replace(&mut self.asking, Asking::No) == Asking::Met {
+            self.index(Waiting::Contact, index::Job::SetFirstContact);
+        }
+    }
+
+    pub(super) fn is_asking(&self) -> bool {
+        self.asking == Asking::Met
+            && self.stage == Stage::Running
+            && self.is_new_here()
+            && !self.scanner.is_busy(self.now.time)
+    }
+
+    /// What differed at first contact has given way, as far as anybody had its bytes: from now on what differs is a conflict.
+    pub(super) fn yields_no_more(&mut self) {
+        if self.is_yielding && self.may_plan() && !self.is_busy() {
+            self.is_yielding = false;
         }
     }
 

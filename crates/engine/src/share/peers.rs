@@ -337,8 +337,8 @@ impl Share {
     fn agreed(&mut self, conn: Conn) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.has_agreed = true;
-        if self.life.as_ref().is_some_and(|life| !life.first_contact) {
-            self.index(Waiting::Contact, index::Job::SetFirstContact);
+        if self.is_new_here() {
+            self.has_met();
         }
         self.index(Waiting::Statement(vec![conn]), index::Job::Lacking(LACKING_RECORDS_MAX));
     }

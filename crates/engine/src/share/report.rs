@@ -39,6 +39,7 @@ impl Share {
             peers,
             problems,
             more_problems,
+            is_asking: self.is_asking(),
             trouble: self.scanner.trouble.clone(),
             is_busy: self.is_busy(),
             history: self.historian.held(),

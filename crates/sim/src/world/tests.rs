@@ -271,6 +271,7 @@ impl Brain for Placid {
             history: Held::default(),
             late_edits: BTreeMap::new(),
             restores: Vec::new(),
+            is_asking: false,
         })
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use shoal_disk::{Folder, FolderOptions, Worker};
-use shoal_engine::io::Command;
+use shoal_engine::io::{Command, Differing};
 use shoal_index::{At, Index};
 use shoal_proto::cut::CUT;
 use shoal_proto::id::{ShareId, WriterSalt};
@@ -21,7 +21,7 @@ use shoal_proto::secret::ShareSecret;
 use super::{Core, Opened};
 use crate::control::report::Happening;
 use crate::control::text::{Escaped, Id};
-use crate::control::types::{Code, Failure, Join};
+use crate::control::types::{Choice, Code, Failure, Join};
 use crate::native::shell::NewShare;
 use crate::registry::{InvitedBy, Registered};
 
@@ -112,8 +112,12 @@ impl Core {
             worker: Arc::clone(&worker),
             secrets: registered.secrets.clone(),
             retention: self.config().history,
+            asks_first: super::service::asks_first(registered),
         };
         self.shell.open(new).map_err(|error| refused(&error))?;
+        if registered.choice == Some(Choice::Theirs) {
+            self.shell.command(registered.share, Command::Meet(Differing::Theirs));
+        }
         self.shares().insert(registered.share, Opened::Open { worker, members: BTreeSet::new() });
         self.to_meet.notify_one();
         Ok(())

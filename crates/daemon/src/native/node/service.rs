@@ -22,6 +22,8 @@ mod sharing;
 mod status;
 mod work;
 
+pub(super) use self::contact::asks_first;
+
 use std::sync::Arc;
 
 use shoal_index::{Index, IndexError};

@@ -126,7 +126,10 @@ fn remove(
             .with_hint("`shoal devices` lists them"));
     }
     let publications = index.last_publications_of(&about).map_err(|error| refused(&error))?;
-    index.entries().removal(key, about, &publications, secret, &mut OsRng).map_err(not_allowed)
+    index
+        .entries()
+        .removal(key, about, &publications, secret, &mut OsRng)
+        .map_err(|error| not_allowed(&error))
 }
 
 /// What takes an invite back: who came in by it stays.
@@ -138,7 +141,7 @@ fn take_back(
 ) -> Result<Vec<Entry>, Failure> {
     let (roster, device) = (index.roster(), key.device());
     if roster.role(&device) != Some(shoal_proto::roster::Role::Admin) {
-        return Err(not_allowed(SecretError::NoAdmin));
+        return Err(not_allowed(&SecretError::NoAdmin));
     }
     let counts = |entry: &&Entry| !roster.void().contains_key(&entry.hash());
     let by_it = |entry: &&Entry| matches!(entry.statement(), Statement::Joined(joined) if joined.delegation.invite == invite);
@@ -146,15 +149,15 @@ fn take_back(
         index.entries().iter().filter(by_it).filter(counts).map(Entry::hash).collect();
     let statement = Statement::Revoked { invite, admitted };
     let revoked = Entry::sign(key, roster.share(), roster.last_entry(&device), statement)
-        .map_err(|error| not_allowed(error.into()))?;
+        .map_err(|error| not_allowed(&error.into()))?;
     // The secret comes after it in the chain.
     let mut entries = index.entries().clone();
     entries.insert(revoked.clone()).map_err(|error| refused(&error))?;
-    let mut told = entries.new_secret(key, secret, &mut OsRng).map_err(not_allowed)?;
+    let mut told = entries.new_secret(key, secret, &mut OsRng).map_err(|error| not_allowed(&error))?;
     told.insert(0, revoked);
     Ok(told)
 }
 
-fn not_allowed(error: SecretError) -> Failure {
+fn not_allowed(error: &SecretError) -> Failure {
     Failure::new(Code::NotAllowed, error.to_string())
 }

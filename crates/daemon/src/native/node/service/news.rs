@@ -27,14 +27,18 @@ const PROBLEMS_AT_ONCE: usize = 64;
 /// Notes what has changed, as long as there is a node.
 pub(in super::super) async fn attend(core: Weak<Core>) {
     let mut turns = None;
-    let mut known: BTreeMap<ShareId, Known> = BTreeMap::new();
+    let mut known: Option<BTreeMap<ShareId, Known>> = None;
     loop {
         let Some(strong) = core.upgrade() else { return };
         let now = (strong.shell.turns(), strong.registry().iter().count());
         if turns.replace(now) != Some(now) {
-            let taken = std::mem::take(&mut known);
-            let looked = strong.waiting(move |core| Ok(core.tell_news(taken))).await;
-            known = looked.unwrap_or_default();
+            let taken = known.take();
+            known = strong.waiting(move |core| Ok(core.tell_news(taken))).await.ok();
+            for share in strong.to_leave() {
+                if let Err(failure) = strong.leave(share).await {
+                    strong.warn(share, format!("the share cannot be left: {failure}"));
+                }
+            }
         }
         drop(strong);
         sleep(LOOK_PAUSE).await;
@@ -65,15 +69,24 @@ struct Member {
 
 impl Core {
     /// Looks at all shares, and notes what is new.
-    fn tell_news(self: &Arc<Self>, mut known: BTreeMap<ShareId, Known>) -> BTreeMap<ShareId, Known> {
+    fn tell_news(self: &Arc<Self>, known: Option<BTreeMap<ShareId, Known>>) -> BTreeMap<ShareId, Known> {
+        let is_first = known.is_none();
+        let mut known = known.unwrap_or_default();
         let all: Vec<Registered> = self.registry().iter().cloned().collect();
         known.retain(|share, _| all.iter().any(|registered| registered.share == *share));
         for registered in all {
             let share = registered.share;
-            self.meets(share);
+            self.meets(&registered);
             let status = self.share_status(&registered);
             let members = self.members(share);
-            for happening in known.entry(share).or_default().news(&status, members) {
+            let told = known.entry(share).or_insert_with(|| {
+                // Who founds a share is its first member; who comes into one is told of those who come after.
+                let is_founded = !is_first && registered.invited_by.is_none();
+                let alone = members.iter().flatten().filter(|(device, _)| **device == self.device());
+                let alone = is_founded.then(|| alone.map(|(device, it)| (*device, it.clone())).collect());
+                Known { members: alone, ..Known::default() }
+            });
+            for happening in told.news(&status, members) {
                 self.diary.note(Some(share), happening);
             }
         }
@@ -96,9 +109,7 @@ impl Known {
         self.tell_members(members, &mut news);
         self.tell_phase(status, &mut news);
         self.tell_problems(&status.problems, &mut news);
-        if status.is_in_sync {
-            self.held = status.holds;
-        } else if self.phase.is_none() || self.held == Amount::default() {
+        if status.is_in_sync || self.held == Amount::default() {
             self.held = status.holds;
         }
         self.tell_progress(status, &mut news);

@@ -14,7 +14,7 @@ use shoal_proto::roster::{Delegation, Entry, Offer, Role, Statement};
 use tokio::time::{Instant, sleep};
 
 use super::super::opening::{random, refused};
-use super::super::{Core, unix_seconds};
+use super::super::{Core, lock, unix_seconds};
 use super::status::known_as;
 use crate::control::preview;
 use crate::control::report::{self, Happening, InviteGiven, Shared};
@@ -114,6 +114,7 @@ impl Core {
             self.until_heard(share).await?;
         }
         self.waiting(move |core| core.forget(share)).await?;
+        lock(&self.questions).remove(&share);
         self.diary.note(Some(share), Happening::Left);
         Ok(Response::Done(Done {}))
     }
