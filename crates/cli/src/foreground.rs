@@ -17,7 +17,7 @@ use shoal_daemon::native::Node;
 
 use crate::exit::Exit;
 use crate::follow::Follow;
-use crate::print::{count, talk};
+use crate::print::{count, object, talk};
 use crate::signals;
 use crate::ui::Style;
 
@@ -116,7 +116,11 @@ async fn serve(
 async fn say_ready(client: &mut Client, style: Style) -> anyhow::Result<()> {
     let status = client.ask(GetStatus::default()).await?;
     notify(&[NotifyState::Ready, NotifyState::MainPid(std::process::id())]);
-    if style == Style::Human {
+    if style == Style::Json {
+        object(&serde_json::json!({
+            "event": "ready", "listening": status.listening, "device": status.device, "pid": status.pid,
+        }))?;
+    } else {
         let addresses: Vec<String> = status.listening.iter().map(ToString::to_string).collect();
         let shares = count(status.shares.len() as u64, "share", "shares");
         talk(format_args!("Serving {shares} at {}; ctrl-C ends it.", addresses.join(" and ")));

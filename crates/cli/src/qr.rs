@@ -53,6 +53,12 @@ mod tests {
         assert!(rows.iter().all(|row| row.starts_with("  ") && row.ends_with("  ")));
         // The upper left mark: seven dark modules wide, in its second row a frame.
         assert!(rows[1].starts_with("  █▀▀▀▀▀█ "), "{:?}", rows[1]);
+        // The one module that is always dark, left of the middle and low: the picture is not mirrored.
+        let (size, quiet) = (width - 4, 2);
+        let (row, column) = (quiet + size - 8, quiet + 8);
+        let module = rows[row / 2].chars().nth(column).unwrap();
+        let halves = if row % 2 == 0 { ['█', '▀'] } else { ['█', '▄'] };
+        assert!(halves.contains(&module), "{module:?}");
         assert!(code(&invite, width).is_some());
         assert!(code(&invite, width - 1).is_none());
         assert!(code(&"a".repeat(30_000), 10_000).is_none());

@@ -13,6 +13,7 @@
 mod bad_input;
 mod commands;
 mod faults;
+mod meeting;
 mod oddities;
 mod options;
 mod sizes;

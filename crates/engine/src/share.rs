@@ -21,6 +21,7 @@ mod goals;
 mod gone;
 mod history;
 mod life;
+mod looking;
 mod looks;
 mod lull;
 mod peers;

@@ -8,13 +8,14 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::net::TcpStream;
+use shoal_proto::invite::Address;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::budget::{Budget, Ended, Held};
 use crate::error::NetError;
-use crate::limits::{CALLED_TOGETHER_MAX, CONNECT, STAGGER};
+use crate::limits::{CALLED_TOGETHER_MAX, CONNECT, RESOLVE, STAGGER};
 use crate::reach::{NamedBy, canonical, may_call};
 use crate::tls::{self, Expected, Identity, Purpose, Secured};
 
@@ -45,6 +46,22 @@ pub struct Candidate {
     pub named_by: NamedBy,
     /// Where.
     pub address: SocketAddr,
+}
+
+impl Candidate {
+    /// The addresses that a host has, if it has any, at most [`CALLED_TOGETHER_MAX`]. A name is looked up as the system
+    /// does it, for at most [`RESOLVE`].
+    pub async fn of(address: &Address, named_by: NamedBy) -> Vec<Self> {
+        if let Ok(address) = address.as_str().parse() {
+            return vec![Self { named_by, address }];
+        }
+        match timeout(RESOLVE, lookup_host(address.as_str())).await {
+            Ok(Ok(found)) => {
+                found.take(CALLED_TOGETHER_MAX).map(|address| Self { named_by, address }).collect()
+            }
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        }
+    }
 }
 
 /// Calls devices, within one [`Budget`] for all of them. A handle that can be cloned.

@@ -3,6 +3,7 @@
 //! Promise: those who are in and have proved nothing are bounded, in all and for each network, and so is how often a network
 //! may knock; what is remembered of networks is bounded too (T5, T6, I30). When all places are taken, whoever has been
 //! there longest, from the network that has most, gives way to a newcomer: so those who say nothing do not keep others out.
+//! Unless it came in a crowd it has had a second by then, in which an honest one proves its key.
 //! All who are turned away are turned away alike, by a connection that closes.
 //!
 //! [`Doorman`] decides and is pure; [`Door`] is the handle that connections go through.
@@ -15,7 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::limits::{GUEST_STAYS, GUESTS_MAX, KNOCK_EVERY, KNOCKS_AT_ONCE, NETWORK_GUESTS_MAX, NETWORKS_MAX};
+use crate::limits::{
+    CROWD, GUEST_STAYS, GUESTS_MAX, KNOCK_EVERY, KNOCKS_AT_ONCE, NETWORK_GUESTS_MAX, NETWORKS_MAX,
+};
 use crate::reach::network;
 
 /// Time since the doorman began.
@@ -91,8 +94,9 @@ impl Doorman {
             return None;
         }
         // Who is not let in for want of places has used nothing up.
-        let instead_of =
-            if self.guests.len() < self.options.guests_max { None } else { Some(self.longest(now)?) };
+        let newcomers = knocks.guests;
+        let is_full = self.guests.len() >= self.options.guests_max;
+        let instead_of = if is_full { Some(self.longest(newcomers, now)?) } else { None };
         if let Some(number) = instead_of {
             self.leaves(number);
         }
@@ -130,15 +134,18 @@ impl Doorman {
         if self.networks.len() < NETWORKS_MAX { network } else { REST }
     }
 
-    /// Of the guests that have had their time the first one of the network with the most of them.
-    fn longest(&self, now: Time) -> Option<u64> {
-        let had_time = self.guests.iter().take_while(|(_, (_, came))| *came + GUEST_STAYS <= now);
-        let of_network = |network: &IpAddr| self.networks.get(network).map_or(0, |knocks| knocks.guests);
-        // Of equal ones `max_by_key` takes the last: the first comes last.
-        had_time
-            .map(|(number, (network, _))| (of_network(network), core::cmp::Reverse(*number)))
-            .max()
-            .map(|(_, core::cmp::Reverse(number))| number)
+    /// Of the guests that may be sent away for somebody from a network with so many, the first one of the network with
+    /// most of them: those that have had their time, and those who came in a crowd.
+    fn longest(&self, newcomers: usize, now: Time) -> Option<u64> {
+        let beside = |network: &IpAddr| self.networks.get(network).map_or(0, |knocks| knocks.guests);
+        let had_time = |came: &Time| *came + GUEST_STAYS <= now;
+        let is_crowd = |guests: usize| guests >= CROWD && guests > newcomers;
+        let may_go = self
+            .guests
+            .iter()
+            .map(|(number, (network, came))| (beside(network), core::cmp::Reverse(*number), had_time(came)))
+            .filter(|(guests, _, had_time)| *had_time || is_crowd(*guests));
+        may_go.max().map(|(_, core::cmp::Reverse(number), _)| number)
     }
 }
 

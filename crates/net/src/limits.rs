@@ -58,6 +58,9 @@ pub const UNSENT_BYTES: u32 = 256 << 10;
 
 // ── calling ──
 
+/// How long a host's name may take to become addresses.
+pub const RESOLVE: Duration = Duration::from_secs(5);
+
 /// How often an address is called in an hour where nobody has proved a key.
 pub const TRIES_PER_HOUR: u16 = 3;
 
@@ -96,7 +99,10 @@ pub const GUESTS_MAX: usize = 256;
 /// Most of them from one network.
 pub const NETWORK_GUESTS_MAX: usize = 64;
 
-/// How long such a connection stays in any case when all places are taken; a handshake takes less.
+/// So many from one network are a crowd: of these some may be sent away at once for somebody from elsewhere.
+pub const CROWD: usize = 8;
+
+/// How long any other such connection stays in any case when all places are taken; a handshake takes less.
 pub const GUEST_STAYS: Duration = Duration::from_secs(1);
 
 /// So many connections may come from one network at once, …

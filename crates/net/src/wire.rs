@@ -175,7 +175,7 @@ impl Outgoing {
         self.shared().push(frames.into());
     }
 
-    /// How many bytes wait to be sent.
+    /// How many bytes wait to be sent; those that were encrypted already, and wait in the system or before it, do not count.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.shared().queue().waiting

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use shoal_net::{Generation, NetError, WireError, sniff};
 use tokio::net::TcpStream;
+use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::connection::Connection;
@@ -16,13 +17,14 @@ use crate::rendezvous::ServeError;
 use crate::seats::Seat;
 use crate::server::Shared;
 
-/// Serves a connection that was just accepted until it ends.
+/// Finds out what a connection is that was just accepted, and has it served.
 pub(crate) async fn open(shared: Rc<Shared>, stream: TcpStream, from: IpAddr, seat: Seat) {
     let wait = shared.options.first_message_wait;
     match timeout(wait, generation(&stream)).await {
         Ok(Ok(Generation::Classic)) => {
             if let Some(connection) = Connection::open(shared, stream, from, seat) {
-                connection.serve().await;
+                // In a task of its own, which is all that is left of this once it is quiet.
+                spawn_local(connection.serve());
             }
         }
         // Boxed, since few of those who wait here come so far.
@@ -30,7 +32,8 @@ pub(crate) async fn open(shared: Rc<Shared>, stream: TcpStream, from: IpAddr, se
         // It has gone without a word.
         Ok(Err(_)) => {}
         Err(_) => {
-            shared.refuse(from, Refusal::Silent, 1, &format_args!("said nothing for {} s", wait.as_secs()))
+            let reason = format_args!("said nothing for {} s", wait.as_secs());
+            shared.refuse(from, Refusal::Silent, 1, &reason);
         }
     }
 }

@@ -267,3 +267,69 @@ async fn keep_time(hall: Weak<Hall>, rearmed: Arc<Notify>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shoal_net::{Acceptor, Expected, Identity, dial};
+    use shoal_proto::secret::Topic;
+    use tokio::net::TcpListener;
+    use tokio::task::{JoinHandle, spawn};
+
+    use super::*;
+
+    /// A place with one caller, whose end is the test's.
+    async fn called() -> (Rendezvous, JoinHandle<Result<(), ServeError>>, Incoming, Outgoing) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (rendezvous, acceptor) =
+            (Rendezvous::open(SwarmLimits::default()), Acceptor::new(&Identity::nameless()));
+        let hall = rendezvous.clone();
+        let served = spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            hall.serve(acceptor.accept(stream).await.unwrap()).await
+        });
+        let identity = Identity::nameless();
+        let secured = dial(address, &identity, Expected::Anyone, Purpose::Tracker).await.unwrap();
+        let (incoming, outgoing) = secured.split();
+        (rendezvous, served, incoming, outgoing)
+    }
+
+    fn watch() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        ToTracker::Watch { topic: Topic::from_bytes([1; 32]) }.write(&mut bytes, RequestId(1)).unwrap();
+        bytes
+    }
+
+    #[tokio::test]
+    async fn i30_who_says_nothing_is_not_kept() {
+        let (rendezvous, served, _incoming, _outgoing) = called().await;
+        while rendezvous.tally().callers == 0 {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::pause();
+        let (began, ended) = (Instant::now(), served.await.unwrap());
+        assert!(matches!(ended, Err(ServeError::Silent(NATIVE_FIRST_MESSAGE_WAIT))), "{ended:?}");
+        assert!(began.elapsed() <= NATIVE_FIRST_MESSAGE_WAIT + Duration::from_secs(1));
+        assert_eq!(rendezvous.tally().callers, 0);
+    }
+
+    #[tokio::test]
+    async fn i30_who_has_said_something_may_be_silent_as_long_as_a_lease_lasts() {
+        let (rendezvous, served, mut incoming, outgoing) = called().await;
+        outgoing.push(watch());
+        assert!(incoming.next().await.unwrap().is_some());
+        tokio::time::pause();
+        let ended = served.await.unwrap();
+        assert!(matches!(ended, Err(ServeError::Silent(NATIVE_SILENCE_MAX))), "{ended:?}");
+        assert_eq!((rendezvous.tally().watches, rendezvous.tally().topics), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn who_hangs_up_in_order_was_served_well() {
+        let (_rendezvous, served, incoming, outgoing) = called().await;
+        outgoing.push(watch());
+        outgoing.close();
+        assert!(served.await.unwrap().is_ok());
+        drop(incoming);
+    }
+}

@@ -17,8 +17,8 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "told-before-durable",
         file: "crates/disk/src/worker/taking.rs",
-        from: "let settled = match durable.is_empty() {",
-        to: "let settled = match durable.len() < usize::MAX {",
+        from: "false => settle_names(self.folder, durable),",
+        to: "false => Ok(drop(durable)),",
     },
     Bug {
         name: "staged-not-durable",

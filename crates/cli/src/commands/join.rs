@@ -24,11 +24,13 @@ use crate::ui::Style;
 /// differ, it is asked what is to be done. Then serves the folder until ctrl-C; with a daemon running (`shoal up`), hands it
 /// the folder and returns.
 #[derive(clap::Args)]
-#[command(args_override_self = true)]
+#[command(args_override_self = true, allow_missing_positional = true)]
 pub(crate) struct JoinArgs {
-    /// The folder, made if it is not there; before it the invite, if it is not to be asked for
-    #[arg(required = true, num_args = 1..=2, value_names = ["INVITE", "DIR"])]
-    what: Vec<OsString>,
+    /// The invite, if it is not to be asked for
+    invite: Option<OsString>,
+    /// The folder, made if it is not there
+    #[arg(required = true)]
+    dir: PathBuf,
     /// Where files differ, take those of the share; what is here goes to the history
     #[arg(long, group = "choice")]
     theirs: bool,
@@ -59,13 +61,12 @@ pub(crate) fn join(args: JoinArgs) -> anyhow::Result<Exit> {
     let home = args.common.home()?;
     let style = args.common.style();
     let choice = args.choice();
-    let mut what = args.what;
-    let folder = PathBuf::from(what.pop().unwrap_or_default());
+    let folder = args.dir;
     let no_directory = |error| WrongUse(format!("cannot use {}: {error}", shown(&folder.to_string_lossy())));
     // The real one if it is there, as the daemon knows it.
     let absolute = std::path::absolute(&folder).map_err(no_directory)?;
     let directory = Directory(absolute.canonicalize().unwrap_or(absolute));
-    let given = what.pop();
+    let given = args.invite;
 
     let client = client_runtime()?.block_on(async {
         match Client::connect(&home).await {

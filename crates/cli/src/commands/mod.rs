@@ -62,7 +62,7 @@ impl Command {
     /// What is logged when nobody says otherwise.
     pub(crate) const fn default_log(&self) -> &'static str {
         match self {
-            Self::Tracker(_) => "info",
+            Self::Tracker(_) | Self::Up(_) => "info",
             _ => "warn",
         }
     }

@@ -10,10 +10,11 @@ use shoal_tracker::{Options, Tracker, limits};
 use crate::exit::Exit;
 use crate::{signals, values};
 
-/// Run the tracker: it tells peers who has the newest version of each file
+/// Run the tracker: it tells peers who has the newest version of each file, and devices where others are
 ///
-/// Works for every program of the course protocol, in both dialects. It keeps nothing on disk and never sees
-/// a file. End it with ctrl-C.
+/// Works for every program of the course protocol, in both dialects, and on the same port for native Shoal; of that it
+/// learns addresses, and neither names nor who shares what. It keeps nothing on disk and never sees a file. End it
+/// with ctrl-C.
 #[derive(clap::Args)]
 #[command(args_override_self = true)]
 pub(crate) struct TrackerArgs {

@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::shoal;
+use crate::support::{python, shoal};
 use played::{INVITE_TEXT, Played, World, share_id};
 
 /// How a command ended: its exit code, what it printed, what it said.
@@ -270,5 +270,111 @@ fn completions_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let (code, stdout, _) = outcome(&shoal().args(["completions", shell]).output().unwrap());
         assert!(code == 0 && stdout.contains("conflicts") && stdout.contains("theirs"), "{shell}");
+    }
+}
+
+#[test]
+fn a_second_daemon_is_told_of_the_first_and_a_bad_configuration_of_its_line() {
+    let world = World::new(Played::default());
+    let (code, _, stderr) = run(&world, &["up"]);
+    let first =
+        format!("error: a daemon runs already, as process {}; `shoal stop` ends it\n", std::process::id());
+    assert_eq!((code, stderr), (1, first));
+
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("config.toml"), "lan = true\nlisten = [\"here\"]\n").unwrap();
+    let up = || outcome(&shoal().args(["up", "--home"]).arg(folder.path()).output().unwrap());
+    // The folder is not empty and open to others, so it is not silently made the home of a key.
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let (code, _, stderr) = up();
+    assert!(code == 1 && stderr.contains("others may enter") && stderr.contains("chmod go="), "{stderr}");
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let (code, _, stderr) = up();
+    assert_eq!(code, 1);
+    assert!(stderr.contains("config.toml, line 2, column 11: give an IP address"), "{stderr}");
+    assert!(!folder.path().join("key").exists());
+}
+
+#[test]
+fn a9_a10_a12_odd_arguments_and_a_stdout_that_is_full() {
+    let world = World::new(Played::default());
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (code, _, stderr) = outcome(&world.command(&["shares"]).stdout(full).output().unwrap());
+    assert_eq!(code, 1);
+    assert!(stderr.starts_with("error: cannot write to stdout: No space left on device"), "{stderr}");
+
+    let notes = world.folder("notes");
+    let path = notes.to_str().unwrap();
+    let twice = ["share", path, "--uses", "2", "--uses", "3", "--json", "--json"];
+    assert_eq!(run(&world, &twice).0, 0);
+    assert_eq!(world.asked().pop().unwrap()["share"]["invite"]["uses"], 3);
+
+    for args in [
+        &["share"][..],
+        &["share", path, "--fly"],
+        &["share", path, "--role", "admin"],
+        &["share", path, "--uses", "0"],
+        &["share", path, "--uses", "1025"],
+        &["share", path, "--days", "-1"],
+        &["share", path, "--no-invite", "--uses", "2"],
+        &["join"],
+        &["join", "a", "b", "c"],
+        &["restore", "first"],
+        &["why"],
+        &["ignore", "everything"],
+        &["wait", "--timeout", "0"],
+        &["completions", "csh"],
+    ] {
+        assert_eq!(run(&world, args).0, 2, "{args:?}");
+    }
+    let long = "x".repeat(100_000);
+    let (code, _, stderr) = run(&world, &["pause", &long]);
+    assert_eq!(code, 1);
+    assert!(stderr.starts_with("error: there is no share 'xxx"), "{stderr:.80}");
+    let many: Vec<&str> = std::iter::once("join").chain(std::iter::repeat_n("x", 10_000)).collect();
+    assert_eq!(run(&world, &many).0, 2);
+}
+
+/// A command on a terminal of so many columns, with answers to its questions.
+fn on_terminal(world: &World, columns: usize, dialogue: &[&str], args: &[&str]) -> (i32, String, String) {
+    let mut terminal = python("terminal.py");
+    terminal.arg(columns.to_string()).args(dialogue).args(["--", env!("CARGO_BIN_EXE_shoal")]).args(args);
+    terminal.env("SHOAL_HOME", world.home()).stdin(Stdio::null());
+    outcome(&terminal.output().unwrap())
+}
+
+#[test]
+fn on_a_terminal_join_asks_for_the_invite_and_what_is_to_be_done() {
+    let question = json!({"first-contact": {"equal": 5, "differ": 30, "only_here": 2}});
+    let world = World::new(Played::default().with_share(&json!({"question": question, "is_in_sync": false})));
+    let directory = world.folder("other");
+    let invite = played::real_invite();
+    let what = "Take theirs, keep both, or stop?";
+    let dialogue = ["Paste the invite: ", &invite, what, "perhaps", what, "both"];
+    let (code, shown, stderr) = on_terminal(&world, 80, &dialogue, &["join", directory.to_str().unwrap()]);
+    assert_eq!(code, 0, "{shown} {stderr}");
+    assert!(shown.contains("5 equal, 30 differ, 2 only here.") && shown.contains("Keeping both."), "{shown}");
+    let asked = world.asked();
+    let joined = asked.iter().find_map(|asked| asked.get("join")).unwrap();
+    assert_eq!((&joined["choice"], joined["invite"].as_str().unwrap().trim()), (&Value::Null, &*invite));
+    assert_eq!(asked.last().unwrap(), &json!({"decide": {"share": share_id(), "choice": "both"}}));
+}
+
+#[test]
+fn on_a_terminal_an_invite_is_a_picture_too_if_there_is_room() {
+    let world = World::new(Played::default());
+    let (code, shown, _) = on_terminal(&world, 80, &[], &["invite"]);
+    assert!(code == 0 && shown.contains(INVITE_TEXT) && shown.contains("█▀▀▀▀▀█"), "{shown}");
+    let (code, shown, _) = on_terminal(&world, 20, &[], &["invite"]);
+    assert!(code == 0 && shown.contains(INVITE_TEXT) && !shown.contains('█'), "{shown}");
+}
+
+#[test]
+fn what_is_removed_is_asked_about_first() {
+    let world = World::new(Played::default());
+    for (answer, is_done) in [("n", false), ("", false), ("y", true)] {
+        let (code, shown, _) = on_terminal(&world, 80, &["from 'notes'? [y/N]", answer], &["revoke", "ben"]);
+        assert_eq!(code, 0, "{shown}");
+        assert_eq!(world.asked().last().unwrap().get("revoke").is_some(), is_done, "{answer:?}: {shown}");
     }
 }

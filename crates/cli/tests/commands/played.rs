@@ -185,11 +185,15 @@ impl World {
         path
     }
 
+    /// The home of this daemon.
+    pub(super) fn home(&self) -> &Path {
+        self.home.state()
+    }
+
     /// A command that asks this daemon.
     pub(super) fn command(&self, args: &[&str]) -> Command {
         let mut command = shoal();
-        let home: &Path = self.home.state();
-        command.args(args).env("SHOAL_HOME", home).current_dir(self.root.path());
+        command.args(args).env("SHOAL_HOME", self.home()).current_dir(self.root.path());
         command.stdin(std::process::Stdio::null());
         command
     }

@@ -282,7 +282,8 @@ fn port_of(event: &Value) -> u16 {
     event["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap()
 }
 
-fn python(script: &str) -> Command {
+/// One of the Python programs beside the tests.
+pub(crate) fn python(script: &str) -> Command {
     let mut command = Command::new("python3");
     // Nothing is left beside the scripts.
     command.env("PYTHONDONTWRITEBYTECODE", "1");

@@ -39,6 +39,9 @@ const LINE_WAIT: Duration = Duration::from_secs(10);
 /// So long a client may take nothing of what it is told.
 const WRITE_WAIT: Duration = Duration::from_secs(30);
 
+/// So long a client that says nothing more is still answered.
+const CLOSED_WAIT: Duration = Duration::from_secs(10);
+
 /// So long calls may go on after the end was asked for.
 pub const END_WAIT: Duration = Duration::from_secs(2);
 
@@ -225,13 +228,16 @@ async fn converse(stream: UnixStream, asked: Asked, mut ending: watch::Receiver<
             }
         }
     }
-    // What was asked is still answered, also to a client that has closed its sending side; but events have no end.
+    // What was asked is still answered, but not for ever: events have no end, and a client that has closed its sending
+    // side looks like one that has gone.
     drop(replies);
-    let is_over = ending.wait_for(|is_ending| *is_ending);
     tokio::select! {
         () = async { while calls.join_next().await.is_some() {} } => {}
         _ = &mut writer => return,
-        _ = async { let _ = is_over.await; sleep(END_WAIT / 2).await; } => calls.abort_all(),
+        () = sleep(CLOSED_WAIT) => calls.abort_all(),
+        () = async { let _ = ending.wait_for(|is_ending| *is_ending).await; sleep(END_WAIT / 2).await; } => {
+            calls.abort_all();
+        }
     }
     while calls.join_next().await.is_some() {}
     let _ = writer.await;

@@ -292,6 +292,31 @@ async fn only_so_many_clients_are_heard() {
     world.close().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_has_gone_while_it_waited_keeps_no_seat() {
+    let world = World::new();
+    let mut gone = Vec::new();
+    for _ in 0..CLIENTS_MAX / 2 {
+        // Two connections: one that says nothing, and one that is told events.
+        let client = world.client().await;
+        gone.push((client.watch(Watch::default()).await.unwrap(), client));
+    }
+    drop(gone);
+    let mut clients = Vec::new();
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while clients.len() < CLIENTS_MAX {
+            let mut client = world.client().await;
+            match client.ask(ListShares {}).await {
+                Ok(_) => clients.push(client),
+                Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+            }
+        }
+    })
+    .await
+    .unwrap();
+    world.close().await;
+}
+
 #[tokio::test]
 async fn events_come_in_order_and_again_from_where_one_stopped() {
     let world = World::new();

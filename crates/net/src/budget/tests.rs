@@ -1,3 +1,5 @@
+//! What may be called, over hours and days of a clock of the tests.
+
 use super::*;
 use crate::limits::{ADDRESSES_MAX, CALLS_MAX, NETWORK_CALLS_MAX};
 

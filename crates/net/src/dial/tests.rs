@@ -1,3 +1,5 @@
+//! Calls to devices on this machine: those that answer, those that do not, and others.
+
 use shoal_proto::secret::Side;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -107,6 +109,17 @@ async fn a_call_that_is_given_up_leaves_no_trace() {
     while busy() {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_host_is_looked_up_and_an_address_is_not() {
+    let of = async |text: &str| Candidate::of(&Address::parse(text).unwrap(), NamedBy::User).await;
+    assert_eq!(of("192.0.2.1:80").await, [named("192.0.2.1:80".parse().unwrap())]);
+    assert_eq!(of("[2001:db8::1]:80").await, [named("[2001:db8::1]:80".parse().unwrap())]);
+    let here = of("localhost:80").await;
+    assert!(
+        !here.is_empty() && here.iter().all(|at| at.address.ip().is_loopback() && at.address.port() == 80)
+    );
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! Floods and honest guests.
+
 use super::*;
 
 fn ip(number: u32) -> IpAddr {
@@ -39,6 +41,20 @@ fn t5_who_has_been_there_longest_gives_way_where_most_are() {
     // Now everybody is alone: the first one goes.
     assert_eq!(doorman.knock(ip(5), at(1500)).unwrap().instead_of, Some(alone.number));
     assert_eq!(doorman.guests(), 4);
+}
+
+#[test]
+fn t5_of_a_crowd_some_go_at_once() {
+    let mut doorman = doorman(16, 16);
+    let crowd: Vec<u64> = (0..CROWD + 2).map(|_| doorman.knock(ip(1), at(0)).unwrap().number).collect();
+    let several: Vec<u64> = (0..6).map(|_| doorman.knock(ip(2), at(0)).unwrap().number).collect();
+    assert_eq!(doorman.knock(ip(3), at(1)).unwrap().instead_of, Some(crowd[0]));
+    // One more of the crowd itself is no reason to send another one away.
+    assert_eq!(doorman.knock(ip(1), at(1)), None);
+    assert_eq!(doorman.knock(ip(4), at(1)).unwrap().instead_of, Some(crowd[1]));
+    assert_eq!(doorman.knock(ip(5), at(1)).unwrap().instead_of, Some(crowd[2]));
+    assert_eq!(doorman.knock(ip(6), at(1)), None, "seven are no crowd");
+    assert!(several.iter().all(|number| doorman.guests.contains_key(number)));
 }
 
 #[test]

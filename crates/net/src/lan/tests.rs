@@ -1,3 +1,5 @@
+//! Devices on a network of their own, and what strangers announce.
+
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Both ends are ours, or one of them is slow.
+
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;

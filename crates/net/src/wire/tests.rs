@@ -1,3 +1,5 @@
+//! Frames between two ends that have proved their keys.
+
 use std::sync::mpsc::channel;
 
 use shoal_proto::limits::FRAME_BODY_BYTES_MAX;

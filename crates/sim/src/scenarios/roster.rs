@@ -80,6 +80,20 @@ fn i26_a_removal_by_a_running_admin_is_heeded_by_all_at_once() {
     assert_eq!(w.on("cleo").phase(), Some(OUT), "also after a restart");
 }
 
+/// Whatever it was doing at that moment: that it is out is the last that it is told, and it may hear that the connection is
+/// over while its index still works on something else.
+#[test]
+fn i26_who_is_removed_while_connected_learns_of_it() {
+    for seed in 520..540 {
+        let mut w = met(seed, ["ana", "ben", "cleo"]);
+        w.on("ana").unpack("d", 30);
+        w.pass(Duration::from_millis(50 * (seed - 519)));
+        w.removes("ana", "cleo").pass(MINUTE);
+        assert_eq!(w.on("cleo").phase(), Some(OUT), "seed {seed}");
+        assert_eq!((connected(&mut w, "ana"), connected(&mut w, "ben")), (names(["ben"]), names(["ana"])));
+    }
+}
+
 /// The others heard of it while it was away: it is refused, and serves nobody.
 #[test]
 fn i26_who_was_removed_while_it_was_away_gets_nothing_more() {

@@ -11,6 +11,7 @@ use shoal_engine::status::{PeerStatus, Phase, Status};
 use shoal_proto::frame::RequestId;
 use shoal_proto::id::DeviceId;
 use shoal_proto::message::Message;
+use shoal_proto::roster::Entry;
 
 use super::*;
 use crate::act;
@@ -281,6 +282,12 @@ const HOUR: Duration = Duration::from_secs(3600);
 fn a_world_in_which_nothing_happens_comes_to_rest_and_stays_there() {
     let options = Options { devices: 3, ..Options::default() };
     let mut quiet = World::with(1, &options, Vec::new(), placid).unwrap();
+    // They tell each other nothing, so they know from the start who belongs to the share.
+    let known = quiet.devices.iter().flat_map(|device| device.index.entries().iter().cloned());
+    let entries: Vec<Entry> = known.collect();
+    for device in &mut quiet.devices {
+        device.index.add_entries(entries.clone()).unwrap();
+    }
     quiet.come_to_rest(HOUR).unwrap();
     assert!(quiet.now() < Time::ZERO.after(HOUR));
     check::at_rest(&quiet).unwrap();

@@ -5,7 +5,7 @@ mod model;
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::limits::{LEASES_PER_ADDRESS_MAX, PUSH_PAUSE_MAX, PUSH_PAUSE_MIN, PUSH_QUIET};
+use crate::limits::{GUEST_LEASES_MAX, LEASES_PER_ADDRESS_MAX, PUSH_PAUSE_MAX, PUSH_PAUSE_MIN, PUSH_QUIET};
 
 /// A swarm with a clock that tests turn.
 struct World {

@@ -51,7 +51,7 @@ impl Book {
         if is_all {
             named.extend(self.page(source, topic).peers.keys());
         }
-        self.changes(topic, named, |book| {
+        self.changes(topic, &named, |book| {
             let page = book.page(source, topic);
             page.until = None;
             if is_all {
@@ -73,8 +73,8 @@ impl Book {
     }
 
     /// A tracker told who left.
-    pub(super) fn left(&mut self, source: Source, topic: Topic, names: Vec<Pseudonym>) -> Vec<Found> {
-        self.changes(topic, names.iter().copied().collect(), |book| {
+    pub(super) fn left(&mut self, source: Source, topic: Topic, names: &[Pseudonym]) -> Vec<Found> {
+        self.changes(topic, &names.iter().copied().collect(), |book| {
             let page = book.page(source, topic);
             names.iter().for_each(|name| _ = page.peers.remove(name));
         })
@@ -110,7 +110,7 @@ impl Book {
         }
         let mut found = Vec::new();
         for (source, topic, names) in going {
-            found.extend(self.changes(topic, names, |book| {
+            found.extend(self.changes(topic, &names, |book| {
                 book.0.get_mut(&source).map(|pages| pages.remove(&topic));
             }));
         }
@@ -122,7 +122,7 @@ impl Book {
     fn changes(
         &mut self,
         topic: Topic,
-        names: BTreeSet<Pseudonym>,
+        names: &BTreeSet<Pseudonym>,
         deed: impl FnOnce(&mut Self),
     ) -> Vec<Found> {
         let before: Vec<_> = names.iter().map(|name| self.addresses(&topic, name)).collect();
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(tells(&mut book, 1, 7, &["192.0.2.7:1"]), found(7, &["192.0.2.7:1"]));
         assert_eq!(tells(&mut book, 2, 7, &["192.0.2.7:1"]), []);
         assert_eq!(tells(&mut book, 2, 7, &["192.0.2.7:2"]), found(7, &["192.0.2.7:1", "192.0.2.7:2"]));
-        assert_eq!(book.left(1, TOPIC, vec![name(7), name(8)]), found(7, &["192.0.2.7:2"]));
+        assert_eq!(book.left(1, TOPIC, &[name(7), name(8)]), found(7, &["192.0.2.7:2"]));
         assert_eq!(book.forget(2), found(7, &[]));
         assert_eq!(book.forget(1), []);
         assert!(book.0.is_empty());

@@ -4,30 +4,25 @@
 //! at growing intervals. What it says is bounded in size and in number; a tracker that says more is left for a while.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use shoal_net::reach::may_call;
 use shoal_net::{
-    Expected, Identity, Incoming, NamedBy, NetError, Outgoing, Purpose, Secured, WireError, dial,
+    Candidate, Expected, Identity, Incoming, NamedBy, NetError, Outgoing, Purpose, Secured, WireError, dial,
 };
 use shoal_proto::announce::{AnnounceError, FromTracker, ToTracker, TrackerRefusal};
 use shoal_proto::frame::RequestId;
 use shoal_proto::invite::Address;
 use shoal_proto::limits::{ANNOUNCED_ADDRESSES_MAX, TRACKER_BODY_BYTES_MAX};
 use shoal_proto::secret::{Pseudonym, Topic};
-use tokio::net::lookup_host;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::book::Source;
 use super::pause::{Pauses, draw, varied};
 use super::{LEASE_SECONDS, Office, Wishes};
-
-/// How long a name may take to become addresses.
-const RESOLVE: Duration = Duration::from_secs(10);
 
 /// Most addresses of one tracker that are tried in turn.
 const TRIED_MAX: usize = 4;
@@ -61,11 +56,7 @@ pub(super) struct Link {
 /// Why a connection to a tracker did not come to be, or ended.
 #[derive(Debug, thiserror::Error)]
 enum LinkError {
-    #[error("its name cannot be found: {0}")]
-    Name(io::Error),
-    #[error("its name could not be found within {} s", RESOLVE.as_secs())]
-    NameSlow,
-    #[error("its name has no address")]
+    #[error("nobody knows an address of that name")]
     NoAddress,
     #[error(transparent)]
     Net(#[from] NetError),
@@ -122,13 +113,9 @@ impl Link {
     }
 
     async fn visit(&mut self) -> Result<(), LinkError> {
-        let text = self.tracker.as_str().to_owned();
-        let addresses = match timeout(RESOLVE, lookup_host(text)).await {
-            Ok(found) => found.map_err(LinkError::Name)?,
-            Err(_) => return Err(LinkError::NameSlow),
-        };
+        let candidates = Candidate::of(&self.tracker, NamedBy::User).await;
         let mut failed = LinkError::NoAddress;
-        for address in addresses.take(TRIED_MAX) {
+        for Candidate { address, .. } in candidates.into_iter().take(TRIED_MAX) {
             // A new key each time: nothing but our address says that we have been there before.
             match dial(address, &Identity::nameless(), Expected::Anyone, Purpose::Tracker).await {
                 Ok(secured) => return self.converse(secured).await,
@@ -185,7 +172,7 @@ impl Link {
         talk.count(now)?;
         match message {
             FromTracker::Leased { topic, lease_seconds, seen } => {
-                talk.leased(topic, lease_seconds, seen.ip(), now)
+                talk.leased(topic, lease_seconds, seen.ip(), now);
             }
             FromTracker::Refused { topic, reason } => talk.refused(topic, reason, request, now),
             FromTracker::Peers { topic, mut peers } => {
@@ -196,7 +183,7 @@ impl Link {
             }
             FromTracker::Left { topic, pseudonyms } => {
                 if talk.own_name(&topic).is_some() {
-                    self.office.note(|book| book.left(self.source, topic, pseudonyms));
+                    self.office.note(|book| book.left(self.source, topic, &pseudonyms));
                 }
             }
         }
