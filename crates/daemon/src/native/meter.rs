@@ -6,14 +6,17 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// So many seconds before the present one are counted.
-const SECONDS: u64 = 3;
+const SECONDS: u8 = 3;
+
+/// And the present one.
+const SLOTS: usize = SECONDS as usize + 1;
 
 /// Bytes that go one way, by the second in which they did.
 #[derive(Debug)]
 pub(super) struct Meter {
     began: Instant,
     /// A second, and its bytes; each second has its slot.
-    seconds: Mutex<[(u64, u64); SECONDS as usize + 1]>,
+    seconds: Mutex<[(u64, u64); SLOTS]>,
 }
 
 /// Both ways of a connection.
@@ -43,7 +46,7 @@ impl Meter {
     fn add_at(&self, at: Duration, bytes: usize) {
         let mut seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
         let second = at.as_secs();
-        let slot = usize::try_from(second % (SECONDS + 1)).unwrap_or(0);
+        let slot = usize::try_from(second % SLOTS as u64).unwrap_or(0);
         let (held, sum) = &mut seconds[slot];
         if *held != second {
             (*held, *sum) = (second, 0);
@@ -52,7 +55,7 @@ impl Meter {
     }
 
     fn per_second_at(&self, at: Duration) -> u64 {
-        let first = at.as_secs().saturating_sub(SECONDS);
+        let first = at.as_secs().saturating_sub(SECONDS.into());
         let seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
         let sum: u64 = seconds.iter().filter(|(second, _)| *second >= first).map(|(_, sum)| sum).sum();
         let counted = at.saturating_sub(Duration::from_secs(first)).max(Duration::from_secs(1));

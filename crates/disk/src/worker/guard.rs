@@ -37,6 +37,16 @@ pub enum IgnoreError {
     Io(#[from] io::Error),
 }
 
+/// Rules as they were written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct IgnoreTexts {
+    /// Those in force; `None`: there are none.
+    pub in_force: Option<Vec<u8>>,
+    /// Those that came from another device and wait to be accepted, if there are such: `None` too where the other device has
+    /// taken the rules away.
+    pub offered: Option<Vec<u8>>,
+}
+
 /// Keeps the rules of one share up to date.
 #[derive(Debug)]
 pub(super) struct Guard<F: Fs> {
@@ -158,8 +168,8 @@ impl<F: Fs> Guard<F> {
         }
     }
 
-    /// The text in force, and the one that waits to be accepted; `None`: there is none.
-    pub(super) fn texts(&self) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), IgnoreError> {
+    /// The text in force, and the one that waits to be accepted.
+    pub(super) fn texts(&self) -> Result<IgnoreTexts, IgnoreError> {
         let mut state = self.state();
         let is_offered = state.refresh(&self.folder, false, false)? == Standing::Offered;
         let offered = match read(&self.folder, self.folder.root.look(IGNORE_NAME.as_ref())?)? {
@@ -167,7 +177,7 @@ impl<F: Fs> Guard<F> {
             // That there are no rules any more is an offer without a text.
             _ => None,
         };
-        Ok((state.accepted.clone(), offered))
+        Ok(IgnoreTexts { in_force: state.accepted.clone(), offered })
     }
 
     /// Notes that others are about to give `.shoalignore` these states. Durable when it returns.
