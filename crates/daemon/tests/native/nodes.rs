@@ -11,8 +11,9 @@ use shoal_daemon::control::report::{
 };
 use shoal_daemon::control::text::{Directory, Id, InviteText, Moment, Place};
 use shoal_daemon::control::types::{
-    Ask, Choice, Code, Decide, GetStatus, Invite, InviteTerms, Join, Leave, ListConflicts, ListDevices,
-    ListHistory, ListShares, Pause, Reload, Rescan, Restore, Resume, Revoke, Revoked, Share, Undo, Wait,
+    AcceptIgnore, Ask, Choice, Code, Decide, GetIgnore, GetStatus, Invite, InviteTerms, Join, Leave,
+    ListConflicts, ListDevices, ListHistory, ListShares, Pause, Reload, Rescan, Restore, Resume, Revoke,
+    Revoked, Share, Undo, Wait,
 };
 use shoal_daemon::control::{Client, ClientError, Daemon, Failure, Service};
 use shoal_daemon::home::{Environment, Home};
@@ -531,6 +532,30 @@ async fn a_few_files_that_differ_are_no_reason_to_ask() {
     assert_eq!(text(two.join("f1")), "of ana");
     assert_eq!(ana.ask(ListConflicts { share }).await.len(), 3);
     assert_eq!(fs::read_dir(&one).unwrap().count(), fs::read_dir(&two).unwrap().count());
+    for machine in [ana, ben] {
+        machine.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f5_rules_of_another_device_are_offered_and_count_once_they_are_accepted() {
+    let (root, one, two) = folders(&[("a", "1")]);
+    let (ana, ben, share) = pair(root.path(), &one, &two).await;
+    fs::write(two.join(".shoalignore"), "*.tmp\n").unwrap();
+    until(|| text(one.join(".shoalignore")) == "*.tmp\n").await;
+    let offered = ana.ask(GetIgnore { share }).await;
+    assert_eq!((offered.is_offered, offered.rules), (true, None));
+    assert_eq!(offered.offered.as_deref(), Some("*.tmp\n"));
+    let own = ben.ask(GetIgnore { share }).await;
+    assert_eq!((own.is_offered, own.rules.as_deref(), own.offered), (false, Some("*.tmp\n"), None));
+
+    ana.ask(AcceptIgnore { share }).await;
+    let accepted = ana.ask(GetIgnore { share }).await;
+    assert_eq!((accepted.is_offered, accepted.rules.as_deref()), (false, Some("*.tmp\n")));
+    fs::write(one.join("x.tmp"), "x").unwrap();
+    fs::write(one.join("y"), "y").unwrap();
+    until(|| text(two.join("y")) == "y").await;
+    assert!(!two.join("x.tmp").exists());
     for machine in [ana, ben] {
         machine.close().await;
     }
