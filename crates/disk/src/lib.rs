@@ -82,4 +82,4 @@ pub use sweep::{Entry, Left, Sweep, SweepError, SweepRange, Swept, Unswept};
 pub use tree::{LookError, Tree};
 pub use walk::{Barred, WalkError};
 pub use watch::{Heard, POLL_INTERVAL, Unwatched, Watch, WatchStatus};
-pub use worker::Worker;
+pub use worker::{IgnoreTexts, Worker};

@@ -53,7 +53,7 @@ use crate::os::Os;
 use crate::sweep::Left;
 use crate::watch::{Heard, Scope, Watch, WatchStatus};
 
-pub use self::guard::{IGNORE_NAME, IgnoreError};
+pub use self::guard::{IGNORE_NAME, IgnoreError, IgnoreTexts};
 pub use self::looking::LEFT_OUT_MAX;
 pub use self::rules::{IGNORE_BYTES_MAX, IGNORE_LINE_BYTES_MAX, IGNORE_RULES_MAX};
 
@@ -145,11 +145,11 @@ impl<F: Fs> Worker<F> {
         self.guard.is_offered()
     }
 
-    /// The text of the rules in force, and the one that waits for [`Self::accept_ignore`]; `None`: there is none.
+    /// The rules in force, and those that wait for [`Self::accept_ignore`].
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn ignore_texts(&self) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), IgnoreError> {
+    pub fn ignore_texts(&self) -> Result<IgnoreTexts, IgnoreError> {
         self.guard.texts()
     }
 

@@ -112,9 +112,9 @@ mod tests {
             tokio::task::yield_now().await;
             assert!(!reader.is_finished(), "it waits");
             if open {
-                gate.open(1)
+                gate.open(1);
             } else {
-                gate.end()
+                gate.end();
             }
             assert_eq!(reader.await.unwrap(), passes);
         }

@@ -8,12 +8,16 @@ use std::time::{Duration, Instant};
 /// So many seconds before the present one are counted.
 const SECONDS: u64 = 3;
 
+/// Those, and the present one.
+const SLOTS: usize = 4;
+const _: () = assert!(SLOTS as u64 == SECONDS + 1);
+
 /// Bytes that go one way, by the second in which they did.
 #[derive(Debug)]
 pub(super) struct Meter {
     began: Instant,
     /// A second, and its bytes; each second has its slot.
-    seconds: Mutex<[(u64, u64); SECONDS as usize + 1]>,
+    seconds: Mutex<[(u64, u64); SLOTS]>,
 }
 
 /// Both ways of a connection.
@@ -43,7 +47,7 @@ impl Meter {
     fn add_at(&self, at: Duration, bytes: usize) {
         let mut seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
         let second = at.as_secs();
-        let slot = usize::try_from(second % (SECONDS + 1)).unwrap_or(0);
+        let slot = usize::try_from(second % SLOTS as u64).unwrap_or(0);
         let (held, sum) = &mut seconds[slot];
         if *held != second {
             (*held, *sum) = (second, 0);

@@ -26,6 +26,15 @@ use crate::watch::{Alarm, Ignores, KeepsRules};
 /// Where a share's rules are.
 pub const IGNORE_NAME: &str = ".shoalignore";
 
+/// What is kept out of a share, as texts of `.shoalignore`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct IgnoreTexts {
+    /// The rules in force; `None`: there are none.
+    pub in_force: Option<Vec<u8>>,
+    /// Those of others that wait to be accepted; `None`: there are none, or it is offered to have none.
+    pub offered: Option<Vec<u8>>,
+}
+
 /// Why rules cannot be accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum IgnoreError {
@@ -158,8 +167,8 @@ impl<F: Fs> Guard<F> {
         }
     }
 
-    /// The text in force, and the one that waits to be accepted; `None`: there is none.
-    pub(super) fn texts(&self) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), IgnoreError> {
+    /// The rules in force, and those that wait to be accepted.
+    pub(super) fn texts(&self) -> Result<IgnoreTexts, IgnoreError> {
         let mut state = self.state();
         let is_offered = state.refresh(&self.folder, false, false)? == Standing::Offered;
         let offered = match read(&self.folder, self.folder.root.look(IGNORE_NAME.as_ref())?)? {
@@ -167,7 +176,7 @@ impl<F: Fs> Guard<F> {
             // That there are no rules any more is an offer without a text.
             _ => None,
         };
-        Ok((state.accepted.clone(), offered))
+        Ok(IgnoreTexts { in_force: state.accepted.clone(), offered })
     }
 
     /// Notes that others are about to give `.shoalignore` these states. Durable when it returns.

@@ -61,7 +61,11 @@ pub(super) async fn attend(core: Weak<Core>) {
         let is_new = turns.replace(now) != Some(now);
         if is_new || daily <= Instant::now() {
             daily = Instant::now() + DAILY;
-            let _ = strong.waiting(|core| Ok(core.meet())).await;
+            let met = strong.waiting(|core| {
+                core.meet();
+                Ok(())
+            });
+            let _ = met.await;
         }
         let soon = sleep_until(Instant::now() + LOOK_PAUSE);
         tokio::select! {

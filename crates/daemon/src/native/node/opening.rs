@@ -57,7 +57,11 @@ impl Core {
     pub(super) async fn close_all(self: &Arc<Self>) {
         let all: Vec<ShareId> = self.shares().keys().copied().collect();
         for share in all {
-            let _ = self.waiting(move |core| Ok(core.shut(share))).await;
+            let shut = self.waiting(move |core| {
+                core.shut(share);
+                Ok(())
+            });
+            let _ = shut.await;
         }
     }
 

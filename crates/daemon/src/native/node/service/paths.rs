@@ -149,7 +149,8 @@ impl Core {
     pub(super) fn ignored(&self, share: ShareId) -> Result<IgnoreStatus, Failure> {
         let worker = self.worker(share)?;
         let is_offered = worker.is_ignore_offered().map_err(|error| refused(&error))?;
-        let (rules, offered) = worker.ignore_texts().map_err(|error| refused(&error))?;
+        let shoal_disk::IgnoreTexts { in_force: rules, offered } =
+            worker.ignore_texts().map_err(|error| refused(&error))?;
         let text = |text: Vec<u8>| String::from_utf8_lossy(&text).into_owned();
         Ok(IgnoreStatus { is_offered, offered: offered.map(text), rules: rules.map(text) })
     }
