@@ -169,8 +169,10 @@ pub struct Life {
     pub is_halted: bool,
     /// The secrets that the roster tells this device, the newest first.
     pub secrets: Vec<ShareSecret>,
-    /// The devices that are no members any more, and are refused.
+    /// The devices that are no members any more: they are told nothing.
     pub removed: BTreeSet<DeviceId>,
+    /// Those of them that went by their own wish: each may come in again, by an invite that it has to show.
+    pub left: BTreeSet<DeviceId>,
     /// The members, and what they may do.
     pub members: Vec<(DeviceId, Role)>,
 }

@@ -264,8 +264,13 @@ impl Share {
         of_roster.chain(self.told.iter())
     }
 
-    /// Whether a device was removed, and is refused.
+    /// Whether a device was removed, and is refused. One that left is a stranger like any other.
     pub(crate) fn refuses(&self, device: &DeviceId) -> bool {
+        self.is_gone(device) && self.life.as_ref().is_some_and(|life| !life.left.contains(device))
+    }
+
+    /// Whether a device was a member, and is none any more.
+    fn is_gone(&self, device: &DeviceId) -> bool {
         self.life.as_ref().is_some_and(|life| life.removed.contains(device))
     }
 

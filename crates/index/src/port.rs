@@ -112,6 +112,11 @@ impl Port for Index {
             is_halted: life.halted,
             secrets: roster.secrets().iter().filter_map(open).collect(),
             removed: roster.removals().map(|(device, _)| device).collect(),
+            left: roster
+                .removals()
+                .filter(|(device, removal)| removal.by == *device)
+                .map(|(device, _)| device)
+                .collect(),
             members: roster.members().map(|member| (member.device, member.role)).collect(),
         })
     }

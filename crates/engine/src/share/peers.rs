@@ -361,7 +361,7 @@ impl Share {
 
     /// Who is no member any more is told so, and nothing else.
     pub(super) fn part_with_removed(&mut self) {
-        let is_removed = |peer: &Peer| self.refuses(&peer.device);
+        let is_removed = |peer: &Peer| self.is_gone(&peer.device);
         let conns: Vec<Conn> =
             self.peers.iter().filter(|(_, peer)| is_removed(peer)).map(|(conn, _)| *conn).collect();
         conns.into_iter().for_each(|conn| self.part_with(conn));
