@@ -145,7 +145,7 @@ impl<F: Fs> Worker<F> {
         self.guard.is_offered()
     }
 
-    /// The rules in force, and those that wait for [`Self::accept_ignore`].
+    /// The rules in force, and those that wait for [`Self::accept_ignore`], as they were written.
     ///
     /// # Errors
     /// When they cannot be read.

@@ -177,6 +177,22 @@ fn what_a_scan_finds_is_published_once() {
     check(&ana);
 }
 
+#[test]
+fn what_is_to_come_is_counted_until_it_is_there() {
+    let (mut ana, mut ben) = (index(1), index(2));
+    let batches = ["a", "d/b"].map(|at| see(&mut ana, at, Some(file(7, 10))).1).concat();
+    tell(&mut ben, &batches);
+    let to_come = |index: &Index| (index.counts().to_come, index.counts().bytes_to_come);
+    assert_eq!(to_come(&ben), (2, 14));
+    check(&ben);
+    show(&mut ben, "a");
+    assert_eq!(to_come(&ben), (1, 7));
+    // What is to go is nothing that is to come.
+    tell(&mut ben, &see(&mut ana, "a", None).1);
+    assert_eq!((to_come(&ben), ben.counts().diverging), ((1, 7), 3));
+    check(&ben);
+}
+
 /// I22 and section 10: an observation of something that changed meanwhile is not noted.
 #[test]
 fn an_observation_compared_with_another_here_is_left() {

@@ -6,11 +6,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// So many seconds before the present one are counted.
-const SECONDS: u64 = 3;
+const SECONDS: u8 = 3;
 
-/// Those, and the present one.
-const SLOTS: usize = 4;
-const _: () = assert!(SLOTS as u64 == SECONDS + 1);
+/// And the present one.
+const SLOTS: usize = SECONDS as usize + 1;
 
 /// Bytes that go one way, by the second in which they did.
 #[derive(Debug)]
@@ -56,7 +55,7 @@ impl Meter {
     }
 
     fn per_second_at(&self, at: Duration) -> u64 {
-        let first = at.as_secs().saturating_sub(SECONDS);
+        let first = at.as_secs().saturating_sub(SECONDS.into());
         let seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
         let sum: u64 = seconds.iter().filter(|(second, _)| *second >= first).map(|(_, sum)| sum).sum();
         let counted = at.saturating_sub(Duration::from_secs(first)).max(Duration::from_secs(1));

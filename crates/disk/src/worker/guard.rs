@@ -26,15 +26,6 @@ use crate::watch::{Alarm, Ignores, KeepsRules};
 /// Where a share's rules are.
 pub const IGNORE_NAME: &str = ".shoalignore";
 
-/// What is kept out of a share, as texts of `.shoalignore`.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct IgnoreTexts {
-    /// The rules in force; `None`: there are none.
-    pub in_force: Option<Vec<u8>>,
-    /// Those of others that wait to be accepted; `None`: there are none, or it is offered to have none.
-    pub offered: Option<Vec<u8>>,
-}
-
 /// Why rules cannot be accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum IgnoreError {
@@ -44,6 +35,16 @@ pub enum IgnoreError {
     /// The system refuses.
     #[error("cannot read or keep the rules of {IGNORE_NAME}")]
     Io(#[from] io::Error),
+}
+
+/// Rules as they were written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct IgnoreTexts {
+    /// Those in force; `None`: there are none.
+    pub in_force: Option<Vec<u8>>,
+    /// Those that came from another device and wait to be accepted, if there are such: `None` too where the other device has
+    /// taken the rules away.
+    pub offered: Option<Vec<u8>>,
 }
 
 /// Keeps the rules of one share up to date.
@@ -167,7 +168,7 @@ impl<F: Fs> Guard<F> {
         }
     }
 
-    /// The rules in force, and those that wait to be accepted.
+    /// The text in force, and the one that waits to be accepted.
     pub(super) fn texts(&self) -> Result<IgnoreTexts, IgnoreError> {
         let mut state = self.state();
         let is_offered = state.refresh(&self.folder, false, false)? == Standing::Offered;

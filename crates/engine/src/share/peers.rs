@@ -623,6 +623,7 @@ mod tests {
             is_halted: true,
             secrets: Vec::new(),
             removed: [OTHER].into(),
+            left: BTreeSet::new(),
             members: Vec::new(),
         };
         let (fresh, published) = (vec![vec![8; 90]], Vec::new());

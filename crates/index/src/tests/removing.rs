@@ -1,5 +1,7 @@
 //! A device is removed, and a writer begins anew: what does not count any more is said again.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::*;
 
 /// What a removal makes void leaves heads and sums, and what a disk shows of it is said again.
@@ -23,6 +25,30 @@ fn what_a_removed_device_said_late_is_void_and_said_again_where_it_is_shown() {
     assert_eq!(done(tell(&mut cem, &late)).refused.len(), 2);
     check(&ana);
     check(&cem);
+}
+
+/// What its last publications are named for: all that led to them goes on to count, and nothing later.
+#[test]
+fn what_a_removed_device_said_before_counts_if_its_last_publications_are_named() {
+    let (mut ana, mut cem, said, _) = removing_ben(&["a", "b", "c"]);
+    let ben = key(2).device();
+    assert!(ana.last_publications_of(&ben).unwrap().is_empty());
+    tell(&mut ana, &said[..2]);
+    let last = ana.last_publications_of(&ben).unwrap();
+    let place = Place { sequence: 1, hash: said[1].publication.hash(&share()) };
+    assert_eq!(last, BTreeMap::from([(said[1].publication.writer(&share()), BTreeSet::from([place]))]));
+    assert!(ana.last_publications_of(&key(1).device()).unwrap().is_empty());
+
+    let mut random = shoal_proto::key::rand_core::OsRng;
+    let secret = shoal_proto::secret::ShareSecret::from_bytes([5; 32]);
+    let removal = ana.entries().removal(&key(1), ben, &last, &secret, &mut random).unwrap();
+    for index in [&mut ana, &mut cem] {
+        assert_eq!(index.add_entries(removal.clone()).unwrap().voided, []);
+        tell(index, &said);
+        let holds = |at| index.triple(&path(at)).unwrap().is_some();
+        assert_eq!([holds("a"), holds("b"), holds("c")], [true, true, false]);
+        check(index);
+    }
 }
 
 /// Ana and cem, and what ben, whom they have let in, has said of these paths; and the entry that removes ben and all that.

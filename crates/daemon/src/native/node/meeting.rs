@@ -61,11 +61,12 @@ pub(super) async fn attend(core: Weak<Core>) {
         let is_new = turns.replace(now) != Some(now);
         if is_new || daily <= Instant::now() {
             daily = Instant::now() + DAILY;
-            let met = strong.waiting(|core| {
-                core.meet();
-                Ok(())
-            });
-            let _ = met.await;
+            let _ = strong
+                .waiting(|core| {
+                    core.meet();
+                    Ok(())
+                })
+                .await;
         }
         let soon = sleep_until(Instant::now() + LOOK_PAUSE);
         tokio::select! {

@@ -57,11 +57,11 @@ impl Core {
     pub(super) async fn close_all(self: &Arc<Self>) {
         let all: Vec<ShareId> = self.shares().keys().copied().collect();
         for share in all {
-            let shut = self.waiting(move |core| {
+            let shut = move |core: &Arc<Self>| {
                 core.shut(share);
                 Ok(())
-            });
-            let _ = shut.await;
+            };
+            let _ = self.waiting(shut).await;
         }
     }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use shoal_disk::Worker;
+use shoal_disk::{IgnoreTexts, Worker};
 use shoal_engine::disk::{Answer, Change, ChangeDeed, Committed, Job, Seen};
 use shoal_engine::history::{Kept, Why as Displaced};
 use shoal_engine::io::{Command, Hint};
@@ -149,10 +149,9 @@ impl Core {
     pub(super) fn ignored(&self, share: ShareId) -> Result<IgnoreStatus, Failure> {
         let worker = self.worker(share)?;
         let is_offered = worker.is_ignore_offered().map_err(|error| refused(&error))?;
-        let shoal_disk::IgnoreTexts { in_force: rules, offered } =
-            worker.ignore_texts().map_err(|error| refused(&error))?;
+        let IgnoreTexts { in_force, offered } = worker.ignore_texts().map_err(|error| refused(&error))?;
         let text = |text: Vec<u8>| String::from_utf8_lossy(&text).into_owned();
-        Ok(IgnoreStatus { is_offered, offered: offered.map(text), rules: rules.map(text) })
+        Ok(IgnoreStatus { is_offered, offered: offered.map(text), rules: in_force.map(text) })
     }
 
     pub(super) fn accept_ignore(&self, share: ShareId) -> Result<(), Failure> {
