@@ -13,7 +13,9 @@ use shoal_daemon::config::Config;
 use shoal_daemon::control::types::{GetStatus, Reload, Watch};
 use shoal_daemon::control::{Client, Daemon, Server, Service};
 use shoal_daemon::home::{Held, Home};
-use shoal_daemon::native::Node;
+use shoal_daemon::native::{self, Node};
+use shoal_tracker::Rendezvous;
+use shoal_tracker::limits::SwarmLimits;
 
 use crate::exit::Exit;
 use crate::follow::Follow;
@@ -41,7 +43,11 @@ impl First for Nothing {
 
 /// The node of this home: the one place where commands and network meet.
 async fn start_node(held: Held, config: Config) -> anyhow::Result<Arc<dyn Daemon>> {
-    Ok(Arc::new(Node::start(held, config).await?))
+    let rendezvous = config.tracker.then(|| {
+        let rendezvous = Rendezvous::open(SwarmLimits::default());
+        Box::new(move |secured| rendezvous.take(secured)) as native::Rendezvous
+    });
+    Ok(Arc::new(Node::start(held, config, rendezvous).await?))
 }
 
 /// Runs a daemon until it is asked to end. `first` is asked of it; when that fails, it ends at once.

@@ -438,9 +438,9 @@ mod tests {
         let (registry, unread) = Registry::load(&held).unwrap();
         assert!(unread.is_empty());
         let third = Registered { is_paused: true, ..registered(3) };
-        let mut found: Vec<Registered> = registry.iter().cloned().collect();
-        found.sort_by(|one, other| one.name.cmp(&other.name));
-        assert_eq!(found, [registered(1), third]);
+        let mut all: Vec<Registered> = registry.iter().cloned().collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        assert_eq!(all, [registered(1), third]);
     }
 
     #[test]

@@ -25,4 +25,5 @@ pub mod trackers;
 
 pub use self::gate::{Gate, MESSAGES_WAITING_MAX};
 pub use self::node::{AGENT, Node, NodeError};
+pub use self::peers::Rendezvous;
 pub use self::shell::{Connected, NewShare, Outlet, Shell, ShellError};

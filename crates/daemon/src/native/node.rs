@@ -28,7 +28,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::peers::{Met, Peers};
+use super::peers::{Met, Peers, Rendezvous};
 use super::shell::{Shell, ShellError};
 use super::trackers::{Found, Trackers, Wishes};
 use crate::config::{Config, Listen};
@@ -113,11 +113,16 @@ enum Opened {
 }
 
 impl Node {
-    /// Starts a node with all shares of this home, in the runtime of the caller.
+    /// Starts a node with all shares of this home, in the runtime of the caller. `rendezvous` serves who comes to this device
+    /// as to a tracker; `None`: it is none.
     ///
     /// # Errors
     /// When the home cannot be used, or nobody could call here. A share that cannot be opened is none: the status tells of it.
-    pub async fn start(held: Held, config: Config) -> Result<Self, NodeError> {
+    pub async fn start(
+        held: Held,
+        config: Config,
+        rendezvous: Option<Rendezvous>,
+    ) -> Result<Self, NodeError> {
         let key = Arc::new(held.device_key()?);
         let (registry, unread) = Registry::load(&held)?;
         let random = || crate::random().map_err(NodeError::Random);
@@ -141,7 +146,8 @@ impl Node {
                     core.met(met);
                 }
             });
-            let peers = Peers::new(Arc::clone(&shell), Identity::of(&key), calling, connections, tell);
+            let peers =
+                Peers::new(Arc::clone(&shell), Identity::of(&key), calling, connections, tell, rendezvous);
             Core {
                 held,
                 key,

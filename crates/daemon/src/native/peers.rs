@@ -51,6 +51,9 @@ pub(super) struct Places {
 /// What a node is told of its connections.
 pub(super) type Tell = Box<dyn Fn(Met) + Send + Sync>;
 
+/// Who serves those that come to this device as to a tracker; must not wait.
+pub type Rendezvous = Box<dyn Fn(Secured) + Send + Sync>;
+
 /// What happens to connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Met {
@@ -75,6 +78,7 @@ struct Inner {
     conns: AtomicU64,
     state: Mutex<State>,
     tell: Tell,
+    rendezvous: Option<Rendezvous>,
 }
 
 #[derive(Default)]
@@ -108,6 +112,7 @@ impl Peers {
         seed: u64,
         connections_max: usize,
         tell: Tell,
+        rendezvous: Option<Rendezvous>,
     ) -> Self {
         let inner = Inner {
             shell,
@@ -118,6 +123,7 @@ impl Peers {
             conns: AtomicU64::new(1),
             state: Mutex::new(State { connections_max, ..State::default() }),
             tell,
+            rendezvous,
         };
         Self { inner: Arc::new(inner), listening: Mutex::default() }
     }
@@ -363,5 +369,12 @@ async fn prove(inner: &Inner, stream: TcpStream) -> Option<Secured> {
     }
     let secured = inner.acceptor.accept(stream).await;
     let secured = secured.inspect_err(|error| tracing::debug!("somebody was not let in: {error}")).ok()?;
-    (secured.purpose == Purpose::Peer).then_some(secured)
+    match (secured.purpose, &inner.rendezvous) {
+        (Purpose::Peer, _) => Some(secured),
+        (Purpose::Tracker, Some(rendezvous)) => {
+            rendezvous(secured);
+            None
+        }
+        (Purpose::Tracker, None) => None,
+    }
 }

@@ -40,7 +40,7 @@ impl Machine {
             lan: false,
             ..Config::default()
         };
-        Self { node: Arc::new(Node::start(held, config).await.unwrap()), home }
+        Self { node: Arc::new(Node::start(held, config, None).await.unwrap()), home }
     }
 
     fn client(&self) -> Client {
