@@ -6,7 +6,7 @@
 //! | the question | look into |
 //! |---|---|
 //! | how a share comes to be here, is opened, and is left | `opening.rs` |
-//! | who is called, and who is found where | `meeting.rs`, and [`super::peers`] |
+//! | who is called, and who is found where | `meeting.rs`, and `peers.rs` beside this |
 //! | what is answered to whom | `service.rs` |
 
 mod meeting;
