@@ -138,7 +138,7 @@ fn i19_f30_an_emptied_folder_halts_and_asks() {
 /// F11, F30: a mass deletion that comes from others is held back, once, until a person says that it is meant.
 #[test]
 fn i19_f30_a_mass_deletion_by_others_is_held_back() {
-    let mut w = met(8, ["ana", "ben"]);
+    let mut w = met(18, ["ana", "ben"]);
     for number in 0..4 {
         w.on("ana").write(&format!("p{number}"), &format!("text {number}"));
     }

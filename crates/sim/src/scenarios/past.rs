@@ -28,7 +28,7 @@ fn path(text: &str) -> RelPath {
 
 #[test]
 fn i3_versions_go_when_their_time_is_over_and_not_before() {
-    let mut w = world(701, HOUR);
+    let mut w = world(711, HOUR);
     w.on("ana").write("plan.txt", "v1").write("other", "stays");
     w.settle();
     w.on("ben").write("plan.txt", "v2");
