@@ -21,7 +21,7 @@ pub(super) const INVITE_TEXT: &str = "shoal1invite";
 
 /// The id of its one share.
 pub(super) fn share_id() -> String {
-    "aebagbafaydqqcikbmga2dqpcaireeyuculbogazdinryhi6d4qa".into()
+    "umghbvwzlxlgoxszxhhi2tpqndiibaw34nhuhpvv2i7yf5heh2fq".into()
 }
 
 /// An invite that can be read: to that share, and never used up in time.
