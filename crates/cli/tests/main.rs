@@ -14,6 +14,7 @@ mod bad_input;
 mod commands;
 mod faults;
 mod meeting;
+mod native;
 mod oddities;
 mod options;
 mod sizes;

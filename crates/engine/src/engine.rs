@@ -133,6 +133,12 @@ impl Engine {
         self.shares.get(share).into_iter().flat_map(Share::secrets)
     }
 
+    /// Whether this device was removed from a share, or not let in: its members refuse it.
+    #[must_use]
+    pub fn is_out(&self, share: &ShareId) -> bool {
+        self.shares.get(share).is_some_and(Share::is_out)
+    }
+
     // ── shares ──
 
     fn open(&mut self, opened: Opened, now: Now) {

@@ -44,7 +44,8 @@ impl Share {
         }
     }
 
-    fn is_out(&self) -> bool {
+    /// Whether this device is no member.
+    pub(crate) fn is_out(&self) -> bool {
         matches!(self.stage, Stage::Halted(Halt::Removed) | Stage::Paused(Some(Halt::Removed)))
     }
 

@@ -129,7 +129,8 @@ impl Core {
         }
     }
 
-    /// All shares that are open, with who belongs to them now.
+    /// All shares that are open, with who belongs to them now. Those that this device is out of are none: it would be refused again
+    /// each time, so nobody is called for them until a restart, and whoever lets it in again calls.
     fn meetings(&self) -> Vec<Meeting> {
         let open: Vec<ShareId> = {
             let shares = self.shares();
@@ -141,6 +142,9 @@ impl Core {
         };
         let mut meetings = Vec::new();
         for share in open {
+            if self.shell.with_engine(move |engine| engine.is_out(&share)) == Some(true) {
+                continue;
+            }
             let secrets = self.shell.with_engine(move |engine| engine.secrets(&share).cloned().collect());
             let members = self.shell.with_index(share, |index| {
                 index.roster().members().map(|member| member.device).collect::<BTreeSet<_>>()

@@ -1,0 +1,102 @@
+//! Who may not come in does not, and hears why.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use shoal_daemon::control::Client;
+use shoal_daemon::control::text::{Id, InviteText};
+use shoal_daemon::control::types::{Invite, InviteTerms};
+use shoal_daemon::home::{Environment, Home};
+use shoal_proto::id::ShareId;
+use tokio::runtime::Runtime;
+
+use super::{Machine, invite_of, meeting, wait_agreed};
+use crate::support::{SOON, eventually};
+
+/// Waits until a machine knows that it is no member of its share, and says so.
+fn wait_out(machine: &Machine) {
+    eventually("it knows that it is no member", SOON, || machine.share_status()["phase"] == "removed");
+    assert_eq!(machine.share_status()["why"], "this device is no member of the share any more");
+    assert_eq!(machine.run(&["wait", "--timeout", "1"]).0, 3);
+}
+
+/// An invite of this machine's share that is over already, as a person cannot ask for it.
+fn expired_invite(machine: &Machine) -> InviteText {
+    let share: Id<ShareId> = serde_json::from_value(machine.share_status()["share"].take()).unwrap();
+    let home = Home::find(Some(machine.home.path()), &Environment::default()).unwrap();
+    Runtime::new().unwrap().block_on(async {
+        let terms = InviteTerms { seconds: 0, ..InviteTerms::default() };
+        Client::connect(&home).await.unwrap().ask(Invite { share, terms }).await.unwrap().invite
+    })
+}
+
+#[test]
+fn f8_an_invite_that_is_damaged_expired_or_ones_own_is_refused_at_once_and_nothing_is_made() {
+    let (ana, cleo) = (Machine::start("ana"), Machine::start("cleo"));
+    let invite = ana.share(&[]);
+    let mut mistyped = invite.clone();
+    let last = if mistyped.pop() == Some('a') { 'e' } else { 'a' };
+    mistyped.push(last);
+    let (other, expired) = (invite.replacen('1', "2", 1), expired_invite(&ana));
+    let place = cleo.home.join("not there yet");
+    for (machine, invite, what) in [
+        (&cleo, "hello", "invites begin with 'shoal1'"),
+        (&cleo, &*mistyped, "a letter of the invite is wrong; copy it again"),
+        (&cleo, &invite[..invite.len() - 9], "the invite is cut short"),
+        (&cleo, &other, "this invite has version 2; this Shoal reads version 1"),
+        (&cleo, expired.expose(), "expired"),
+        (&ana, &invite, "this invite is by this device itself"),
+    ] {
+        let mut command = machine.command(&["join", invite]);
+        let output = command.arg(&place).stdin(Stdio::null()).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && stderr.contains(what), "{what}: {stderr}");
+        assert!(!place.exists(), "{what}");
+    }
+    assert_eq!(cleo.done(&["shares"]), <[Value; 0]>::default());
+}
+
+#[test]
+fn an_invite_that_is_used_up_or_taken_back_lets_nobody_in() {
+    let (ana, ben, cleo, dan) =
+        (Machine::start("ana"), Machine::start("ben"), Machine::start("cleo"), Machine::start("dan"));
+    ana.write("a", b"a");
+    let (used, revoked) = (ana.share(&[]), ana.done(&["invite"]));
+    ana.done(&["revoke", revoked[0]["key"].as_str().unwrap(), "--yes"]);
+    dan.join(&used, &[]);
+    wait_agreed(&ana, &dan, |tree| tree.contains_key("a"));
+    for (mut machine, invite) in [(ben, used), (cleo, invite_of(&revoked))] {
+        machine.join(&invite, &[]);
+        // It was heard, and sent away.
+        machine.daemon().wait_event("disconnected");
+        assert_eq!(machine.run(&["wait", "--timeout", "2"]).0, 3);
+        assert_eq!(machine.tree().len(), 0, "{}", machine.name);
+    }
+    let devices = ana.done(&["devices"]);
+    assert_eq!(devices.iter().filter(|object| object.get("device").is_some()).count(), 2);
+    // Whoever came in goes on.
+    dan.write("b", b"b");
+    wait_agreed(&ana, &dan, |tree| tree.contains_key("b"));
+}
+
+#[test]
+fn a_device_that_is_removed_is_refused_and_calls_no_more() {
+    let (mut ana, mut ben, link) = meeting(&[("a", b"a")], &[]);
+    wait_agreed(&ana, &ben, |tree| tree.contains_key("a"));
+    ana.done(&["revoke", "ben", "--yes"]);
+    wait_out(&ben);
+    ana.write("secret", b"not for ben");
+    ana.done(&["rescan"]);
+    ben.write("of ben", b"not for ana");
+    ben.kill();
+    ben.up();
+    wait_out(&ben);
+    // Whoever is wanted is called each second or two.
+    let calls = link.calls();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(link.calls(), calls);
+    assert!(!ben.tree().contains_key("secret") && !ana.tree().contains_key("of ben"));
+    assert_eq!(ben.tree()["a"], b"a");
+    assert!(ana.daemon().is_running());
+}
