@@ -1,5 +1,5 @@
 //! What a native peer does with real folders, in one process: `cargo bench -p shoal-daemon`, or
-//! `cargo bench -p shoal-daemon --bench folders -- WORK…`, of `over`, `first-scan`, `rescan`, `live`.
+//! `cargo bench -p shoal-daemon --bench folders -- WORK…`, of `over`, `stage`, `first-scan`, `rescan`, `live`.
 //!
 //! Engine, index, disk layer and threads are those of the daemon; only the network is not there: what one end says the other
 //! hears as it is. Everything is durable. Beside each figure stands the limit of the machine in the same run. Medians of
@@ -15,14 +15,24 @@
 )]
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use shoal_engine::disk::{Answer, Change, ChangeDeed, Committed, Job, Source, StageId, Write, Written};
+use shoal_engine::history::Why;
+use shoal_engine::index::{Intent, Placed};
 use shoal_engine::io::{Command, Conn};
 use shoal_engine::status::{Phase, Status};
+use shoal_index::Verified;
+use shoal_proto::hash::SegmentId;
+use shoal_proto::here::Here;
+use shoal_proto::record::{Kind, Record};
+use shoal_proto::segment::Segment;
 
 #[path = "../tests/native/ends.rs"]
 mod ends;
@@ -34,7 +44,8 @@ const ROUNDS: usize = 5;
 /// What it is called, and what does it.
 type Work = (&'static str, fn(&Place));
 
-const WORKS: [Work; 4] = [("over", over), ("first-scan", first_scan), ("rescan", rescan), ("live", live)];
+const WORKS: [Work; 5] =
+    [("over", over), ("stage", stage), ("first-scan", first_scan), ("rescan", rescan), ("live", live)];
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
@@ -143,6 +154,117 @@ fn over(place: &Place) {
         began.elapsed()
     });
     print(&format!("{FILES} × 4 KiB come over"), &shell, &[("made and synced once, one thread", &limit)]);
+}
+
+/// 50,000 files of 4 KiB are staged and committed, durably, with their rows: the disk layer and the index alone, their records
+/// known already. One thread stages, one commits, one notes; each hands a batch of a thousand to the next.
+fn stage(place: &Place) {
+    const FILES: usize = 50_000;
+    const BATCH: usize = 1000;
+    let source = place.folder("staged-source");
+    make_files(&source, FILES, 100, 4096);
+    let giver = End::founder(&source, &place.0.path().join("staged-giver"));
+    giver.wait(|status| status.phase == Phase::Live && !status.is_busy);
+    let share = giver.share;
+    let batches =
+        giver.shell.with_index(share, |index| index.everything(None, usize::MAX).unwrap().batches).unwrap();
+    let shell = measure(|round| {
+        let target = place.folder(&format!("staged-{round}"));
+        let path = place.0.path().join(format!("stager-{round}"));
+        let (mut index, worker) = giver.apart(&target, &path, round as u8);
+        index
+            .merge(batches.iter().map(|batch| Verified::check(batch.clone(), &share).unwrap()).collect())
+            .unwrap();
+        let rows = index.diverging(None, usize::MAX).unwrap();
+        let (folders, files): (Vec<_>, Vec<_>) = rows
+            .into_iter()
+            .map(|row| row.heads.winner().unwrap().clone())
+            .partition(|head| head.version.kind == Kind::Directory);
+        let bytes: Vec<Vec<u8>> =
+            files.iter().map(|head| fs::read(source.join(head.path.to_string())).unwrap()).collect();
+
+        let began = Instant::now();
+        let index = Mutex::new(index);
+        let (staged, stages) = sync_channel::<Vec<Planned>>(2);
+        let (committed, commits) = sync_channel::<Vec<(Planned, Here)>>(2);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let (worker, files, bytes) = (&worker, &files, &bytes);
+                staged.send(folders.iter().map(|head| (head.clone(), None)).collect()).unwrap();
+                for first in (0..files.len()).step_by(BATCH) {
+                    let range = first..(first + BATCH).min(files.len());
+                    for part in range.clone().collect::<Vec<_>>().chunks(250) {
+                        let writes = part.iter().map(|&at| write(at, &bytes[at])).collect();
+                        let Answer::Written(written) = worker.perform(Job::Write(writes)) else { panic!() };
+                        assert!(written.iter().all(|written| *written == Written::Done));
+                    }
+                    staged
+                        .send(range.map(|at| (files[at].clone(), Some(StageId(at as u64)))).collect())
+                        .unwrap();
+                }
+                drop(staged);
+            });
+            scope.spawn(|| {
+                for batch in stages {
+                    let changes = batch.iter().map(|(head, stage)| change(head, *stage)).collect();
+                    let Answer::Committed(outcomes) = worker.perform(Job::Commit(changes)) else { panic!() };
+                    let done = batch.into_iter().zip(outcomes).map(|((head, stage), outcome)| {
+                        let Committed::Done { now: Some(now), .. } = outcome else { panic!("{outcome:?}") };
+                        let here = now.with_content(head.version.kind.content());
+                        ((head, stage), here)
+                    });
+                    committed.send(done.collect()).unwrap();
+                }
+                drop(committed);
+            });
+            for batch in commits {
+                let mut index = index.lock().unwrap();
+                let intents =
+                    batch.iter().map(|((head, _), _)| (head.path.clone(), Intent::Head(head.clone())));
+                index.intend(intents.collect()).unwrap();
+                let placed = batch.into_iter().map(|((head, _), here)| Placed {
+                    path: head.path.clone(),
+                    planned: None,
+                    now: Some(here),
+                    head: Some(head),
+                    is_moved: false,
+                });
+                index.placed(placed.collect(), &[]).unwrap();
+            }
+        });
+        let took = began.elapsed();
+        assert_eq!(count(&target), FILES);
+        assert!(index.into_inner().unwrap().diverging(None, 1).unwrap().is_empty());
+        took
+    });
+    let limit = measure(|round| {
+        let target = place.folder(&format!("staged-plain-{round}"));
+        let began = Instant::now();
+        make_files(&target, FILES, 100, 4096);
+        sync(&target);
+        began.elapsed()
+    });
+    print(
+        &format!("{FILES} × 4 KiB staged and committed"),
+        &shell,
+        &[("made and synced once, one thread", &limit)],
+    );
+}
+
+/// What is to stand at a path, and where its bytes are.
+type Planned = (Record, Option<StageId>);
+
+fn write(at: usize, bytes: &[u8]) -> Write {
+    let segment = Segment { id: SegmentId::from_bytes(*blake3::hash(bytes).as_bytes()), length: 4096 };
+    Write { stage: StageId(at as u64), size: 4096, offset: 0, segment, from: Source::Bytes(bytes.to_vec()) }
+}
+
+fn change(head: &Record, stage: Option<StageId>) -> Change {
+    let deed = match stage {
+        Some(_) => ChangeDeed::Place { version: head.version.clone(), stage, over: None },
+        None => ChangeDeed::MakeFolder { mode: head.version.mode, over: None },
+    };
+    Change { path: head.path.clone(), deed, by: None, why: Why::Unknown }
 }
 
 /// One file of 4 KiB is saved, and nobody told but the watch: until it is a record, and until it stands at the other end,

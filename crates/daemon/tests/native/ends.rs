@@ -59,6 +59,16 @@ impl End {
         Self::open(folder, made, giver.founding, Arc::clone(&giver.founder), &key)
     }
 
+    /// Who comes to it and is not at work: its index, and who performs jobs in its folder.
+    #[allow(dead_code, reason = "the tests have all at work")]
+    pub(crate) fn apart(&self, folder: &Path, index: &Path, number: u8) -> (Index, Worker) {
+        let (key, salt) = (Arc::new(taker()), WriterSalt([number; 16]));
+        let mut made = Index::create(At::File(index), self.founding, Arc::clone(&key), salt).unwrap();
+        made.add_entries(vec![entry(&self.founder, self.share, &key)]).unwrap();
+        let (folder, _) = Folder::open(folder, &FolderOptions::default()).unwrap();
+        (made, Worker::new(&folder).with_threads(2))
+    }
+
     /// Who has come to it before: the same device, with the index that it had.
     #[allow(dead_code, reason = "the benchmark opens nothing twice")]
     pub(crate) fn again(giver: &Self, folder: &Path, index: &Path) -> Self {
