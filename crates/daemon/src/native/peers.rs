@@ -18,17 +18,14 @@ use shoal_net::{
 use shoal_proto::id::DeviceId;
 use shoal_proto::invite::Address;
 use shoal_proto::secret::Side;
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::link;
 use super::meter::Traffic;
 use super::shell::Shell;
-
-/// How long a name of a host may take to be found.
-const LOOK_UP: Duration = Duration::from_secs(10);
 
 /// After a connection has ended its device is called again so soon, if nothing else says when.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -331,9 +328,7 @@ async fn call(inner: Arc<Inner>, device: DeviceId, places: Arc<Mutex<Places>>, c
 async fn candidates(places: Places) -> Vec<Candidate> {
     let mut candidates: Vec<Candidate> = places.candidates.into_iter().collect();
     for named in places.named {
-        if let Ok(Ok(found)) = timeout(LOOK_UP, lookup_host(named.as_str())).await {
-            candidates.extend(found.map(|address| Candidate { named_by: NamedBy::User, address }));
-        }
+        candidates.extend(Candidate::of(&named, NamedBy::User).await);
     }
     candidates
 }

@@ -52,21 +52,22 @@ impl End {
 
     /// Who comes to it.
     pub(crate) fn joined(giver: &Self, folder: &Path, index: &Path, number: u8) -> Self {
-        let key = Arc::new(taker());
-        let salt = WriterSalt([number; 16]);
-        let mut made = Index::create(At::File(index), giver.founding, Arc::clone(&key), salt).unwrap();
-        made.add_entries(vec![entry(&giver.founder, giver.share, &key)]).unwrap();
-        Self::open(folder, made, giver.founding, Arc::clone(&giver.founder), &key)
+        let made = giver.index_of_taker(index, number);
+        Self::open(folder, made, giver.founding, Arc::clone(&giver.founder), &taker())
     }
 
     /// Who comes to it and is not at work: its index, and who performs jobs in its folder.
     #[allow(dead_code, reason = "the tests have all at work")]
     pub(crate) fn apart(&self, folder: &Path, index: &Path, number: u8) -> (Index, Worker) {
+        let (folder, _) = Folder::open(folder, &FolderOptions::default()).unwrap();
+        (self.index_of_taker(index, number), Worker::new(&folder).with_threads(2))
+    }
+
+    fn index_of_taker(&self, index: &Path, number: u8) -> Index {
         let (key, salt) = (Arc::new(taker()), WriterSalt([number; 16]));
         let mut made = Index::create(At::File(index), self.founding, Arc::clone(&key), salt).unwrap();
         made.add_entries(vec![entry(&self.founder, self.share, &key)]).unwrap();
-        let (folder, _) = Folder::open(folder, &FolderOptions::default()).unwrap();
-        (made, Worker::new(&folder).with_threads(2))
+        made
     }
 
     /// Who has come to it before: the same device, with the index that it had.

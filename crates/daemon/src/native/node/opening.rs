@@ -20,9 +20,10 @@ use shoal_proto::secret::ShareSecret;
 
 use super::{Core, Opened};
 use crate::control::report::Happening;
-use crate::control::text::{Escaped, Id};
+use crate::control::text::Id;
 use crate::control::types::{Choice, Code, Failure, Join};
 use crate::native::shell::NewShare;
+use crate::private::shown;
 use crate::registry::{InvitedBy, Registered};
 
 /// Worker threads for one folder: both cores of a small machine.
@@ -242,8 +243,4 @@ impl Core {
 
 pub(super) fn random<const N: usize>() -> Result<[u8; N], Failure> {
     crate::random().map_err(|error| refused(&error))
-}
-
-fn shown(path: &Path) -> String {
-    Escaped(path.as_os_str().as_encoded_bytes()).to_string()
 }
