@@ -180,13 +180,15 @@ pub struct Take {
     pub seen: Option<Seen>,
     /// The segments of what was there before, if it is known to be worth comparing: what is unchanged is found sooner.
     pub was: Option<SegmentList>,
+    /// What it consists of, if that is known, and the path only has to be looked at once more: it was moved here.
+    pub content: Option<ContentId>,
 }
 
 impl Take {
     /// Of what nothing is known from before.
     #[must_use]
     pub fn new(path: RelPath, seen: Option<Seen>) -> Self {
-        Self { path, seen, was: None }
+        Self { path, seen, was: None, content: None }
     }
 }
 

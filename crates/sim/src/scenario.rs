@@ -272,6 +272,12 @@ impl At<'_> {
         self.world.devices[self.device].disk.user().read(&full(path)).ok()
     }
 
+    /// The number of the inode at a path: what is moved keeps it, what is copied has another.
+    #[must_use]
+    pub fn inode(&self, path: &str) -> Option<u64> {
+        self.world.devices[self.device].inode(path.as_bytes())
+    }
+
     /// The paths that its user sees, in order.
     #[must_use]
     pub fn paths(&self) -> Vec<String> {

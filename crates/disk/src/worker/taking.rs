@@ -115,7 +115,7 @@ impl<'a, F: Fs> Taker<'a, F> {
 
     /// What is at one path; `syncs`: the bytes of a file are made durable here.
     fn take(&mut self, asked: &Take, syncs: bool) -> io::Result<Taken> {
-        let Take { path, seen, was } = asked;
+        let Take { path, seen, was, content } = asked;
         let (here, dir) = self.looker.find(path);
         let (seen, dir) = match (seen, here, dir) {
             (_, Look::Unknown(why), _) => return Ok(Taken::Unknown(why)),
@@ -123,8 +123,11 @@ impl<'a, F: Fs> Taker<'a, F> {
             (Some(seen), Look::Seen(here), Some(dir)) if *seen == here => (here, dir),
             _ => return Ok(Taken::Changed),
         };
-        if !matches!(seen.kind, SeenKind::File { .. }) {
-            let here = seen.with_content(ContentId::NONE);
+        let is_file = matches!(seen.kind, SeenKind::File { .. });
+        // What a power cut may have changed is read, whoever knows it.
+        let known = content.filter(|_| !self.taking.was_unclean);
+        if let Some(content) = if is_file { known } else { Some(ContentId::NONE) } {
+            let here = seen.with_content(content);
             return Ok(Taken::Here { here, list: None, is_suspicious: false });
         }
         let (name, expected) = (OsStr::from_bytes(path.name()), words::expected(&seen));

@@ -2,16 +2,19 @@
 //!
 //! Promise: of what is gone nothing is noted while more of it is being found, unless that takes long; then the index adds
 //! up. What cannot be remembered is counted. Where the guard says no while something is still being looked at, it is
-//! asked once more when that is over: what is gone may only have been moved.
+//! asked once more when that is over: what is gone may only have been moved. A file that was moved is noted at both ends
+//! together, so that others move theirs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use shoal_proto::hash::ContentId;
 use shoal_proto::path::RelPath;
+use shoal_proto::record::Kind;
 
 use super::Share;
 use super::lull::Lull;
 use super::sweep::{Finding, Sweep};
-use crate::disk::SeenKind;
+use crate::disk::{Seen, SeenKind};
 use crate::index::{Further, Guard, Observed, Survey};
 use crate::limits::GONE_MAX;
 use crate::status::Halt;
@@ -20,14 +23,66 @@ use crate::time::Time;
 /// What is gone and not noted yet.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
-    held: BTreeMap<RelPath, Finding>,
+    held: Held,
     /// More is gone than can be held; the next sweep of all finds it again.
     further: Further,
     /// The most that was gone since nothing was: a file that comes and goes holds nothing up.
     most: u64,
     lull: Lull,
-    /// The guard has said no, and may have been asked too early.
+    /// The guard has said no, or a folder was moved: what is gone may still be found elsewhere.
     is_doubted: bool,
+}
+
+/// Findings by path, and by the inodes that stood there.
+#[derive(Debug, Default)]
+struct Held {
+    findings: BTreeMap<RelPath, Finding>,
+    inodes: BTreeMap<u64, BTreeSet<RelPath>>,
+    /// How many of them are folders.
+    folders: usize,
+}
+
+impl Held {
+    fn insert(&mut self, finding: Finding) {
+        self.remove(&finding.path);
+        self.folders += usize::from(is_folder(&finding));
+        if let Some(here) = &finding.compared {
+            self.inodes.entry(here.inode).or_default().insert(finding.path.clone());
+        }
+        self.findings.insert(finding.path.clone(), finding);
+    }
+
+    fn remove(&mut self, path: &RelPath) -> Option<Finding> {
+        let finding = self.findings.remove(path)?;
+        self.folders -= usize::from(is_folder(&finding));
+        if let Some(here) = &finding.compared
+            && let Some(paths) = self.inodes.get_mut(&here.inode)
+        {
+            paths.remove(path);
+            if paths.is_empty() {
+                self.inodes.remove(&here.inode);
+            }
+        }
+        Some(finding)
+    }
+
+    /// A file that stood where nothing is any more, and is shown elsewhere to the last detail, with its content.
+    fn shown_as(&self, seen: &Seen) -> Option<(RelPath, ContentId)> {
+        self.inodes.get(&seen.inode)?.iter().find_map(|path| {
+            let gone = self.findings.get(path).filter(|gone| gone.seen.is_none())?;
+            let before = gone.compared.as_ref().filter(|before| Seen::from(*before) == *seen)?;
+            Some((path.clone(), before.version.kind.content()))
+        })
+    }
+
+    /// Whether there is nothing among them that could be lost.
+    fn is_folders(&self) -> bool {
+        self.folders == self.findings.len()
+    }
+}
+
+fn is_folder(gone: &Finding) -> bool {
+    gone.compared.as_ref().is_some_and(|here| here.version.kind == Kind::Directory)
 }
 
 /// Whether a person has said that what is gone is meant to be gone.
@@ -54,33 +109,33 @@ pub(super) struct Guarding {
 
 impl Gone {
     pub(super) fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.held.findings.is_empty()
     }
 
     /// Whether something is known to be gone, and is not noted yet.
     pub(super) fn holds(&self, path: &RelPath) -> bool {
-        self.held.contains_key(path)
+        self.held.findings.contains_key(path)
     }
 
     /// It is looked at once more: something may stand there again.
     pub(super) fn forget(&mut self, path: &RelPath) {
-        if self.held.remove(path).is_some() && self.held.is_empty() {
+        if self.held.remove(path).is_some() && self.is_empty() {
             *self = Self::default();
         }
     }
 
     /// `false`: there is no room for it.
     fn hold(&mut self, finding: Finding) -> bool {
-        let has_room = self.held.len() < GONE_MAX || self.held.contains_key(&finding.path);
+        let has_room = self.held.findings.len() < GONE_MAX || self.holds(&finding.path);
         if has_room {
-            self.held.insert(finding.path.clone(), finding);
+            self.held.insert(finding);
         }
         has_room
     }
 
     /// Nothing is let go while there are more and more.
     fn grows(&mut self, further: u64, now: Time) {
-        let count = self.held.len() as u64 + further;
+        let count = self.held.findings.len() as u64 + further;
         if count > self.most {
             self.most = count;
             self.lull.more(now);
@@ -89,20 +144,40 @@ impl Gone {
 
     /// When to ask again whether it is to be noted, if nothing else happens.
     pub(super) fn wake(&self, now: Time) -> Option<Time> {
-        let at = if self.is_doubted { self.lull.over_at_latest() } else { self.lull.over_at() };
-        at.filter(|at| !self.held.is_empty() && *at > now)
+        let is_put_off = self.is_doubted && self.lull.is_over(now);
+        let at = if is_put_off { self.lull.over_at_latest() } else { self.lull.over_at() };
+        at.filter(|at| !self.is_empty() && *at > now)
+    }
+
+    /// These, each after what is gone and was moved there as it was. Such need not be read.
+    pub(super) fn with_moved(&mut self, found: Vec<Finding>) -> Vec<Finding> {
+        let mut together = Vec::with_capacity(found.len());
+        for mut finding in found {
+            let seen = finding.seen.as_ref().filter(|_| shown_anew(&finding).is_some());
+            if let Some((path, content)) = seen.and_then(|seen| self.held.shown_as(seen)) {
+                finding.content = Some(content);
+                together.extend(self.held.remove(&path));
+            }
+            together.push(finding);
+        }
+        if self.is_empty() {
+            *self = Self::default();
+        }
+        together
     }
 
     /// What is to be noted now. `is_all_found`: nothing is being looked at any more.
     fn let_go(&mut self, is_all_found: bool, now: Time) -> Option<(Vec<Finding>, Guarding)> {
         let is_last_word = is_all_found || self.lull.over_at_latest().is_some_and(|at| at <= now);
-        if self.held.is_empty() || !self.lull.is_over(now) || self.is_doubted && !is_last_word {
+        // Folders alone have nothing that the guard would weigh.
+        let is_lull_over = self.lull.is_over(now) || is_all_found && self.held.is_folders();
+        if self.is_empty() || !is_lull_over || self.is_doubted && !is_last_word {
             return None;
         }
         let Self { held, further, .. } = core::mem::take(self);
         let has_further = !further.is_empty();
         let guard = Guard { further, ..Guard::default() };
-        Some((held.into_values().collect(), Guarding { guard, is_last_word, has_further }))
+        Some((held.findings.into_values().collect(), Guarding { guard, is_last_word, has_further }))
     }
 }
 
@@ -135,6 +210,7 @@ impl Share {
         let swept = core::mem::take(&mut sweep.gone);
         if sweep.below.is_some() {
             swept.into_iter().for_each(|finding| self.hold_gone(finding));
+            self.scanner.gone.is_doubted |= sweep.is_moved && !self.scanner.gone.is_empty();
             if sweep.more_gone > 0 {
                 // As a whole it is counted.
                 self.scanner.want_all();
@@ -142,7 +218,7 @@ impl Share {
             return;
         }
         let before = core::mem::take(&mut self.scanner.gone.held);
-        for finding in swept.into_iter().chain(before.into_values()) {
+        for finding in swept.into_iter().chain(before.findings.into_values()) {
             if self.busy.contains(&finding.path) {
                 self.scanner.passed_over(finding.path);
             } else {
@@ -169,7 +245,7 @@ impl Share {
             return;
         }
         let (is_all_found, now) = (self.scanner.has_found_all(self.now.time), self.now.time);
-        if self.scanner.gone_so_far() > self.scanner.gone.held.len() {
+        if self.scanner.gone_so_far() > self.scanner.gone.held.findings.len() {
             // The sweep under way brings more.
             return;
         }
@@ -201,7 +277,7 @@ impl Share {
         }
         for Observed { path, compared, found } in observed {
             match found {
-                None => self.hold_gone(Finding { path, compared, seen: None }),
+                None => self.hold_gone(Finding::of(path, compared, None)),
                 Some(_) => self.scanner.look(path, self.now.time, true),
             }
         }
@@ -221,6 +297,8 @@ pub(super) fn shown_anew(finding: &Finding) -> Option<u64> {
 mod tests {
     use core::time::Duration;
 
+    use shoal_proto::record::{Mode, Timestamp};
+
     use super::*;
     use crate::limits::{LULL, LULL_WAIT_MAX};
     use crate::testing::path;
@@ -228,7 +306,7 @@ mod tests {
     const T: Time = Time(7_000_000_000);
 
     fn gone(name: &str) -> Finding {
-        Finding { path: path(name), compared: None, seen: None }
+        Finding::of(path(name), None, None)
     }
 
     fn holding(names: &[&str], now: Time) -> Gone {
@@ -288,6 +366,26 @@ mod tests {
         }
         let (_, guarding) = held.let_go(false, now).unwrap();
         assert!(guarding.is_last_word);
+    }
+
+    /// A folder was moved with two files, and one of them was written to since.
+    #[test]
+    fn what_was_moved_as_it_was_is_noted_with_where_it_went() {
+        let file = |inode, size| {
+            let (mtime, ctime, mode) = (Timestamp::ZERO, Timestamp::ZERO, Mode::from_bits(0o644));
+            Seen { kind: SeenKind::File { size }, mtime, mode, inode, ctime }
+        };
+        let id = ContentId::from_bytes([7; 32]);
+        let was = |name, inode| Finding::of(path(name), Some(file(inode, 9).with_content(id)), None);
+        let now = |name, inode, size| Finding::of(path(name), None, Some(file(inode, size)));
+        let mut held = Gone::default();
+        assert!(held.hold(was("old/a", 1)) && held.hold(was("old/b", 2)));
+        held.grows(0, T);
+        let together = held.with_moved(vec![now("new/a", 1, 9), now("new/b", 2, 8), now("new/c", 3, 9)]);
+        let told = together.iter().map(|one| (one.path.clone(), one.content));
+        let expected = [("old/a", None), ("new/a", Some(id)), ("new/b", None), ("new/c", None)];
+        assert!(told.eq(expected.map(|(name, content)| (path(name), content))));
+        assert!(held.holds(&path("old/b")) && !held.holds(&path("old/a")));
     }
 
     /// What is gone may be moved to where it is only being read.

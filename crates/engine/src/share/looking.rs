@@ -17,7 +17,7 @@ use crate::limits::{EMPTIED_DELAY, LOOKS_MAX, RETRY_MAX, TAKE_PATHS_MAX};
 
 #[derive(Debug)]
 pub(super) struct Looking {
-    number: u64,
+    pub(super) number: u64,
     pub(super) paths: Vec<(RelPath, bool)>,
     shown: Option<Vec<Look>>,
     /// What the index holds of each path, once it has answered for those that it was asked for.
@@ -86,7 +86,7 @@ impl Share {
         let is_known = |looking: &mut Looking| looking.shown.is_some() && looking.asked.is_none();
         let Some(looking) = self.scanner.looking.take_if(is_known) else { return };
         let shown = looking.shown.unwrap_or_default();
-        let (mut gone, mut shown_anew_at) = (Vec::new(), BTreeSet::new());
+        let (mut gone, mut shown_anew_at, mut new_folders) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         for (((path, is_forced), look), here) in looking.paths.into_iter().zip(shown).zip(looking.held) {
             let was_unknown = self.scanner.unknown.remove(&path).is_some();
             self.scanner.gone.forget(&path);
@@ -105,6 +105,9 @@ impl Share {
                         continue;
                     }
                     let is_folder = seen.kind == disk::SeenKind::Directory;
+                    if is_folder && here.is_none() {
+                        new_folders.insert(seen.inode);
+                    }
                     if is_folder != was_folder || is_folder && was_unknown {
                         // What is in a new folder, or was in one that is none any more, nobody has told of.
                         self.scanner.want_below(path.clone());
@@ -114,7 +117,7 @@ impl Share {
                     }
                     let compared = here.clone();
                     let found = Finding::new(path.clone(), here, Some(seen.clone()));
-                    let forced = || Finding { path: path.clone(), compared, seen: Some(seen) };
+                    let forced = || Finding::of(path.clone(), compared, Some(seen));
                     match found.or_else(|| is_forced.then(forced)) {
                         Some(found) => {
                             shown_anew_at.extend(shown_anew(&found));
@@ -134,7 +137,7 @@ impl Share {
                         if was_folder {
                             self.scanner.want_below(path.clone());
                         }
-                        gone.push(Finding { path, compared: here, seen: None });
+                        gone.push(Finding::of(path, here, None));
                     } else {
                         self.scanner.in_flux.remove(&path);
                     }
@@ -146,6 +149,7 @@ impl Share {
                 Look::Ignored => drop(self.scanner.in_flux.remove(&path)),
             }
         }
+        self.scanner.folders_were_moved(&new_folders);
         self.hold_unless_moved(gone, &shown_anew_at);
     }
 

@@ -69,6 +69,8 @@ struct Pass {
     /// Nothing is left in the run.
     is_end: bool,
     has_removals: bool,
+    /// Files or links among them, which the guard weighs.
+    has_losses: bool,
     /// A person has said that removals are meant.
     is_meant: bool,
     /// Removals were surveyed, and so many may be done.
@@ -187,7 +189,7 @@ impl Share {
 
     /// Whether more removals may be on their way than this pass has come across; then they are planned later.
     fn do_removals_wait(&mut self) -> bool {
-        let may_wait = |pass: &Pass| pass.has_removals && !pass.removes && !pass.is_meant;
+        let may_wait = |pass: &Pass| pass.has_losses && !pass.removes && !pass.is_meant;
         let over_at = self.planner.lull.over_at().filter(|at| *at > self.now.time);
         let over_at = over_at.filter(|_| self.planner.pass.as_ref().is_some_and(may_wait));
         self.planner.are_removals_waiting = over_at.is_some();
@@ -320,6 +322,7 @@ impl Share {
             Deed::Remove(_) => {
                 if let Some(pass) = &mut self.planner.pass {
                     pass.has_removals = true;
+                    pass.has_losses |= is_loss(&row);
                 }
                 return;
             }
@@ -342,8 +345,10 @@ impl Share {
             head.cloned(),
         );
         let Some(pass) = &mut self.planner.pass else { return };
-        let Some(left) = pass.surveyed.and_then(|left| left.checked_sub(1)) else {
-            // It has come since the survey: another pass weighs it with what comes still.
+        let was_seen = pass.has_losses || !is_loss(row);
+        let left = pass.surveyed.filter(|_| was_seen).and_then(|left| left.checked_sub(1));
+        let Some(left) = left else {
+            // It has come since the first run, or the survey: another pass weighs it with what comes still.
             (pass.is_end, self.planner.is_dirty) = (true, true);
             return;
         };
@@ -526,6 +531,11 @@ fn changes_to(row: &Triple, rights: Rights) -> Option<bool> {
         Deed::Retouch(_) | Deed::Remove(_) => Some(row.here.as_ref().is_some_and(is_folder)),
         Deed::Nothing | Deed::Agree(_) | Deed::Publish | Deed::LocalDifference => None,
     }
+}
+
+/// Whether more than a folder would go from a path.
+fn is_loss(row: &Triple) -> bool {
+    row.here.as_ref().is_some_and(|here| here.version.kind != Kind::Directory)
 }
 
 /// The change that a deed without bytes asks for.

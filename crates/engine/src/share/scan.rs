@@ -34,6 +34,10 @@ pub(super) struct Scanner {
     pub(super) sweep: Option<Sweep>,
     /// Folders that are gone. What was in them is looked for last: it may only have been moved (I19).
     pub(super) gone_folders: BTreeMap<RelPath, Here>,
+    /// Those of them that stand elsewhere now: what was in them is looked for first, and is then found there.
+    moved_folders: BTreeSet<RelPath>,
+    /// The look under way goes before the next sweep: it may find that a folder was moved.
+    awaited_look: Option<u64>,
     /// Counts sweeps and looks: an answer to an abandoned one is not taken.
     pub(super) number: u64,
     /// Paths to be looked at, from when on.
@@ -65,6 +69,7 @@ impl Scanner {
     pub(super) fn want_all(&mut self) {
         self.wanted = BTreeSet::from([None]);
         self.gone_folders.clear();
+        self.moved_folders.clear();
     }
 
     /// Asks for a folder to be looked through.
@@ -154,9 +159,27 @@ impl Scanner {
         self.sweep.as_ref().map_or(0, |sweep| sweep.gone.len())
     }
 
-    /// What is to be looked through next: what is there first, and once that is noted, what is not there any more.
+    /// Of the folders that are gone, those that stand at another path now.
+    pub(super) fn folders_were_moved(&mut self, new: &BTreeSet<u64>) {
+        if !new.is_empty() {
+            let moved = self.gone_folders.iter().filter(|(_, here)| new.contains(&here.inode));
+            self.moved_folders.extend(moved.map(|(path, _)| path.clone()));
+        }
+    }
+
+    /// What is to be looked through next: what is there, and once that is noted, what is not there any more.
     fn next_sweep(&mut self, now: Time) -> Option<Sweep> {
         let number = self.number + 1;
+        if self.awaited_look.is_some()
+            && self.awaited_look == self.looking.as_ref().map(|looking| looking.number)
+        {
+            return None;
+        }
+        if let Some(path) = self.moved_folders.pop_first()
+            && let Some(here) = self.gone_folders.remove(&path)
+        {
+            return Some(gone_folder(path, here, number, true));
+        }
         if let Some(below) = self.wanted.pop_first() {
             return Some(Sweep::new(below, number));
         }
@@ -165,9 +188,7 @@ impl Scanner {
             return None;
         }
         let (path, here) = self.gone_folders.pop_first()?;
-        let mut sweep = Sweep::new(Some(path.clone()), number);
-        sweep.gone.push(Finding { path, compared: Some(here), seen: None });
-        Some(sweep)
+        Some(gone_folder(path, here, number, false))
     }
 
     /// What is found next is taken in batches; the first of them, if it is full or nothing more is to come.
@@ -207,8 +228,12 @@ impl Share {
         if !self.may_scan() {
             return;
         }
-        self.sweep_on();
+        let is_free = self.scanner.looking.is_none();
         self.look_on();
+        if is_free {
+            self.heed_below();
+        }
+        self.sweep_on();
         self.take_on();
         self.gone_on();
         let is_seen =
@@ -228,10 +253,16 @@ impl Share {
 
     // ── sweeps ──
 
-    fn sweep_on(&mut self) {
-        for folder in self.scanner.looks.take_due_below(self.now.time) {
-            self.scanner.want_below(folder);
+    /// Folders that are due are looked through after the paths that are due.
+    fn heed_below(&mut self) {
+        let due = self.scanner.looks.take_due_below(self.now.time);
+        if !due.is_empty() {
+            self.scanner.awaited_look = self.scanner.looking.as_ref().map(|looking| looking.number);
         }
+        due.into_iter().for_each(|folder| self.scanner.want_below(folder));
+    }
+
+    fn sweep_on(&mut self) {
         if self.scanner.sweep.is_none()
             && let Some(sweep) = self.scanner.next_sweep(self.now.time)
         {
@@ -315,6 +346,7 @@ impl Share {
         while self.scanner.taking < TAKES_MAX {
             let goes_on = self.scanner.sweep.as_ref().is_some_and(|sweep| !sweep.is_over());
             let Some(batch) = self.scanner.batch(!goes_on || !self.scanner.looks.is_empty()) else { return };
+            let batch = self.scanner.gone.with_moved(batch);
             let mut guarding = Guarding::default();
             guarding.guard.is_meant = self.scanner.meant != Meant::No;
             self.take(batch, guarding);
@@ -341,8 +373,11 @@ impl Share {
             }
         }
         let Knowing { findings, guarding, lists } = knowing;
-        let take =
-            |(found, was): (&Finding, _)| Take { was, ..Take::new(found.path.clone(), found.seen.clone()) };
+        let take = |(found, was): (&Finding, _)| Take {
+            was,
+            content: found.content,
+            ..Take::new(found.path.clone(), found.seen.clone())
+        };
         let asked = findings.iter().zip(lists).map(take).collect();
         self.disk(Waiting::Take(findings, guarding), disk::Job::Take(asked));
     }
@@ -457,6 +492,14 @@ impl Scanner {
     fn is_sweeping(&self) -> bool {
         self.sweep.is_some() || !self.wanted.is_empty() || !self.found.is_empty() || !self.gone.is_empty()
     }
+}
+
+/// What was in a folder that is gone.
+fn gone_folder(path: RelPath, here: Here, number: u64, is_moved: bool) -> Sweep {
+    let mut sweep = Sweep::new(Some(path.clone()), number);
+    sweep.is_moved = is_moved;
+    sweep.gone.push(Finding::of(path, Some(here), None));
+    sweep
 }
 
 #[cfg(test)]

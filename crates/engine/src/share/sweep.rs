@@ -24,6 +24,8 @@ pub(super) struct Finding {
     pub(super) compared: Option<Here>,
     /// What the disk shows.
     pub(super) seen: Option<Seen>,
+    /// What is in it, if it is known: it was moved here with the folder that it is in.
+    pub(super) content: Option<ContentId>,
 }
 
 impl Finding {
@@ -34,7 +36,12 @@ impl Finding {
             (None, None) => true,
             _ => false,
         };
-        (!is_same).then_some(Self { path, compared, seen })
+        (!is_same).then_some(Self::of(path, compared, seen))
+    }
+
+    /// What was found, whether it is what the index holds or not.
+    pub(super) fn of(path: RelPath, compared: Option<Here>, seen: Option<Seen>) -> Self {
+        Self { path, compared, seen, content: None }
     }
 
     /// The content whose list of segments is worth asking for: there is and was a file that can have several.
@@ -63,6 +70,8 @@ pub(super) struct Sweep {
     pub(super) below: Option<RelPath>,
     /// Answers to another one are not taken.
     pub(super) number: u64,
+    /// The folder was moved away: what was in it is held until it is found where it went.
+    pub(super) is_moved: bool,
     disk: Side<(RelPath, Look)>,
     index: Side<(RelPath, Here)>,
     /// What is not to be taken for gone, with all below it.
@@ -111,6 +120,7 @@ impl Sweep {
         Self {
             below,
             number,
+            is_moved: false,
             disk: Side::default(),
             index: Side::default(),
             hidden: BTreeSet::new(),
@@ -190,7 +200,7 @@ impl Sweep {
         match look {
             // With what was in it, or the one would contradict the other until that is found to be gone (I4).
             Look::Seen(seen) if here.as_ref().is_some_and(|here| replaces_folder(here, &seen)) => {
-                self.note_gone(Finding { path, compared: here, seen: Some(seen) });
+                self.note_gone(Finding::of(path, here, Some(seen)));
                 None
             }
             Look::Seen(seen) => Finding::new(path, here, Some(seen)),
@@ -216,7 +226,7 @@ impl Sweep {
         if is_within(&path, &self.hidden) {
             return;
         }
-        self.note_gone(Finding { path, compared: Some(here), seen: None });
+        self.note_gone(Finding::of(path, Some(here), None));
     }
 
     fn note_gone(&mut self, finding: Finding) {

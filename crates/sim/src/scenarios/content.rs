@@ -279,7 +279,8 @@ fn i2_equal_files_are_placed_together() {
     let jobs = |begin: &str| lines[first..].iter().filter(|line| line.contains(begin)).count();
     let (pages, batches) = (jobs("the index of ben: Diverging"), jobs("the disk of ben: Commit"));
     assert!(pages < 40 && batches < 20, "{pages} pages and {batches} batches for 600 equal files");
-    assert_eq!(contents_sent(&w, "ana", "ben"), 1);
+    // Once more, if it is planned for others while the first are being put in place.
+    assert!((1..=2).contains(&contents_sent(&w, "ana", "ben")));
 }
 
 /// I30: a connection that has taken more than may be on its way at once, a little at a time, still takes more.

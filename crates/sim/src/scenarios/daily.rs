@@ -22,6 +22,8 @@ fn a_folder_of_many_files_that_moves_costs_no_bytes_of_them() {
         w.on("ana").write_bytes(&format!("photos/{number}.jpg"), number, 30_000);
     }
     w.settle();
+    let names: Vec<String> = (0..40).map(|number| format!("{number}.jpg")).collect();
+    let before: Vec<_> = names.iter().map(|name| w.on("ben").inode(&format!("photos/{name}"))).collect();
     w.on("ana").rename("photos", "2026/holidays");
     let said = w.bytes_said(|w| {
         w.settle();
@@ -29,6 +31,9 @@ fn a_folder_of_many_files_that_moves_costs_no_bytes_of_them() {
     assert!(said < 25_000, "{said} bytes for a move of 1.2 MB");
     w.on("ben").assert_nothing_at("photos");
     assert_eq!(w.on("ben").paths().len(), 42);
+    let after: Vec<_> =
+        names.iter().map(|name| w.on("ben").inode(&format!("2026/holidays/{name}"))).collect();
+    assert_eq!(before, after, "they were moved, not copied");
     w.assert_all();
 }
 
