@@ -117,6 +117,8 @@ pub struct Fetch {
     to_start: BTreeSet<(u64, StageId)>,
     /// Of several segments, and begun.
     started: BTreeSet<StageId>,
+    /// While anything comes they are not gone through for what nobody has before this.
+    park_at: Time,
     writes: Writes,
     /// When something that waits goes on.
     wakes: BTreeSet<(Time, StageId)>,
@@ -189,6 +191,7 @@ impl Fetch {
             looks_out: 0,
             to_start: BTreeSet::new(),
             started: BTreeSet::new(),
+            park_at: Time::ZERO,
             writes: Writes::default(),
             wakes: BTreeSet::new(),
             drops: Vec::new(),

@@ -104,6 +104,9 @@ pub const SPACE_PAUSE_MAX: Duration = Duration::from_secs(480);
 /// How long a large content that nobody has lets others go before it.
 pub const PARK_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long it takes at most until one is found that nobody has, while bytes of others come.
+pub const PARK_CHECK: Duration = Duration::from_millis(50);
+
 const _: () = assert!(FETCH_BYTES_MAX > WINDOW_BYTES_MAX && WRITES_WAITING_MAX > LOOK_MAX);
 
 // ── serving ──

@@ -166,12 +166,27 @@ pub fn write_frame(
     request: RequestId,
     body: &[&[u8]],
 ) -> Result<(), FrameError> {
-    let bytes: usize = body.iter().map(|part| part.len()).sum();
-    let length = u32::try_from(bytes + COUNTED_HEADER_BYTES).unwrap_or(u32::MAX);
+    begin_frame(out, kind, request, body, 0)
+}
+
+/// Appends a frame up to the last bytes of its body, of which there are so many, and which are to be sent right after it.
+///
+/// # Errors
+/// As [`write_frame`].
+pub fn begin_frame(
+    out: &mut Vec<u8>,
+    kind: u8,
+    request: RequestId,
+    body: &[&[u8]],
+    further: usize,
+) -> Result<(), FrameError> {
+    let here: usize = body.iter().map(|part| part.len()).sum();
+    let bytes = here.saturating_add(further);
+    let length = u32::try_from(bytes.saturating_add(COUNTED_HEADER_BYTES)).unwrap_or(u32::MAX);
     if bytes > FRAME_BODY_BYTES_MAX {
         return Err(FrameError::TooLong { length, max: FRAME_BODY_BYTES_MAX + COUNTED_HEADER_BYTES });
     }
-    out.reserve(FRAME_HEADER_BYTES + bytes);
+    out.reserve(FRAME_HEADER_BYTES + here);
     out.extend_from_slice(&length.to_be_bytes());
     out.push(kind);
     out.extend_from_slice(&request.0.to_be_bytes());

@@ -20,11 +20,11 @@ struct Wire(Outgoing, Arc<Traffic>);
 
 impl Outlet for Wire {
     fn send(&mut self, request: RequestId, message: Message) {
-        let mut frame = Vec::new();
-        match message.write(&mut frame, request) {
-            Ok(()) => {
-                self.1.outward.add(frame.len());
-                self.0.push(frame);
+        match message.into_frame(request) {
+            Ok((head, content)) => {
+                self.1.outward.add(head.len() + content.len());
+                self.0.push(head);
+                self.0.push(content);
             }
             // The engine makes none that is too large; who hears half of what is said hears nothing.
             Err(error) => {

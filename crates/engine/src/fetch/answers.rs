@@ -234,7 +234,7 @@ impl Fetch {
             }
             (wants, Message::Content { number, from, is_last, bytes }) => {
                 self.transfer.came(ask, bytes.len() as u64, now);
-                self.bytes_came(source, ask, wants, (number, from, is_last, &bytes))
+                self.bytes_came(source, ask, wants, (number, from, is_last, bytes))
             }
             _ => None,
         };
@@ -258,7 +258,7 @@ impl Fetch {
         source: SourceId,
         ask: AskId,
         wants: &mut Wants,
-        (number, from, is_last, bytes): (u32, u64, bool, &[u8]),
+        (number, from, is_last, bytes): (u32, u64, bool, Vec<u8>),
     ) -> Option<bool> {
         let arrival = match wants {
             Wants::Contents(_, arrival) | Wants::Segment(.., arrival) | Wants::Spans { arrival, .. } => {

@@ -37,7 +37,7 @@ impl Arrival {
     }
 
     /// Takes bytes in.
-    pub(super) fn take(&mut self, number: u32, from: u64, is_last: bool, bytes: &[u8]) -> Came {
+    pub(super) fn take(&mut self, number: u32, from: u64, is_last: bool, bytes: Vec<u8>) -> Came {
         let at = usize::try_from(number).unwrap_or(usize::MAX);
         let is_turn = self.open.is_none_or(|open| open == at);
         let Some(part) = self.parts.get_mut(at).filter(|part| is_turn && !part.is_whole) else {
@@ -50,7 +50,13 @@ impl Arrival {
         if is_last != (end == part.length) {
             return Came::Misplaced;
         }
-        part.bytes.extend_from_slice(bytes);
+        if part.bytes.is_empty() && is_last {
+            part.bytes = bytes;
+        } else {
+            // It was asked for, so there is to be room for it.
+            part.bytes.reserve_exact(usize::try_from(part.length - from).unwrap_or_default());
+            part.bytes.extend_from_slice(&bytes);
+        }
         part.is_whole = is_last;
         self.open = (!is_last).then_some(at);
         if is_last { Came::Whole(at, core::mem::take(&mut part.bytes)) } else { Came::Part }
@@ -69,10 +75,10 @@ mod tests {
     #[test]
     fn things_come_in_any_order_and_each_in_its_own() {
         let mut arrival = Arrival::new([3, 2]);
-        assert_eq!(arrival.take(1, 0, false, b"c"), Came::Part);
-        assert_eq!(arrival.take(1, 1, true, b"d"), Came::Whole(1, b"cd".to_vec()));
+        assert_eq!(arrival.take(1, 0, false, b"c".to_vec()), Came::Part);
+        assert_eq!(arrival.take(1, 1, true, b"d".to_vec()), Came::Whole(1, b"cd".to_vec()));
         assert!(!arrival.is_over());
-        assert_eq!(arrival.take(0, 0, true, b"abc"), Came::Whole(0, b"abc".to_vec()));
+        assert_eq!(arrival.take(0, 0, true, b"abc".to_vec()), Came::Whole(0, b"abc".to_vec()));
         assert!(arrival.is_over());
     }
 
@@ -81,8 +87,8 @@ mod tests {
     fn i25_what_was_not_asked_for_is_refused() {
         let refused = |number, from, is_last, bytes: &[u8]| {
             let mut arrival = Arrival::new([3, 2]);
-            assert_eq!(arrival.take(0, 0, false, b"a"), Came::Part);
-            assert_eq!(arrival.take(number, from, is_last, bytes), Came::Misplaced);
+            assert_eq!(arrival.take(0, 0, false, b"a".to_vec()), Came::Part);
+            assert_eq!(arrival.take(number, from, is_last, bytes.to_vec()), Came::Misplaced);
         };
         refused(1, 0, true, b"cd");
         refused(2, 0, false, b"x");
@@ -95,7 +101,7 @@ mod tests {
         refused(0, 1, true, b"bcd");
         refused(0, u64::MAX, true, b"bcd");
         let mut arrival = Arrival::new([1]);
-        assert_eq!(arrival.take(0, 0, true, b"a"), Came::Whole(0, b"a".to_vec()));
-        assert_eq!(arrival.take(0, 0, true, b"a"), Came::Misplaced);
+        assert_eq!(arrival.take(0, 0, true, b"a".to_vec()), Came::Whole(0, b"a".to_vec()));
+        assert_eq!(arrival.take(0, 0, true, b"a".to_vec()), Came::Misplaced);
     }
 }

@@ -12,7 +12,7 @@ use shoal_proto::limits::SEGMENT_BYTES_MAX;
 use super::work::State;
 use super::{Do, Fetch, Holdings, said};
 use crate::disk::StageId;
-use crate::limits::{LARGE_GOALS_MAX, PARK_PAUSE, SPACE_PAUSE, SPACE_PAUSE_MAX};
+use crate::limits::{LARGE_GOALS_MAX, PARK_CHECK, PARK_PAUSE, SPACE_PAUSE, SPACE_PAUSE_MAX};
 use crate::time::Time;
 use crate::transfer::{Piece, SourceId};
 
@@ -73,9 +73,12 @@ impl Fetch {
 
     /// Lets others go before the large contents that nobody has. Whether there were any.
     pub(super) fn park(&mut self, now: Time, holdings: &impl Holdings) -> bool {
-        if self.to_start.is_empty() || self.started.len() < LARGE_GOALS_MAX {
+        // While something comes there is always a next time.
+        let is_early = self.transfer.owed() > 0 && now < self.park_at;
+        if self.to_start.is_empty() || self.started.len() < LARGE_GOALS_MAX || is_early {
             return false;
         }
+        self.park_at = now.after(PARK_CHECK);
         let Self { transfer, works, by_content, .. } = self;
         let is_stuck = |stage: &&StageId| {
             works.get(stage).is_some_and(|work| {

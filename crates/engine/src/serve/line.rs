@@ -282,7 +282,7 @@ impl Line {
             && let Some(found) = self.found.front_mut()
             && !matches!(found.item.what, What::Chunks(..))
         {
-            let length = (found.length - found.read).min(room);
+            let length = (found.length - found.read).min(room).min(FRAME_CONTENT_BYTES_MAX as u64);
             let places = found.places.iter().map(|place| further(place, found.begins + found.read)).collect();
             let (from, is_last) = (found.read, found.read + length == found.length);
             found.read += length;
@@ -300,35 +300,30 @@ impl Line {
     /// What the disk has read; nothing at all if it failed.
     pub(super) fn read(&mut self, readings: Vec<Reading>, bytes: Vec<Option<Vec<u8>>>) {
         self.is_reading = false;
+        let mut refused = None;
         let all = bytes.into_iter().chain(core::iter::repeat_with(|| None));
         for (reading, bytes) in readings.into_iter().zip(all) {
-            if !self.is_wanted(&reading.item) {
+            let thing = (reading.item.request, reading.item.number);
+            if refused == Some(thing) || !self.is_wanted(&reading.item) {
                 continue;
             }
             let length = usize::try_from(reading.length).unwrap_or(usize::MAX);
             match bytes.filter(|bytes| bytes.len() == length) {
-                Some(bytes) => self.content(&reading, &bytes),
+                Some(bytes) => self.content(&reading, bytes),
                 None => {
-                    let same = |found: &Found| {
-                        found.item.request == reading.item.request && found.item.number == reading.item.number
-                    };
                     // What is left of it is of no use.
-                    self.found.retain(|found| !same(found));
+                    self.found.retain(|found| (found.item.request, found.item.number) != thing);
+                    refused = Some(thing);
                     self.refuse(&reading.item, Unserved::Busy);
                 }
             }
         }
     }
 
-    fn content(&mut self, reading: &Reading, bytes: &[u8]) {
+    fn content(&mut self, reading: &Reading, bytes: Vec<u8>) {
         let Item { request, number, .. } = reading.item;
-        let mut from = reading.from;
-        let mut parts = bytes.chunks(FRAME_CONTENT_BYTES_MAX).peekable();
-        while let Some(part) = parts.next() {
-            let is_last = reading.is_last && parts.peek().is_none();
-            self.say(request, Message::Content { number, from, is_last, bytes: part.to_vec() });
-            from += part.len() as u64;
-        }
+        let &Reading { from, is_last, .. } = reading;
+        self.say(request, Message::Content { number, from, is_last, bytes });
         if reading.is_last {
             self.is_answered(&reading.item);
         }

@@ -91,6 +91,23 @@ fn every_message_comes_back() {
     assert_eq!(read(&written(&nothing)), Ok(Some(nothing)));
 }
 
+#[test]
+fn a_frame_in_two_parts_is_the_same_frame() {
+    let content = |length, is_last| {
+        let bytes = (0..=255).cycle().take(length).collect();
+        Message::Content { number: 7, from: 300, is_last, bytes }
+    };
+    for message in all().into_iter().chain([content(100_000, false), content(200_000, true)]) {
+        let whole = written(&message);
+        let is_large = whole.len() > 50_000;
+        let (head, content) = message.into_frame(RequestId(1)).unwrap();
+        assert_eq!(content.is_empty(), !is_large);
+        assert!(head.len() < 50_000 && [head, content].concat() == whole);
+    }
+    let too_large = content(crate::limits::FRAME_BODY_BYTES_MAX + 1, true);
+    assert!(too_large.into_frame(RequestId(1)).is_err());
+}
+
 /// The bytes of every message, in the order of [`all`]: type and body; of those over 80 bytes their hash.
 #[test]
 fn the_bytes_are_frozen() {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Channel, Goodbye, Message, MessageError, Span, Unserved, Versions, WriteError};
 use crate::batch::{Batch, Part};
 use crate::body::{self, AtMost, BodyError, at_most};
-use crate::frame::{Frame, OPTIONAL_TYPES, RequestId, write_frame};
+use crate::frame::{Frame, OPTIONAL_TYPES, RequestId, begin_frame, write_frame};
 use crate::hash::{ContentId, RecordHash};
 use crate::holding::HoldingMessage;
 use crate::id::{Writer, WriterSalt};
@@ -19,6 +19,9 @@ use crate::publication::{Place, Publication, PublicationHash};
 use crate::reconcile::ReconcileMessage;
 use crate::run::{decode_run, encode_run};
 use crate::secret::ShareProof;
+
+/// From so many bytes on the bytes of a content are not copied into their frame.
+const SENT_ALONE_BYTES_MIN: usize = 16 << 10;
 
 const HELLO: u8 = 0x01;
 const SHARES: u8 = 0x02;
@@ -176,6 +179,26 @@ impl Message {
             Self::Goodbye(why) => (body::encode(&GoodbyeWire::from(*why)), b""),
         };
         self.write_parts(out, request, &head, raw)
+    }
+
+    /// The message as a frame in two parts, to be sent one after the other. The second is what a content has, as it is: to
+    /// copy it would cost as much as to encrypt it. It is empty where there is little of that.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn into_frame(self, request: RequestId) -> Result<(Vec<u8>, Vec<u8>), WriteError> {
+        let mut out = Vec::new();
+        match self {
+            Self::Content { number, from, is_last, bytes } if bytes.len() >= SENT_ALONE_BYTES_MIN => {
+                let head = body::encode(&(number, from, is_last));
+                begin_frame(&mut out, CONTENT, request, &[&head], bytes.len())?;
+                Ok((out, bytes))
+            }
+            other => {
+                other.write(&mut out, request)?;
+                Ok((out, Vec::new()))
+            }
+        }
     }
 
     fn write_parts(
