@@ -44,6 +44,7 @@ pub(crate) fn state(share: &ShareStatus) -> String {
         Phase::Live if share.is_in_sync => "in sync".into(),
         Phase::Live if share.to_go != Amount::default() => "fetching".into(),
         Phase::Live if share.is_busy => "working".into(),
+        Phase::Live if share.members == 1 => "nobody else has come in yet".into(),
         Phase::Live if share.peers.is_empty() => "nobody is connected".into(),
         Phase::Live => "not in sync".into(),
         other => phase(other).into(),
