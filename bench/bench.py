@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
 import traceback
 
@@ -85,6 +86,7 @@ def main() -> int:
     args = parser.parse_args()
 
     if args.command == "table":
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # who has seen enough of it is told nothing
         if args.limits:
             report.show_limits()
         elif args.dropped:
