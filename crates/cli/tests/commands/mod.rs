@@ -279,6 +279,12 @@ fn watching_tells_what_happens_until_the_daemon_ends() {
 }
 
 #[test]
+fn stop_tells_programs_what_was_done() {
+    let (code, stdout, _) = run(&World::new(Played::default()), &["stop", "--json"]);
+    assert_eq!((code, lines(&stdout)), (0, vec![json!({"done": "stopped"})]));
+}
+
+#[test]
 fn completions_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let (code, stdout, _) = outcome(&shoal().args(["completions", shell]).output().unwrap());
