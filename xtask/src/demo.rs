@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: two peers and a tracker bring two folders together, told as it happens.
+//! `cargo xtask demo`: two peers and a tracker of the course protocol bring two folders together, told as it happens.
 //!
 //! Promise: it says "equal" only after it has compared the folders itself, by names, bytes and times; it ends
 //! within [`LIMIT`] of the start of the programs; whatever it started ends with it, also when it fails.

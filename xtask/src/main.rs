@@ -18,11 +18,11 @@ use setup::{build_release, install_package, is_installed};
 const USAGE: &str = "usage: cargo xtask CHORE
 
 chores:
-  demo     two peers and a tracker bring two folders together; --keep leaves the folders to look at
+  demo     the course protocol: two peers and a tracker make two folders equal; --keep leaves them to look at
   ci       all that must pass before a change is ready, exactly as CI runs it
   tidy     the project's own small checks of sources and pages; a part of ci
   sim      whole worlds from seeds: --seeds N [--minutes M], --seed S; --planted [--only NAME]
-  bench    Shoal beside other programs, timed; tracker, large, small or all; --runs N";
+  bench    the course protocol, timed beside other programs: tracker, large, small or all; --runs N";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

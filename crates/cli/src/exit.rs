@@ -7,6 +7,8 @@ use shoal_daemon::classic::RunError;
 use shoal_daemon::control::ClientError;
 use shoal_daemon::control::types::{Code, Failure};
 
+use crate::print::NobodyReads;
+
 /// How a command that ran to its end has ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Exit {
@@ -32,6 +34,9 @@ pub(crate) struct WrongUse(pub(crate) String);
 
 /// Says what went wrong, with its causes, in one line; and what to do about it in another, if that is known.
 pub(crate) fn failed(error: &anyhow::Error) -> ExitCode {
+    if error.is::<NobodyReads>() {
+        return ExitCode::FAILURE;
+    }
     say(&format!("error: {error:#}"));
     let failure = match error.downcast_ref() {
         Some(ClientError::Failed(failure)) => Some(failure),

@@ -112,7 +112,7 @@ fn words(happening: &Happening, has_bars: bool) -> Option<String> {
     Some(match happening {
         Happening::Phase { phase, why } => {
             // Those that pass are told by what they lead to.
-            if matches!(phase, Phase::Starting | Phase::Live) {
+            if matches!(phase, Phase::Starting | Phase::FirstContact | Phase::Live) {
                 return None;
             }
             let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();

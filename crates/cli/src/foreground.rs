@@ -128,8 +128,11 @@ async fn say_ready(client: &mut Client, style: Style) -> anyhow::Result<()> {
         }))?;
     } else {
         let addresses: Vec<String> = status.listening.iter().map(ToString::to_string).collect();
-        let shares = count(status.shares.len() as u64, "share", "shares");
-        talk(format_args!("Serving {shares} at {}; ctrl-C ends it.", addresses.join(" and ")));
+        let what = match status.shares.len() as u64 {
+            0 => "Listening".to_owned(),
+            shares => format!("Serving {}", count(shares, "share", "shares")),
+        };
+        talk(format_args!("{what} at {}; ctrl-C ends it.", addresses.join(" and ")));
     }
     Ok(())
 }

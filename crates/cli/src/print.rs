@@ -14,16 +14,28 @@ use shoal_daemon::control::text::{Escaped, Moment};
 
 use crate::ui::Style;
 
+/// Whoever read stdout has seen enough, as `head` does.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads stdout any more")]
+pub(crate) struct NobodyReads;
+
 /// Prints a line of data.
 pub(crate) fn line(text: impl fmt::Display) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).context("cannot write to stdout")
+    written(writeln!(out, "{text}").and_then(|()| out.flush()))
 }
 
 /// Prints several lines of data, each with its own end.
 pub(crate) fn text(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to stdout")
+    written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+fn written(done: io::Result<()>) -> anyhow::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(NobodyReads.into()),
+        done => done.context("cannot write to stdout"),
+    }
 }
 
 /// Prints a line of talk. When nobody listens, data is printed all the same.

@@ -42,8 +42,9 @@ pub(crate) fn state(share: &ShareStatus) -> String {
     }
     match share.phase {
         Phase::Live if share.is_in_sync => "in sync".into(),
-        Phase::Live if share.to_go != Amount::default() => "fetching".into(),
+        Phase::Live if share.is_busy && share.to_go != Amount::default() => "fetching".into(),
         Phase::Live if share.is_busy => "working".into(),
+        Phase::Live if share.members == 1 => "nobody else has come in yet".into(),
         Phase::Live if share.peers.is_empty() => "nobody is connected".into(),
         Phase::Live => "not in sync".into(),
         other => phase(other).into(),
@@ -100,7 +101,9 @@ fn details(share: &ShareStatus, with_all: bool) -> Vec<String> {
     lines.push(format!("{}; {}", amount(share.holds), members(share)));
     lines.extend(share.peers.iter().map(peer));
     if share.to_go != Amount::default() {
-        lines.push(format!("{} to go, {}/s", amount(share.to_go), bytes(share.bytes_in_per_second)));
+        // Where nothing is fetched, what comes in is not that.
+        let pace = share.is_busy.then(|| format!(", {}/s", bytes(share.bytes_in_per_second)));
+        lines.push(format!("{} to go{}", amount(share.to_go), pace.unwrap_or_default()));
     }
     let listed = if with_all { share.problems.len() } else { PROBLEMS_SHOWN };
     lines.extend(share.problems.iter().take(listed).map(problem));

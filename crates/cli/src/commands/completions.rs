@@ -1,12 +1,10 @@
 //! `shoal completions`
 
-use std::io::{self, Write};
-
-use anyhow::Context;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
 use crate::exit::Exit;
+use crate::print::text;
 
 /// Print completions for a shell: `shoal completions bash > ~/.local/share/bash-completion/completions/shoal`
 #[derive(clap::Args)]
@@ -20,7 +18,6 @@ pub(crate) struct CompletionsArgs {
 pub(crate) fn completions(args: &CompletionsArgs) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut crate::Cli::command(), "shoal", &mut script);
-    let mut out = io::stdout().lock();
-    out.write_all(&script).and_then(|()| out.flush()).context("cannot write to stdout")?;
+    text(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Well)
 }

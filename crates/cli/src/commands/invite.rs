@@ -77,13 +77,14 @@ pub(crate) fn print(given: &InviteGiven, style: Style) -> anyhow::Result<()> {
     }
     let uses = print::count(given.uses.into(), "device", "devices");
     talk(format_args!(
-        "Invite for {uses} as {}, until {}. Whoever has it can come in. On the other device: shoal join DIR",
+        "Invite for {uses} as {}, until {}. Whoever has it can come in.",
         status::role(given.role),
         time(given.not_after),
     ));
     if given.trackers.is_empty() && given.addresses.is_empty() {
         talk("It names no address and no tracker: only devices in the same network will find this one.");
     }
+    talk("On the other device say `shoal join DIR`, and paste this:");
     print::line(given.invite.expose())?;
     if io::stdout().is_terminal() && io::stderr().is_terminal() {
         let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(80, |size| size.ws_col.into());

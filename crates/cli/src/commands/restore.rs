@@ -20,7 +20,7 @@ use crate::ui::Style;
 pub(crate) struct RestoreArgs {
     /// Its number, as `shoal history` lists it
     number: u64,
-    /// Where it is to stand [default: where it was]
+    /// Where it is to stand: from where you are, or in the share if one is named [default: where it was]
     #[arg(long, value_name = "PATH")]
     to: Option<PathBuf>,
     /// Name, id or folder of the share; not needed if there is only one

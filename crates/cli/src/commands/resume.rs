@@ -23,8 +23,8 @@ pub(crate) fn resume(args: &ResumeArgs) -> anyhow::Result<Exit> {
     args.common.ask(async |mut client| {
         let listed = session::share(&mut client, args.share.as_deref()).await?;
         client.ask(Resume { share: listed.share }).await?;
-        let words = format!(" it is '{}'.", shown(&listed.name));
-        print::done(style, "Resumed:resumed", &listed.share.0.to_string(), words)?;
+        let words = format!("Resumed '{}'.", shown(&listed.name));
+        print::done(style, "resumed", &listed.share.0.to_string(), words)?;
         Ok(Exit::Well)
     })
 }

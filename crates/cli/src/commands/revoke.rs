@@ -40,11 +40,15 @@ pub(crate) fn revoke(args: &RevokeArgs) -> anyhow::Result<Exit> {
         let listed = session::share(&mut client, args.share.as_deref()).await?;
         let status = client.ask(ListDevices { share: listed.share }).await?;
         let (what, words) = choose(&status, &args.what)?;
-        if !prompt::confirm(&format!("Remove {words} from '{}'?", shown(&listed.name)), args.yes)? {
+        let (ask, done) = match what {
+            Revoked::Device(_) => ("Remove", "Removed"),
+            Revoked::Invite(_) => ("Take back", "Took back"),
+        };
+        if !prompt::confirm(&format!("{ask} {words} from '{}'?", shown(&listed.name)), args.yes)? {
             return Ok(Exit::Well);
         }
         client.ask(Revoke { share: listed.share, what }).await?;
-        print::done(style, "revoked", &listed.share.0.to_string(), format!("Removed {words}."))?;
+        print::done(style, "revoked", &listed.share.0.to_string(), format!("{done} {words}."))?;
         Ok(Exit::Well)
     })
 }

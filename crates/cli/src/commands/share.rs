@@ -22,7 +22,7 @@ use crate::ui::Style;
 #[derive(clap::Args)]
 #[command(args_override_self = true)]
 pub(crate) struct ShareArgs {
-    /// The folder
+    /// The folder, made if it is not there
     dir: PathBuf,
     /// What the share is called on this device [default: the folder's name]
     #[arg(long)]
@@ -47,7 +47,11 @@ pub(crate) fn share(args: ShareArgs) -> anyhow::Result<Exit> {
     let style = args.common.style();
     let no_directory =
         |error| WrongUse(format!("cannot use {}: {error}", shown(&args.dir.to_string_lossy())));
-    let directory = args.dir.canonicalize().map_err(no_directory)?;
+    // The real one if it is there, as the daemon knows it.
+    let absolute = std::path::absolute(&args.dir).map_err(no_directory)?;
+    let real = absolute.canonicalize();
+    let is_missing = real.is_err();
+    let directory = real.unwrap_or(absolute);
     let request = Share {
         directory: Directory(directory),
         name: args.name,
@@ -55,7 +59,7 @@ pub(crate) fn share(args: ShareArgs) -> anyhow::Result<Exit> {
         alone: args.alone,
         invite: (!args.no_invite).then(|| args.terms.terms()),
     };
-    let sharing = Sharing { request, style };
+    let sharing = Sharing { request, is_missing, style };
     let done = client_runtime()?.block_on(async {
         match Client::connect(&home).await {
             Err(ClientError::NotRunning) => Ok(Err(sharing)),
@@ -70,12 +74,17 @@ pub(crate) fn share(args: ShareArgs) -> anyhow::Result<Exit> {
 
 struct Sharing {
     request: Share,
+    /// The folder was not there when this was asked.
+    is_missing: bool,
     style: Style,
 }
 
 impl First for Sharing {
     async fn ask(self, client: &mut Client) -> anyhow::Result<()> {
         let shared = client.ask(self.request).await?;
+        if self.is_missing && self.style == Style::Human {
+            talk(format_args!("Made the folder {}.", shared.listed.directory));
+        }
         print(shared, self.style)
     }
 }

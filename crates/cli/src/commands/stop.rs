@@ -4,8 +4,9 @@ use anyhow::Context;
 use shoal_daemon::control::types::{Stop, Watch};
 
 use crate::exit::Exit;
-use crate::print;
+use crate::print::{object, talk};
 use crate::session::Common;
+use crate::ui::Style;
 
 /// End the daemon, and wait until it has ended
 #[derive(clap::Args)]
@@ -23,7 +24,10 @@ pub(crate) fn stop(args: &StopArgs) -> anyhow::Result<Exit> {
         while events.next().await?.is_some() {}
         // It hears nobody any more; when its lock is free, all is written.
         tokio::task::spawn_blocking(move || home.wait_until_free()).await.context("cannot wait")??;
-        print::done(style, "stopped", "", "Stopped.")?;
+        match style {
+            Style::Json => object(&serde_json::json!({ "done": "stopped" }))?,
+            Style::Human => talk("Stopped."),
+        }
         Ok(Exit::Well)
     })
 }

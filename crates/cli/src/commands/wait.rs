@@ -8,7 +8,7 @@ use shoal_daemon::control::types::{GetStatus, Wait, Watch};
 
 use crate::exit::Exit;
 use crate::follow::Follow;
-use crate::print::{object, text};
+use crate::print::{object, talk, text};
 use crate::session::{self, Common};
 use crate::status::report;
 use crate::ui::Style;
@@ -61,7 +61,7 @@ pub(crate) fn wait(args: &WaitArgs) -> anyhow::Result<Exit> {
                 status.shares.retain(|share| waited.not_in_sync.contains(&share.listed.share));
                 text(&report(&status, false))?;
             }
-            Style::Human => {}
+            Style::Human => talk("In sync."),
         }
         Ok(if waited.is_in_sync { Exit::Well } else { Exit::NotInSync })
     })

@@ -53,7 +53,9 @@ fn words(why: &Why) -> String {
         (None, false) => "is not settled yet".into(),
     };
     let mut rows = Vec::new();
-    rows.push(row("here", why.here.as_ref()));
+    if why.here.is_some() || !why.heads.is_empty() {
+        rows.push(row("here", why.here.as_ref()));
+    }
     rows.extend(why.heads.iter().map(|head| row("share", Some(head))));
     for device in &why.lacking {
         rows.push(vec!["lacking".into(), device.0.short()]);

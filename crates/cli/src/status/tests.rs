@@ -100,3 +100,28 @@ fn i31_in_sync_is_said_only_where_the_daemon_says_so() {
     let text = report(&halted, false);
     assert!(text.contains("others have deleted 29 of 30 contents. Nothing of it was done here."), "{text}");
 }
+
+#[test]
+fn i31_who_waits_for_others_is_not_said_to_fetch() {
+    let change = serde_json::json!({
+        "role": "reader", "is_in_sync": false, "to_go": {"files": 1, "bytes": 3}, "bytes_in_per_second": 700,
+        "problems": [{"path": "f1", "cause": "local-difference", "is_settled": false}],
+    });
+    assert_eq!(
+        report(&status(&change), false),
+        "notes  not in sync  /home/ana/notes\n       \
+         1,204 files, 5.00 MiB; 2 devices, 1 connected\n       \
+         ben: holds all of it\n       \
+         1 file, 3 B to go\n       \
+         f1: changed here, where this device only reads; nobody else gets it\n"
+    );
+    let state = |change| state(&status(&change).shares[0]);
+    assert_eq!(
+        [
+            state(serde_json::json!({"is_in_sync": false, "members": 1, "peers": []})),
+            state(serde_json::json!({"is_in_sync": false, "peers": []})),
+            state(serde_json::json!({"is_in_sync": false, "is_busy": true, "peers": []})),
+        ],
+        ["nobody else has come in yet", "nobody is connected", "working"]
+    );
+}

@@ -60,7 +60,7 @@ fn share_prints_an_invite_that_can_be_piped_and_hands_the_folder_over() {
         stderr,
         format!(
             "Sharing {path} as 'notes'.\nInvite for 3 devices as reader, until 2026-11-23 19:44:00Z. Whoever has it can \
-             come in. On the other device: shoal join DIR\n"
+             come in.\nOn the other device say `shoal join DIR`, and paste this:\n"
         )
     );
     let terms = json!({"role": "reader", "uses": 3, "seconds": 172_800});
@@ -75,8 +75,11 @@ fn share_prints_an_invite_that_can_be_piped_and_hands_the_folder_over() {
     assert!(objects[0].get("invite").is_none());
     assert_eq!(objects[1]["invite"], INVITE_TEXT);
 
-    let (code, _, stderr) = run(&world, &["share", world.folder("x").join("missing").to_str().unwrap()]);
-    assert!(code == 2 && stderr.contains("No such file or directory"), "{stderr}");
+    // The daemon makes it.
+    let missing = world.folder("x").join("missing");
+    let (code, _, stderr) = run(&world, &["share", missing.to_str().unwrap()]);
+    assert!(code == 0 && stderr.starts_with("Made the folder /"), "{stderr}");
+    assert_eq!(world.asked().pop().unwrap()["share"]["directory"], json!(missing));
 }
 
 #[test]
@@ -134,7 +137,7 @@ fn i31_exit_codes_say_whether_everything_is_in_sync() {
     assert!(stdout.starts_with("notes  in sync  /"), "{stdout}");
     let (code, stdout, _) = run(&world, &["status", "notes", "--json"]);
     assert_eq!((code, &lines(&stdout)[0]["shares"][0]["name"]), (0, &json!("notes")));
-    assert_eq!(run(&world, &["wait", "--timeout", "5"]).0, 0);
+    assert_eq!(run(&world, &["wait", "--timeout", "5"]), (0, String::new(), "In sync.\n".into()));
 
     let behind = json!({"is_in_sync": false, "peers": []});
     let world = World::new(Played::default().with_share(&behind));
@@ -228,6 +231,16 @@ fn the_other_commands_ask_for_what_they_say() {
         assert_eq!(code, 0, "{args:?}");
         assert!(lines(&stdout).iter().all(Value::is_object), "{args:?}: {stdout}");
     }
+    for (args, word, words) in [
+        (&["pause"][..], "paused", "Paused 'notes'."),
+        (&["resume"], "resumed", "Resumed 'notes'."),
+        (&["revoke", "ben", "--yes"], "revoked", "Removed the device ben (bbbbbbb)."),
+        (&["ignore", "accept"], "accepted", "The rules are in force."),
+    ] {
+        assert_eq!(run(&world, args).2, format!("{words}\n"));
+        let (_, stdout, _) = run(&world, &[args, &["--json"]].concat());
+        assert_eq!(lines(&stdout), [json!({"done": word, "share": share})]);
+    }
     let (code, _, stderr) = run(&world, &["pause", "photos"]);
     assert!(code == 1 && stderr.contains("there is no share 'photos' on this device"), "{stderr}");
     let (code, _, stderr) = run(&world, &["leave", "notes"]);
@@ -263,6 +276,12 @@ fn watching_tells_what_happens_until_the_daemon_ends() {
     assert_eq!(code, 0);
     assert!(stdout.starts_with("notes  in sync"), "{stdout}");
     assert_eq!(stderr, "notes: in sync\nEnding.\n");
+}
+
+#[test]
+fn stop_tells_programs_what_was_done() {
+    let (code, stdout, _) = run(&World::new(Played::default()), &["stop", "--json"]);
+    assert_eq!((code, lines(&stdout)), (0, vec![json!({"done": "stopped"})]));
 }
 
 #[test]
@@ -302,6 +321,12 @@ fn a9_a10_a12_odd_arguments_and_a_stdout_that_is_full() {
     let (code, _, stderr) = outcome(&world.command(&["shares"]).stdout(full).output().unwrap());
     assert_eq!(code, 1);
     assert!(stderr.starts_with("error: cannot write to stdout: No space left on device"), "{stderr}");
+
+    // Who has seen enough is told nothing.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let (code, _, stderr) = outcome(&world.command(&["shares"]).stdout(writer).output().unwrap());
+    assert_eq!((code, stderr.as_str()), (1, ""));
 
     let notes = world.folder("notes");
     let path = notes.to_str().unwrap();

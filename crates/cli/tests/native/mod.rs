@@ -7,6 +7,7 @@ mod hostile;
 mod kills;
 mod link;
 mod refusals;
+mod service;
 mod together;
 
 use std::collections::BTreeMap;

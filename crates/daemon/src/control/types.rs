@@ -201,7 +201,7 @@ pub struct ListShares {}
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Share {
-    /// The directory; it must be there, and be neither inside nor around another share.
+    /// The directory, made if it is not there; it must be neither inside nor around another share.
     pub directory: Directory,
     /// What the share is called on this device; the directory's name unless given.
     #[serde(default)]

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use shoal_daemon::config::{Config, Listen};
 use shoal_daemon::control::report::{
-    DeviceStatus, Event, Happening, InviteGiven, Phase, Question, Restored, Role, ShareStatus, Shared,
+    CauseKind, DeviceStatus, Event, Happening, InviteGiven, Phase, Question, Restored, Role, ShareStatus,
+    Shared,
 };
 use shoal_daemon::control::text::{Directory, Id, InviteText, Moment, Place};
 use shoal_daemon::control::types::{
-    AcceptIgnore, Ask, Choice, Code, Decide, GetIgnore, GetStatus, Invite, InviteTerms, Join, Leave,
+    AcceptIgnore, Ask, Choice, Code, Decide, Explain, GetIgnore, GetStatus, Invite, InviteTerms, Join, Leave,
     ListConflicts, ListDevices, ListHistory, ListShares, Pause, Reload, Rescan, Restore, Resume, Revoke,
     Revoked, Share, Undo, Wait,
 };
@@ -370,7 +371,7 @@ async fn invites_that_cannot_be_used_say_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_conflict_is_listed_and_settled_by_keeping_one_side() {
-    use shoal_daemon::control::types::{Explain, Keep, Resolve};
+    use shoal_daemon::control::types::{Keep, Resolve};
     let (root, one, two) = folders(&[("plan.txt", "1"), ("x", "2"), ("y", "3")]);
     let (ana, ben, share) = pair(root.path(), &one, &two).await;
     for machine in [&ana, &ben] {
@@ -556,6 +557,10 @@ async fn f5_rules_of_another_device_are_offered_and_count_once_they_are_accepted
     fs::write(one.join("y"), "y").unwrap();
     until(|| text(two.join("y")) == "y").await;
     assert!(!two.join("x.tmp").exists());
+    let why = ana.ask(Explain { share, path: place("x.tmp") }).await;
+    assert_eq!((why.cause.map(|cause| cause.cause), why.is_settled), (Some(CauseKind::Ignored), true));
+    let why = ana.ask(Explain { share, path: place("never there") }).await;
+    assert_eq!((why.cause, why.is_settled), (None, true));
     for machine in [ana, ben] {
         machine.close().await;
     }

@@ -136,13 +136,14 @@ impl Core {
         self.to_meet.notify_one();
     }
 
-    /// Makes a directory a share; it is at work when this returns.
+    /// Makes a directory a share, and the directory if it is not there; it is at work when this returns.
     pub(super) fn found(
         &self,
         directory: &Path,
         name: Option<&str>,
         broad: bool,
     ) -> Result<Registered, Failure> {
+        make(directory)?;
         let directory = self.registry().check_directory(self.held.home(), directory, broad)?;
         let founding = Founding { creator: self.device(), random: random()?, cut: CUT };
         let secret = ShareSecret::from_bytes(random()?);
@@ -167,9 +168,7 @@ impl Core {
             let text = format!("this device is in the share {} already", share.short());
             return Err(Failure::new(Code::Invite, text).with_hint("`shoal shares` says where it is"));
         }
-        std::fs::create_dir_all(directory).map_err(|error| {
-            Failure::new(Code::Directory, format!("cannot make {}: {error}", shown(directory)))
-        })?;
+        make(directory)?;
         let directory = self.registry().check_directory(self.held.home(), directory, wish.broad)?;
         let after = self.signed_before(&share);
         let mut index = self.make_index(invite.founding)?;
@@ -239,6 +238,15 @@ impl Core {
         tracing::warn!("{message}");
         self.diary.note(Some(share), Happening::Warning { message });
     }
+}
+
+/// Makes a directory that is not there.
+fn make(directory: &Path) -> Result<(), Failure> {
+    if directory.exists() {
+        return Ok(());
+    }
+    let cannot = |error| Failure::new(Code::Directory, format!("cannot make {}: {error}", shown(directory)));
+    std::fs::create_dir_all(directory).map_err(cannot)
 }
 
 pub(super) fn random<const N: usize>() -> Result<[u8; N], Failure> {

@@ -151,7 +151,8 @@ impl Known {
 
     fn tell_members(&mut self, members: Option<BTreeMap<DeviceId, Member>>, news: &mut Vec<Happening>) {
         let Some(members) = members else { return };
-        if let Some(before) = &self.members {
+        // A roster that was empty was not known yet: whoever belongs to it has not come in just now.
+        if let Some(before) = self.members.as_ref().filter(|before| !before.is_empty()) {
             let new = members.iter().filter(|(device, _)| !before.contains_key(device));
             news.extend(new.map(|(device, member)| Happening::Joined {
                 device: Id(*device),

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shoal_disk::{IgnoreTexts, Worker};
-use shoal_engine::disk::{Answer, Change, ChangeDeed, Committed, Job, Seen};
+use shoal_engine::disk::{Answer, Change, ChangeDeed, Committed, Job, Look, Seen};
 use shoal_engine::history::{Kept, Why as Displaced};
 use shoal_engine::io::{Command, Hint};
+use shoal_engine::status;
 use shoal_index::{Index, IndexError};
 use shoal_proto::conflict;
 use shoal_proto::here::{Here, Triple};
@@ -18,7 +19,7 @@ use shoal_proto::path::RelPath;
 
 use super::super::opening::refused;
 use super::super::{Core, Opened};
-use crate::control::report::{Conflict, Copied, IgnoreStatus, Version, Why};
+use crate::control::report::{Cause, Conflict, Copied, IgnoreStatus, Version, Why};
 use crate::control::text::{Id, Place};
 use crate::control::types::{Code, Failure, Keep, Resolve};
 
@@ -36,12 +37,14 @@ impl Core {
             let triple = index.triple(&at)?;
             triple.map(|triple| Ok((heads(index, &triple)?, triple))).transpose()
         })?;
-        let status = self.shell.status(share).map(|(status, _)| status);
-        let cause = status.as_ref().and_then(|status| status.problems.get(&path.0)).map(Into::into);
+        let standing = self.shell.status(share).map(|(status, _)| status);
+        let cause: Option<Cause> =
+            standing.as_ref().and_then(|status| status.problems.get(&path.0)).map(Into::into);
         let Some((heads, triple)) = found else {
+            let cause = cause.or_else(|| self.why_unknown(share, &path.0));
             return Ok(Why {
                 path,
-                is_settled: cause.is_none(),
+                is_settled: cause.as_ref().is_none_or(|cause| cause.is_settled),
                 cause,
                 here: None,
                 heads: Vec::new(),
@@ -59,6 +62,18 @@ impl Core {
             cause,
             path,
         })
+    }
+
+    /// Why something that stands in the folder is not known of; `None`: nothing stands there.
+    fn why_unknown(&self, share: ShareId, path: &RelPath) -> Option<Cause> {
+        let Answer::Looked(looks) = self.worker(share).ok()?.perform(Job::Look(vec![path.clone()])) else {
+            return None;
+        };
+        match looks.first()? {
+            Look::Ignored => Some((&status::Cause::Ignored).into()),
+            Look::Seen(_) => Some((&status::Cause::Unpublished).into()),
+            Look::Nothing | Look::Unknown(_) => None,
+        }
     }
 
     pub(super) fn conflicts(&self, share: ShareId) -> Result<Vec<Conflict>, Failure> {

@@ -1,0 +1,1 @@
+"""The parts of the bench: what is measured (`workloads`), with what (`tools`), and by what (`meter`)."""

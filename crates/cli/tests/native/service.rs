@@ -1,0 +1,82 @@
+//! A daemon as a service: what the manager that started it is told, as `Type=notify` of systemd wants it.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+
+use rustix::process::Signal;
+
+use super::Machine;
+use crate::support::{Folder, Program, SOON, shoal};
+
+/// A manager that listens.
+struct Manager {
+    socket: UnixDatagram,
+    folder: Folder,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let folder = Folder::new();
+        let socket = UnixDatagram::bind(folder.join("notify")).unwrap();
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        Self { socket, folder }
+    }
+
+    /// The next thing that it is told: a name and what it is, a line each.
+    fn told(&self) -> Vec<String> {
+        let mut text = [0; 4096];
+        let length = self.socket.recv(&mut text).expect("the manager is told something");
+        String::from_utf8(text[..length].to_vec()).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    fn starts(&self, machine: &Machine) -> Program {
+        let mut command = machine.command(&["up", "--json"]);
+        Program::start("the service", command.env("NOTIFY_SOCKET", self.folder.join("notify")))
+    }
+}
+
+#[test]
+fn a_manager_is_told_when_the_daemon_serves_and_when_it_ends() {
+    let mut machine = Machine::start("ana");
+    machine.kill();
+    let manager = Manager::new();
+    let daemon = manager.starts(&machine);
+    let pid = daemon.pid().as_raw_nonzero();
+    assert_eq!(manager.told(), ["READY=1", &format!("MAINPID={pid}")]);
+    // Ready is who answers.
+    assert_eq!(machine.done(&["status"])[0]["pid"], pid.get());
+    // ExecReload: whoever asks for it is told whether it was done.
+    fs::write(machine.home.join("config.toml"), "name = \"anna\"\nlan = false\n").unwrap();
+    assert_eq!(machine.done(&["reload"])[0]["changed"], serde_json::json!(["name"]));
+    fs::write(machine.home.join("config.toml"), "name = 1\n").unwrap();
+    assert_eq!(machine.run(&["reload"]).0, 1);
+    let (status, stderr) = daemon.stop(Signal::TERM);
+    assert!(status.success(), "{stderr}");
+    assert_eq!(manager.told(), ["STOPPING=1"]);
+}
+
+#[test]
+fn a_daemon_that_cannot_start_never_says_that_it_is_ready() {
+    let machine = Machine::start("ana");
+    let manager = Manager::new();
+    let outcome = manager.starts(&machine).outcome();
+    assert!(outcome.code == Some(1) && outcome.stderr.contains("a daemon runs already"), "{outcome:?}");
+    manager.socket.set_nonblocking(true).unwrap();
+    assert!(manager.socket.recv(&mut [0; 64]).is_err(), "nothing is told");
+}
+
+#[test]
+fn the_unit_starts_what_there_is() {
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dist/systemd/shoal.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    let commands: Vec<&str> = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("Exec")?.split_once("=%h/.cargo/bin/shoal "))
+        .map(|(_, command)| command)
+        .collect();
+    assert_eq!(commands, ["up", "reload"]);
+    for command in commands {
+        let output = shoal().args([command, "--help"]).output().unwrap();
+        assert!(output.status.success(), "{command}");
+    }
+}
