@@ -17,7 +17,7 @@ use shoal_proto::message::{Channel, Goodbye, Message};
 use shoal_proto::record::{Kind, Record};
 use shoal_proto::secret::Side;
 
-use super::{Out, Share, Waiting, Wake};
+use super::{Out, Share, Stage, Waiting, Wake};
 use crate::fetch::{Holdings, News, Tag};
 use crate::index;
 use crate::io::{Conn, Now};
@@ -400,8 +400,12 @@ impl Share {
         self.may_have_source();
     }
 
-    /// Says what is lacking here.
+    /// Says what is lacking here, once the folder was looked through: before that nobody knows what its user has done since.
     pub(super) fn state(&mut self, conns: &[Conn], records: &BTreeSet<RecordHash>, root: Sum) {
+        if matches!(self.stage, Stage::Starting | Stage::Scanning) {
+            self.is_untold = true;
+            return;
+        }
         for conn in conns {
             self.tell_holding(*conn, HoldingMessage::statement(records, root));
         }
@@ -549,93 +553,4 @@ fn conn(source: SourceId) -> Conn {
 }
 
 #[cfg(test)]
-mod tests {
-    use shoal_proto::id::{ShareId, Writer};
-    use shoal_proto::roster::Role;
-
-    use super::*;
-    use crate::index::Life;
-    use crate::io::{Command, JobId, Opened};
-    use crate::store::Me;
-    use crate::time::Time;
-
-    const NOW: Now = Now { time: Time(1), wall: 9 };
-    const CONN: Conn = Conn(1);
-    const CHANNEL: Channel = Channel(0);
-    const DEVICE: DeviceId = DeviceId::from_bytes([1; 32]);
-    const OTHER: DeviceId = DeviceId::from_bytes([2; 32]);
-
-    fn me() -> Me {
-        let (share, salt) = (ShareId::from_bytes([3; 32]), WriterSalt([4; 16]));
-        Me { share, device: DEVICE, salt, writer: Writer::drawn(&DEVICE, &share, &salt), published: None }
-    }
-
-    /// The next job of the index that a link asks for.
-    fn link_job(share: &mut Share) -> Option<(JobId, store::Job)> {
-        loop {
-            if let Out::Index(job, index::Job::Link(link)) = share.poll()? {
-                return Some((job, link));
-            }
-        }
-    }
-
-    /// A share on a connection whose link waits for the index, to which the other end has introduced itself.
-    fn meeting() -> Share {
-        let mut share = Share::new(DEVICE, Opened::new(me().share, Vec::new()), [2; 32], 0, NOW);
-        share.connected(CONN, OTHER, CHANNEL, Side::Listener, [5; 32], NOW);
-        let Some((job, store::Job::Introduce)) = link_job(&mut share) else { panic!() };
-        let introduced = store::Answer::Introduced { me: me(), records: 0, roster: [0; 32] };
-        share.indexed(job, index::Answer::Link(introduced), NOW);
-        let (channel, salt, published, nonce) = (CHANNEL, me().salt, None, [6; 16]);
-        let opened = Message::Opened { channel, salt, published, nonce, records: 0, roster: [1; 32] };
-        share.received(CONN, RequestId::NONE, opened, NOW);
-        assert!(matches!(link_job(&mut share), Some((_, store::Job::Meet { .. }))));
-        share
-    }
-
-    /// I26: that a member was removed is the last that it is told, and often why the connection ends.
-    #[test]
-    fn i26_what_was_said_of_the_roster_is_heard_after_the_end_of_the_connection() {
-        let mut share = meeting();
-        let (channel, entries) = (CHANNEL, vec![vec![7; 90]]);
-        let said = Message::Roster { channel, entries: entries.clone() };
-        share.received(CONN, RequestId::NONE, said, NOW);
-        assert!(link_job(&mut share).is_none(), "the index is asked something else");
-        share.disconnected(CONN, NOW);
-        match link_job(&mut share) {
-            Some((_, store::Job::Enter { device, entries: heard, now: 9 })) => {
-                assert_eq!((device, heard), (OTHER, entries));
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// I26: who is removed is told that, and nothing else, whatever its link waits for.
-    #[test]
-    fn i26_who_is_removed_is_told_and_then_spoken_to_no_more() {
-        let mut share = meeting();
-        share.command(&Command::Enter(Vec::new()), NOW);
-        let Some(Out::Index(job, index::Job::Enter(_))) = share.poll() else { panic!() };
-        let life = Life {
-            me: me(),
-            role: Some(Role::Admin),
-            first_contact: true,
-            is_halted: true,
-            secrets: Vec::new(),
-            removed: [OTHER].into(),
-            left: BTreeSet::new(),
-            members: Vec::new(),
-        };
-        let (fresh, published) = (vec![vec![8; 90]], Vec::new());
-        let entered = index::Answer::Entered { fresh: fresh.clone(), published, life: Box::new(life) };
-        share.indexed(job, entered, NOW);
-        match share.poll() {
-            Some(Out::Send(CONN, RequestId::NONE, Message::Roster { entries, .. })) => {
-                assert_eq!(entries, fresh);
-            }
-            other => panic!("{other:?}"),
-        }
-        assert!(matches!(share.poll(), Some(Out::Leave(CONN))));
-        assert!(share.peers.is_empty() && share.refuses(&OTHER));
-    }
-}
+mod tests;
