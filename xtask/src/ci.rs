@@ -59,7 +59,7 @@ const STEPS: &[Step] = &[
     ),
     Step::own("advisories", advisories, "cargo deny check advisories"),
     Step::own("python3 is there", python, "python3 --version"),
-    Step::own("programs that tests use", programs, "sudo apt-get install strace e2fsprogs"),
+    Step::own("programs that tests use", programs, "sudo apt-get install strace e2fsprogs iproute2 faketime"),
     Step::own("tests", tests, "SHOAL_TEST_WHOLE=1 cargo test --workspace --locked"),
     Step::own("worlds", worlds, "cargo xtask sim --seeds 600"),
 ];
@@ -239,7 +239,7 @@ fn python() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Programs that tests of the disk use. Without one of them they skip what needs it.
+/// Programs that tests use. Without one of them they skip what needs it.
 fn programs() -> Result<Outcome> {
     let mut lacking = Vec::new();
     for (program, package) in PROGRAMS {
@@ -253,13 +253,17 @@ fn programs() -> Result<Outcome> {
     Ok(if lacking.is_empty() { Outcome::Passed } else { Outcome::PassedBut(lacking) })
 }
 
-/// Each with its Debian package: to strike at system calls, to make file systems and odd files, to mount them unseen.
-const PROGRAMS: [(&str, &str); 5] = [
+/// Each with its Debian package: to strike at system calls, to make file systems and odd files, to mount them unseen, to have
+/// networks of one's own, to turn clocks.
+const PROGRAMS: [(&str, &str); 8] = [
     ("strace", "strace"),
     ("mkfs.ext4", "e2fsprogs"),
     ("chattr", "e2fsprogs"),
     ("mount", "mount"),
     ("unshare", "util-linux"),
+    ("nsenter", "util-linux"),
+    ("ip", "iproute2"),
+    ("faketime", "faketime"),
 ];
 
 /// Runs a command for a bounded time; if it fails, the last line that it said on stderr.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use mdns_sd::{IfKind, Receiver, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
 use shoal_proto::secret::{LanName, Topic};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::limits::{
@@ -40,6 +40,7 @@ pub struct Heard {
 #[derive(Debug)]
 pub struct Lan {
     wanted: watch::Sender<Wanted>,
+    again: Arc<Notify>,
 }
 
 /// What is announced and listened for.
@@ -61,8 +62,15 @@ impl Lan {
     #[must_use]
     pub fn start(port: u16, heard: impl Fn(Heard) + Send + Sync + 'static) -> Self {
         let (wanted, wants) = watch::channel(Wanted::default());
-        tokio::spawn(run(port, wants, Box::new(heard)));
-        Self { wanted }
+        let again = Arc::new(Notify::new());
+        tokio::spawn(run(port, wants, Arc::clone(&again), Box::new(heard)));
+        Self { wanted, again }
+    }
+
+    /// Has all told once more that are there now. Who is connected needs nobody's word of where a device is; once it is not,
+    /// that word may have come long ago.
+    pub fn tell_again(&self) {
+        self.again.notify_one();
     }
 
     /// Announces these topics, and listens for them, instead of those before; at most [`LAN_TOPICS_MAX`]. To be called
@@ -79,11 +87,11 @@ impl Lan {
     }
 }
 
-async fn run(port: u16, mut wants: watch::Receiver<Wanted>, tell: Tell) {
+async fn run(port: u16, mut wants: watch::Receiver<Wanted>, again: Arc<Notify>, tell: Tell) {
     loop {
         match Listener::start(port) {
             Ok(mut listener) => {
-                let is_over = listener.listen(&mut wants, &tell).await;
+                let is_over = listener.listen(&mut wants, &again, &tell).await;
                 // Waits until those who heard us are told that we leave.
                 if let Ok(over) = listener.daemon.shutdown() {
                     let _ = timeout(LAN_CHECK, over.recv_async()).await;
@@ -140,7 +148,7 @@ impl Listener {
     }
 
     /// Listens until nobody wants to hear any more (`true`), or until it must begin anew.
-    async fn listen(&mut self, wants: &mut watch::Receiver<Wanted>, tell: &Tell) -> bool {
+    async fn listen(&mut self, wants: &mut watch::Receiver<Wanted>, again: &Notify, tell: &Tell) -> bool {
         let mut check = interval(LAN_CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         wants.mark_changed();
@@ -153,6 +161,7 @@ impl Listener {
                     let wanted = wants.borrow_and_update().clone();
                     self.announce(&wanted, tell);
                 }
+                () = again.notified() => self.neighbours.tell_of_all(tell),
                 event = self.events.recv_async() => match event {
                     Ok(event) => self.neighbours.hear(event, tell),
                     Err(_) => return false,
@@ -211,9 +220,7 @@ impl Neighbours {
         let days = wanted.day.saturating_sub(1)..=wanted.day.saturating_add(1);
         let named = |topic: &Topic| days.clone().map(|day| (topic.on_lan(day), *topic)).collect::<Vec<_>>();
         self.names = wanted.topics.iter().flat_map(named).collect();
-        for other in self.others.values() {
-            self.tell_of(other, tell);
-        }
+        self.tell_of_all(tell);
     }
 
     fn hear(&mut self, event: ServiceEvent, tell: &Tell) {
@@ -235,6 +242,10 @@ impl Neighbours {
             }
             _ => {}
         }
+    }
+
+    fn tell_of_all(&self, tell: &Tell) {
+        self.others.values().for_each(|other| self.tell_of(other, tell));
     }
 
     fn tell_of(&self, other: &Other, tell: &Tell) {

@@ -71,6 +71,8 @@ pub struct Device {
     pub hostile: Option<Hostile>,
     /// Whether its next processes know that its machine was not shut down.
     pub is_unclean: bool,
+    /// Whether its user decides what the first contact leads to.
+    pub asks_first: bool,
     /// How much of what is displaced it keeps.
     pub retention: Retention,
     /// How often its clock jumped, or nobody looked at it for a while: its process began.
@@ -199,6 +201,7 @@ impl Device {
             is_distrusted: false,
             hostile: None,
             is_unclean: false,
+            asks_first: false,
             retention: Retention::default(),
             leaps: 0,
             clone_of: None,
@@ -228,6 +231,7 @@ impl Device {
             is_distrusted: false,
             hostile: None,
             is_unclean: self.is_unclean,
+            asks_first: self.asks_first,
             retention: self.retention,
             leaps: self.leaps,
             clone_of: Some(number),

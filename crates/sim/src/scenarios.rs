@@ -1,5 +1,6 @@
 //! Stories that must come out well.
 
+mod contact;
 mod content;
 mod copies;
 mod daily;

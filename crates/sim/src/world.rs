@@ -318,6 +318,7 @@ impl World {
             device,
             Input::Opened(Opened {
                 retention: self.devices[device].retention,
+                asks_first: self.devices[device].asks_first,
                 ..Opened::new(self.share(), secrets)
             }),
         )?;

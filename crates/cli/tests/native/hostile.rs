@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
 
 use super::link::Way;
 use super::{meeting, noise, wait_agreed};
@@ -26,7 +25,7 @@ fn is_hung_up_on(address: SocketAddr, said: &[u8], answer_max: usize) {
 }
 
 #[test]
-fn d1_d8_garbage_and_silence_are_hung_up_on_while_a_share_goes_on() {
+fn d1_d8_garbage_is_hung_up_on_while_others_are_silent_and_a_share_goes_on() {
     let (mut ana, ben, link) = meeting(&[("a", b"a")], &[]);
     wait_agreed(&ana, &ben, |tree| tree.contains_key("a"));
     let silent: Vec<TcpStream> = (0..SILENT).map(|_| TcpStream::connect(ana.address).unwrap()).collect();
@@ -70,11 +69,7 @@ fn d1_d8_garbage_and_silence_are_hung_up_on_while_a_share_goes_on() {
     assert_eq!(tree.len(), 4);
     assert_eq!(link.calls(), 1, "the member's connection stood all the time");
 
-    // Who is silent is hung up on, too.
-    for mut stream in silent {
-        stream.set_read_timeout(Some(Duration::from_secs(25))).unwrap();
-        assert!(matches!(stream.read(&mut [0; 1]), Ok(0)) || stream.take_error().is_ok());
-    }
+    drop(silent);
     assert!(ana.daemon().is_running());
     assert_eq!(ana.done(&["devices"]).len(), 2);
 }

@@ -81,9 +81,12 @@ fn stopped(is_writer: bool) {
     link.wait_passed(passed + 100_000);
     let stopped: &Machine = if is_writer { &ana } else { &ben };
     stopped.signal(Signal::STOP);
+    stopped.wait_stopped();
     // What happens meanwhile is found afterwards.
     ana.write("meanwhile", b"by ana");
     ben.write("too", b"by ben");
+    // Time itself is what is tested: whatever either end does within a second has come due by then, and not within 20, after
+    // which it would ask whether the other is there.
     std::thread::sleep(Duration::from_secs(1));
     assert!(!ben.tree().contains_key("big"));
     stopped.signal(Signal::CONT);

@@ -53,7 +53,9 @@ struct State {
     to_bend: Option<Way>,
     /// Both ends of all connections that stand or have stood.
     ends: Vec<TcpStream>,
-    /// How many calls were put through.
+    /// How many calls came, …
+    came: usize,
+    /// … and how many of them were put through.
     calls: usize,
     passed: [Vec<u8>; 2],
 }
@@ -117,6 +119,19 @@ impl Link {
     /// Whether a byte is still to be bent.
     pub(super) fn is_to_bend(&self) -> bool {
         self.wire.state().to_bend.is_some()
+    }
+
+    /// Waits until so many calls in all have come, put through or not.
+    pub(super) fn wait_came(&self, calls: usize) {
+        let is_less = |state: &mut State| state.came < calls;
+        let (_state, waited) =
+            self.wire.changed.wait_timeout_while(self.wire.state(), SOON, is_less).unwrap();
+        assert!(!waited.timed_out(), "{calls} calls did not come within {SOON:?}");
+    }
+
+    /// How many calls came so far, put through or not.
+    pub(super) fn came(&self) -> usize {
+        self.wire.state().came
     }
 
     /// How many calls were put through so far.
@@ -232,9 +247,13 @@ impl Wire {
 
 fn accept(wire: &Arc<Wire>, listener: &TcpListener) {
     for caller in listener.incoming() {
-        if wire.state().is_over {
+        let mut state = wire.state();
+        if state.is_over {
             return;
         }
+        state.came += 1;
+        drop(state);
+        wire.changed.notify_all();
         wire.put_through(caller.unwrap());
     }
 }

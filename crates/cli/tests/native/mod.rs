@@ -3,12 +3,18 @@
 //! What a single node does is proved in `shoal-daemon`, and every order of events in the simulator. Here it is proved that the program
 //! as a whole does it, over real sockets and disks, killed and stopped by a real system.
 
+mod clocks;
 mod hostile;
 mod kills;
 mod link;
+mod networks;
+mod readers;
 mod refusals;
 mod service;
+mod several;
+mod silent;
 mod together;
+mod trackers;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,11 +28,14 @@ use rustix::process::Signal;
 use serde_json::Value;
 use shoal_proto::invite::{Address, Invite};
 
-use crate::support::{Folder, Program, shoal};
+use crate::support::{Folder, Program, SOON, eventually, shoal};
 use link::Link;
 
-/// The longest that two daemons may take to agree, with the longest pause between two calls.
+/// The longest that daemons may take to agree, with the longest pause between two calls.
 const AGREED: Duration = Duration::from_secs(60);
+
+/// The configuration of a device that listens on loopback and looks for nobody.
+const LONELY: &str = "lan = false\nlisten = [\"127.0.0.1:0\"]\n";
 
 /// A device: its home, its folder, and its daemon, if it runs.
 struct Machine {
@@ -34,6 +43,8 @@ struct Machine {
     home: Folder,
     folder: Folder,
     daemon: Option<Program>,
+    /// The program, with its arguments, that starts the daemon; empty: nothing does but the test.
+    within: Vec<String>,
     /// Where its daemon listens.
     address: SocketAddr,
     device: String,
@@ -42,20 +53,36 @@ struct Machine {
 impl Machine {
     /// A device whose daemon runs; it listens on loopback and looks for nobody.
     fn start(name: &'static str) -> Self {
-        let home = Folder::new();
-        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        let config = format!("name = \"{name}\"\nlan = false\nlisten = [\"127.0.0.1:0\"]\n");
-        fs::write(home.join("config.toml"), config).unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut machine =
-            Self { name, home, folder: Folder::new(), daemon: None, address, device: String::new() };
+        let mut machine = Self::new(name, LONELY);
         machine.up();
         machine
     }
 
+    /// A device with this configuration, beside its name, whose daemon does not run yet.
+    fn new(name: &'static str, config: &str) -> Self {
+        let home = Folder::new();
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (folder, daemon, within, device) = (Folder::new(), None, Vec::new(), String::new());
+        let machine = Self { name, home, folder, daemon, within, address, device };
+        machine.configure(config);
+        machine
+    }
+
+    /// What its daemon reads when it starts.
+    fn configure(&self, config: &str) {
+        fs::write(self.home.join("config.toml"), format!("name = \"{}\"\n{config}", self.name)).unwrap();
+    }
+
     /// Starts its daemon, and waits until it serves.
     fn up(&mut self) {
-        let mut daemon = Program::start(self.name, &mut self.command(&["up", "--json"]));
+        let mut command = self.command(&["up", "--json"]);
+        if let Some((program, arguments)) = self.within.split_first() {
+            let inner = std::mem::replace(&mut command, Command::new(program));
+            command.args(arguments).arg(inner.get_program()).args(inner.get_args());
+            command.env("SHOAL_HOME", self.home.path()).env_remove("SHOAL_LOG");
+        }
+        let mut daemon = Program::start(self.name, &mut command);
         let ready = daemon.wait_event("ready");
         self.address = ready["listening"][0].as_str().unwrap().parse().unwrap();
         self.device = ready["device"].as_str().unwrap().to_owned();
@@ -73,6 +100,14 @@ impl Machine {
 
     fn signal(&self, signal: Signal) {
         self.daemon.as_ref().unwrap().signal(signal);
+    }
+
+    /// Waits until the system has stopped its daemon.
+    fn wait_stopped(&self) {
+        let stat = format!("/proc/{}/stat", self.daemon.as_ref().unwrap().pid().as_raw_nonzero());
+        // After the name, which stands in brackets, comes the state.
+        let is_stopped = || fs::read_to_string(&stat).unwrap().rsplit(") ").next().unwrap().starts_with('T');
+        eventually("it is stopped", SOON, is_stopped);
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -107,16 +142,33 @@ impl Machine {
         self.done(&[&["join", invite, self.folder.path().to_str().unwrap()], args].concat());
     }
 
-    /// How its only share stands.
-    fn share_status(&self) -> Value {
+    /// How everything stands there.
+    fn status(&self) -> Value {
         let (_, mut objects, stderr) = self.run(&["status"]);
         assert_eq!(objects.len(), 1, "{stderr}");
-        objects.remove(0)["shares"][0].take()
+        objects.remove(0)
+    }
+
+    /// How its share stands, the one of its folder.
+    fn share_status(&self) -> Value {
+        let mut status = self.status();
+        let mut shares = status["shares"].as_array_mut().into_iter().flatten();
+        let directory = self.folder.path().to_str().unwrap();
+        shares.find(|share| share["directory"] == directory).map(Value::take).unwrap_or_default()
+    }
+
+    /// What it says of a path that is not in sync, if it is one.
+    fn cause(&self, path: &str) -> Option<String> {
+        let status = self.share_status();
+        let mut problems = status["problems"].as_array().into_iter().flatten();
+        let problem = problems.find(|problem| problem["path"] == path)?;
+        Some(problem["cause"].as_str().unwrap().to_owned())
     }
 
     /// Waits until it is in sync, as it says itself.
     fn wait_in_sync(&self) {
-        let (code, objects, stderr) = self.run(&["wait", "--timeout", "60"]);
+        let path = self.folder.path().to_str().unwrap();
+        let (code, objects, stderr) = self.run(&["wait", path, "--timeout", "60"]);
         assert_eq!(code, 0, "{}: {objects:#?} {stderr} {:#}", self.name, self.share_status());
     }
 
@@ -181,29 +233,31 @@ fn meeting(of_ana: &[(&str, &[u8])], of_ben: &[(&str, &[u8])]) -> (Machine, Mach
 
 /// Waits until the disks of both are equal and hold what they should, and both say that they are in sync.
 fn wait_agreed(ana: &Machine, ben: &Machine, is_it: impl Fn(&Tree) -> bool) -> Tree {
+    wait_all_agreed(&[ana, ben], is_it)
+}
+
+/// The same for all of these.
+fn wait_all_agreed(machines: &[&Machine], is_it: impl Fn(&Tree) -> bool) -> Tree {
     let began = Instant::now();
     let tree = loop {
-        let trees = (ana.tree(), ben.tree());
-        if trees.0 == trees.1 && is_it(&trees.0) {
-            break trees.0;
+        let mut trees: Vec<Tree> = machines.iter().map(|machine| machine.tree()).collect();
+        if trees.windows(2).all(|two| two[0] == two[1]) && is_it(&trees[0]) {
+            break trees.remove(0);
         }
         if began.elapsed() > AGREED {
-            let names = |tree: &Tree| {
+            let lengths = |tree: &Tree| {
                 tree.iter().map(|(name, bytes)| (name.clone(), bytes.len())).collect::<Vec<_>>()
             };
-            panic!(
-                "not agreed: {:#?} {:#?}\n{:#}\n{:#}",
-                names(&trees.0),
-                names(&trees.1),
-                ana.share_status(),
-                ben.share_status()
-            );
+            for (machine, tree) in machines.iter().zip(&trees) {
+                println!("{}: {:#?}\n{:#}", machine.name, lengths(tree), machine.share_status());
+            }
+            panic!("not agreed within {AGREED:?}");
         }
         std::thread::sleep(Duration::from_millis(20));
     };
-    ana.wait_in_sync();
-    ben.wait_in_sync();
-    assert!(ana.tree() == tree && ben.tree() == tree, "nothing changes once both are in sync");
+    machines.iter().for_each(|machine| machine.wait_in_sync());
+    let is_as_it_was = machines.iter().all(|machine| machine.tree() == tree);
+    assert!(is_as_it_was, "nothing changes once all are in sync");
     tree
 }
 

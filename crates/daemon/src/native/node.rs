@@ -249,6 +249,10 @@ impl Core {
             }
             Met::Disconnected { device } => {
                 self.diary.note(None, Happening::Disconnected { device: Id(device) });
+                // It may have moved within its network, and have said so while it was thought to be where it was.
+                if let Some(lan) = &*lock(&self.lan) {
+                    lan.tell_again();
+                }
             }
         }
     }

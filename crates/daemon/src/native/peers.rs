@@ -172,15 +172,20 @@ impl Peers {
     }
 
     /// Somebody of these may be at these addresses.
-    pub(super) fn heard(&self, members: BTreeSet<DeviceId>, addresses: Vec<SocketAddr>) {
+    pub(super) fn heard(&self, members: BTreeSet<DeviceId>, mut addresses: Vec<SocketAddr>) {
         let inner = Arc::clone(&self.inner);
         let lacking: BTreeSet<DeviceId> = {
             let state = inner.state();
             let is_lacking =
                 |device: &DeviceId| state.wanted.contains_key(device) && !state.live.contains_key(device);
+            // Where somebody else was called and stands, the lacking ones are not.
+            let stands = |at: &SocketAddr| {
+                state.live.values().any(|live| live.side == Side::Dialler && live.seen == *at)
+            };
+            addresses.retain(|at| !stands(at));
             members.into_iter().filter(is_lacking).collect()
         };
-        if lacking.is_empty() {
+        if lacking.is_empty() || addresses.is_empty() {
             return;
         }
         tokio::spawn(async move {

@@ -80,6 +80,10 @@ async fn inside() {
     // A topic that comes later is found among what was heard before.
     eve.announce(&[topic(3)], now);
     hears(&mut by_eve, topic(3), 1002).await;
+    // What was told is told again to who asks.
+    while by_eve.try_recv().is_ok() {}
+    eve.tell_again();
+    hears(&mut by_eve, topic(3), 1002).await;
 }
 
 #[test]

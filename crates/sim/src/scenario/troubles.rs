@@ -269,6 +269,12 @@ impl At<'_> {
         self.crash()
     }
 
+    /// From its next start on its user decides what the first contact leads to.
+    pub fn asks_first(self) -> Self {
+        self.world.devices[self.device].asks_first = true;
+        self
+    }
+
     /// From its next start on it knows that its machine was not shut down.
     pub fn knows_of_unclean_stop(self) -> Self {
         self.world.devices[self.device].is_unclean = true;

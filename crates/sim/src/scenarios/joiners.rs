@@ -4,10 +4,12 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 
 use shoal_engine::io::Command;
+use shoal_engine::limits::{STREAM_PAUSE, STREAM_RECORDS_MAX, STREAMS_MAX};
 use shoal_engine::status::{Cause, Phase};
 use shoal_proto::path::RelPath;
 use shoal_proto::roster::Role;
 
+use crate::faults::Part;
 use crate::hostile::Tamper;
 use crate::world::World;
 
@@ -282,4 +284,39 @@ fn i31_f23_nobody_publishes_before_a_word_or_a_meeting() {
     w.pass(Duration::from_secs(60));
     assert_eq!(stands(&mut w, "ben"), (Some(Phase::Live), 1));
     w.heal().settle().assert_all_read("p", "text").assert_all_read("q", "text").assert_all();
+}
+
+/// I30: a device that is set up anew again and again gets everything each time, so often as is promised; once more, and it
+/// waits until the first time is an hour ago.
+#[test]
+fn i30_who_is_set_up_anew_gets_everything_so_often_in_an_hour() {
+    const FILES: usize = 300;
+    let mut w = World::seeded(15).peers(["ana", "ben"]).share("notes");
+    w.right_clocks().part(&[]).on("ben").back_up();
+    for number in 0..FILES {
+        w.on("ana").write(&format!("d0/{number}"), "");
+    }
+    w.on("ana").write("p", "text");
+    w.linger();
+    // Each move leaves as many records of what is gone: in the end there are more than one page of them.
+    let moves = STREAM_RECORDS_MAX.div_ceil(FILES) + 1;
+    for number in 0..moves {
+        w.on("ana").rename(&format!("d{number}"), &format!("d{}", number + 1));
+        w.linger();
+    }
+    let has_all = |w: &mut World| w.on("ben").paths().len() == FILES + 2;
+    let began = w.now();
+    w.heal();
+    for time in 0..STREAMS_MAX {
+        w.pass(Duration::from_secs(120));
+        assert!(has_all(&mut w), "time {time}: {} paths", w.on("ben").paths().len());
+        w.on("ben").put_back(Part::Both).back_up();
+    }
+    assert!(w.now().since(began) < STREAM_PAUSE / 2, "time for one that is refused");
+    w.pass(Duration::from_secs(600));
+    assert_eq!(w.on("ben").paths(), [""; 0], "once more");
+    assert_eq!(w.on("ben").phase(), Some(Phase::FirstContact));
+    w.pass(STREAM_PAUSE.saturating_sub(w.now().since(began)) + Duration::from_secs(180));
+    assert!(has_all(&mut w), "{} paths", w.on("ben").paths().len());
+    w.settle().assert_all();
 }
