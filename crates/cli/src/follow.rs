@@ -127,11 +127,13 @@ fn words(happening: &Happening, has_bars: bool) -> Option<String> {
             let address = address.map(|address| format!(" at {address}")).unwrap_or_default();
             format!("{} is connected{address}", named(&device.0.short(), name))
         }
-        Happening::Disconnected { device } => format!("{} is gone", device.0.short()),
+        Happening::Disconnected { device, name } => format!("{} is gone", named(&device.0.short(), name)),
         Happening::Joined { device, name, role } => {
             format!("{} has come in as {}", named(&device.0.short(), name), status::role(*role))
         }
-        Happening::Gone { device } => format!("{} belongs to it no more", device.0.short()),
+        Happening::Gone { device, name } => {
+            format!("{} belongs to it no more", named(&device.0.short(), name))
+        }
         Happening::Problem { problem } => status::problem(problem),
         Happening::Warning { message } => format!("Warning: {}", shown(message)),
         Happening::Missed { events } => format!("{events} events were missed"),

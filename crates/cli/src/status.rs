@@ -3,7 +3,7 @@
 //! Promise: "in sync" is said only where the daemon says so; whatever else is said, says why (`I31`).
 
 use shoal_daemon::control::report::{
-    Amount, Cause, CauseKind, Peer, PeerState, Phase, Problem, Question, Role, ShareStatus, Status,
+    Amount, Cause, CauseKind, Peer, PeerState, Phase, Problem, Question, Restored, Role, ShareStatus, Status,
 };
 
 use crate::print::{amount, bytes, count, shown};
@@ -60,6 +60,7 @@ pub(crate) fn phase(phase: Phase) -> &'static str {
         Phase::Halted => "stopped",
         Phase::Paused => "paused",
         Phase::Removed => "this device was removed",
+        Phase::Refused => "this device was not let in",
         Phase::Failed => "cannot be opened",
     }
 }
@@ -92,6 +93,9 @@ pub(crate) fn question(question: &Question) -> String {
 
 fn details(share: &ShareStatus, with_all: bool) -> Vec<String> {
     let mut lines = Vec::new();
+    if matches!(share.phase, Phase::Removed | Phase::Refused) {
+        return out(share);
+    }
     if let Some(asked) = &share.question {
         lines.push(question(asked));
     }
@@ -111,6 +115,9 @@ fn details(share: &ShareStatus, with_all: bool) -> Vec<String> {
     if more > 0 {
         lines.push(format!("and {} more", count(more, "path", "paths")));
     }
+    for restoring in share.restores.iter().filter(|one| one.restored == Restored::Waiting {}) {
+        lines.push(format!("version {} of the history is on its way back", restoring.number));
+    }
     for late in &share.late_edits {
         let path = late.path.as_ref().map_or_else(|| "a path that is not known".into(), ToString::to_string);
         let number = late.number;
@@ -127,6 +134,16 @@ fn details(share: &ShareStatus, with_all: bool) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// What there is to be done where nobody lets this device in.
+fn out(share: &ShareStatus) -> Vec<String> {
+    let why = share.why.as_deref().map(shown);
+    let name = shown(&share.listed.name);
+    let ways = format!(
+        "The files stay where they are. `shoal leave {name}` ends it; a new invite lets this device in again"
+    );
+    why.into_iter().chain([format!("{ways}: `shoal join DIR`")]).collect()
 }
 
 fn members(share: &ShareStatus) -> String {

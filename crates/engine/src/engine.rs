@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use shoal_proto::frame::RequestId;
 use shoal_proto::hash::{Domain, RecordHash};
 use shoal_proto::id::{DeviceId, ShareId};
-use shoal_proto::message::{Channel, Goodbye, Message};
+use shoal_proto::message::{Channel, Goodbye, Message, Refusal};
 use shoal_proto::secret::{ShareSecret, Side};
 
 use crate::greeting::{Agreed, Greeted, Greeting, Known};
-use crate::io::{Action, Conn, Input, Now, Opened};
+use crate::io::{Action, Belonging, Conn, Input, Now, Opened};
 use crate::limits::{CONNECTION_SILENCE_MAX, GREETING_MAX, PING_INTERVAL};
 use crate::share::{Out, Share};
 use crate::status::Status;
@@ -28,6 +28,7 @@ pub struct Engine {
     agent: String,
     shares: BTreeMap<ShareId, Share>,
     shares_opened: u64,
+    belongings: u64,
     conns: BTreeMap<Conn, Connection>,
     timers: Timers<Wake>,
     actions: VecDeque<Action>,
@@ -70,6 +71,7 @@ impl Engine {
             agent: agent.to_owned(),
             shares: BTreeMap::new(),
             shares_opened: 0,
+            belongings: 0,
             conns: BTreeMap::new(),
             timers: Timers::default(),
             actions: VecDeque::new(),
@@ -133,6 +135,18 @@ impl Engine {
         self.shares.get(share).into_iter().flat_map(Share::secrets)
     }
 
+    /// Who is to be met, by shares.
+    #[must_use]
+    pub fn belonging(&self) -> BTreeMap<ShareId, Belonging> {
+        self.shares.iter().map(|(id, share)| (*id, share.belonging())).collect()
+    }
+
+    /// Counts what changes [`Self::belonging`].
+    #[must_use]
+    pub fn belongings(&self) -> u64 {
+        self.belongings
+    }
+
     /// Whether this device was removed from a share, or not let in: its members refuse it.
     #[must_use]
     pub fn is_out(&self, share: &ShareId) -> bool {
@@ -149,12 +163,14 @@ impl Engine {
         let id = opened.share;
         let share = Share::new(self.device, opened, seed, jobs_from, now);
         self.shares.insert(id, share);
+        self.belongings += 1;
         // Who is connected already may have it too: that shows in a new greeting.
         self.hang_up_where(|_| true, now);
     }
 
     fn close(&mut self, share: ShareId, now: Now) {
         self.shares.remove(&share);
+        self.belongings += 1;
         let has_it = |connection: &Connection| match &connection.state {
             State::Agreed(channels) => channels.values().any(|other| *other == share),
             State::Greeting(_) => true,
@@ -181,13 +197,17 @@ impl Engine {
     // ── connections ──
 
     fn connected(&mut self, conn: Conn, device: DeviceId, side: Side, exporter: [u8; 32], now: Now) {
-        let secrets: Vec<(ShareId, Vec<ShareSecret>)> = self
-            .shares
-            .iter()
-            .filter(|(_, share)| !share.refuses(&device))
-            .map(|(id, share)| (*id, share.secrets().cloned().collect()))
-            .collect();
-        let known = secrets.iter().map(|(share, secrets)| Known { share: *share, secrets });
+        let mut secrets: Vec<(ShareId, bool, Vec<ShareSecret>)> = Vec::new();
+        for (id, share) in &self.shares {
+            let (refused, known) =
+                share.secrets().cloned().partition(|secret| share.refuses(&device, secret));
+            secrets.extend([(*id, false, known), (*id, true, refused)]);
+        }
+        let known = secrets.iter().map(|(share, is_refused, secrets)| Known {
+            share: *share,
+            secrets,
+            is_refused: *is_refused,
+        });
         let (greeting, messages) = Greeting::begin(side, &exporter, known, &self.agent);
         let state = State::Greeting(greeting);
         let requests = BTreeMap::new();
@@ -243,10 +263,20 @@ impl Engine {
 
     fn agreed(&mut self, conn: Conn, agreed: Agreed, now: Now) {
         let Some(connection) = self.conns.get_mut(&conn) else { return };
-        connection.state = State::Agreed(agreed.channels.clone());
+        let (refused, channels): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            agreed.channels.into_iter().partition(|(_, share)| agreed.refused.contains(share));
+        connection.state = State::Agreed(channels.clone());
         let Connection { device, side, exporter, .. } = *connection;
         self.timers.set(Wake::Silence(conn), now.time.after(PING_INTERVAL));
-        for (channel, share) in agreed.channels {
+        // Who was removed while it was away hears that, and nothing else.
+        for channel in refused.into_keys() {
+            let message = Message::Refused { channel, why: Refusal::Removed };
+            self.actions.push_back(Action::Send(conn, RequestId::NONE, message));
+        }
+        if channels.is_empty() {
+            return self.hang_up(conn, Some(Goodbye::NothingInCommon), now);
+        }
+        for (channel, share) in channels {
             self.share(share, |share| share.connected(conn, device, channel, side, exporter, now));
         }
     }
@@ -352,6 +382,8 @@ impl Engine {
                     self.act(id, out, now);
                     is_more = true;
                 }
+                let belongs_anew = self.shares.get_mut(&id).is_some_and(Share::belongs_anew);
+                self.belongings += u64::from(belongs_anew);
             }
         }
     }
@@ -407,6 +439,7 @@ fn channel_of(message: &Message) -> Option<Channel> {
         Message::Opened { channel, .. }
         | Message::Known { channel, .. }
         | Message::Roster { channel, .. }
+        | Message::Refused { channel, .. }
         | Message::Reconcile { channel, .. }
         | Message::Records { channel, .. }
         | Message::Offer { channel, .. }

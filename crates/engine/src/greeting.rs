@@ -26,6 +26,8 @@ pub struct Known<'a> {
     pub share: ShareId,
     /// What its members have, or had before a removal, in common.
     pub secrets: &'a [ShareSecret],
+    /// Whether the other device was removed from it, and by these secrets is only to be told so.
+    pub is_refused: bool,
 }
 
 /// The greeting of one end.
@@ -40,6 +42,7 @@ pub struct Greeting {
 #[derive(Debug)]
 struct Own {
     share: ShareId,
+    is_refused: bool,
     as_dialler: ShareProof,
     as_listener: ShareProof,
 }
@@ -63,6 +66,8 @@ pub struct Agreed {
     pub version: u16,
     /// The shares that both have, by their names on this connection; never empty.
     pub channels: BTreeMap<Channel, ShareId>,
+    /// Those of them that the other device was removed from, and shows no newer secret of.
+    pub refused: BTreeSet<ShareId>,
     /// The other end's program, to be shown.
     pub agent: String,
 }
@@ -112,8 +117,8 @@ impl GreetingError {
 }
 
 impl Greeting {
-    /// Begins a connection with this TLS exporter value, about these shares: those whose roster does not refuse the
-    /// other device. Says what to send first. Only the first [`SHARES_MAX`] secrets are shown.
+    /// Begins a connection with this TLS exporter value, about these shares. Says what to send first. Only the first
+    /// [`SHARES_MAX`] secrets are shown.
     #[must_use]
     pub fn begin<'a>(
         side: Side,
@@ -125,12 +130,13 @@ impl Greeting {
         // Newest secrets first: the bound would cost the oldest ones.
         let deepest = shares.iter().map(|known| known.secrets.len()).max().unwrap_or(0);
         let by_age = (0..deepest).flat_map(|age| {
-            shares.iter().filter_map(move |known| known.secrets.get(age).map(|secret| (known.share, secret)))
+            shares.iter().filter_map(move |known| known.secrets.get(age).map(|secret| (known, secret)))
         });
         let own: Vec<Own> = by_age
             .take(SHARES_MAX)
-            .map(|(share, secret)| Own {
-                share,
+            .map(|(known, secret)| Own {
+                share: known.share,
+                is_refused: known.is_refused,
                 as_dialler: secret.proof(exporter, Side::Dialler),
                 as_listener: secret.proof(exporter, Side::Listener),
             })
@@ -162,10 +168,11 @@ impl Greeting {
                         (channels, Some(Message::Shares(answer)))
                     }
                 };
-                if channels.is_empty() {
+                if channels.by_name.is_empty() {
                     return Err(GreetingError::NothingInCommon);
                 }
-                let agreed = Agreed { version, channels, agent };
+                let Channels { by_name, refused, .. } = channels;
+                let agreed = Agreed { version, channels: by_name, refused, agent };
                 Ok(match answer {
                     Some(answer) => Greeted::Answer(answer, agreed),
                     None => Greeted::Done(agreed),
@@ -176,30 +183,33 @@ impl Greeting {
     }
 
     /// The listener's part: which of the dialler's proofs are of own shares; and the own proofs of those.
-    fn shown(&self, proofs: &[ShareProof]) -> (BTreeMap<Channel, ShareId>, Vec<ShareProof>) {
+    fn shown(&self, proofs: &[ShareProof]) -> (Channels, Vec<ShareProof>) {
+        let own = |proof: &ShareProof| self.own.iter().find(|own| own.as_dialler == *proof);
+        let places: Vec<(&Own, u16)> =
+            proofs.iter().zip(0..).filter_map(|(proof, place)| Some((own(proof)?, place))).collect();
         let (mut channels, mut answer) = (Channels::default(), Vec::new());
-        for (proof, place) in proofs.iter().zip(0..) {
-            if let Some(own) = self.own.iter().find(|own| own.as_dialler == *proof)
-                && channels.name(own.share, place)
-            {
+        // Who shows a secret that it may know is not refused for those that it knew before.
+        let (refused, known): (Vec<_>, Vec<_>) = places.into_iter().partition(|(own, _)| own.is_refused);
+        for (own, place) in known.into_iter().chain(refused) {
+            if channels.name(own, place) {
                 answer.push(own.as_listener);
             }
         }
-        (channels.by_name, answer)
+        (channels, answer)
     }
 
     /// The dialler's part: which of the own shares the listener has shown to know.
-    fn answered(&self, proofs: &[ShareProof]) -> Result<BTreeMap<Channel, ShareId>, GreetingError> {
+    fn answered(&self, proofs: &[ShareProof]) -> Result<Channels, GreetingError> {
         let mut channels = Channels::default();
         for proof in proofs {
             let places = self.own.iter().zip(0..);
             let (own, place) =
                 { places }.find(|(own, _)| own.as_listener == *proof).ok_or(GreetingError::FalseProof)?;
-            if !channels.name(own.share, place) {
+            if !channels.name(own, place) {
                 return Err(GreetingError::FalseProof);
             }
         }
-        Ok(channels.by_name)
+        Ok(channels)
     }
 }
 
@@ -208,13 +218,17 @@ impl Greeting {
 struct Channels {
     by_name: BTreeMap<Channel, ShareId>,
     named: BTreeSet<ShareId>,
+    refused: BTreeSet<ShareId>,
 }
 
 impl Channels {
-    fn name(&mut self, share: ShareId, place: u16) -> bool {
-        let is_new = self.named.insert(share);
+    fn name(&mut self, own: &Own, place: u16) -> bool {
+        let is_new = self.named.insert(own.share);
         if is_new {
-            self.by_name.insert(Channel(place), share);
+            self.by_name.insert(Channel(place), own.share);
+            if own.is_refused {
+                self.refused.insert(own.share);
+            }
         }
         is_new
     }
@@ -254,7 +268,7 @@ mod tests {
             .iter()
             .map(|(id, secrets)| (share(*id), secrets.iter().copied().map(secret).collect()))
             .collect();
-        let known = shares.iter().map(|(share, secrets)| Known { share: *share, secrets });
+        let known = shares.iter().map(|(share, secrets)| Known { share: *share, secrets, is_refused: false });
         Greeting::begin(side, &exporter, known, "shoal 1.0")
     }
 

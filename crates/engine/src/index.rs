@@ -4,6 +4,8 @@
 //! changes the index in one go is one job. An observation or a placement names the *here* that it rests on: if the
 //! index holds another one by now, nothing is noted and the answer says so. Durable when it is answered.
 
+mod life;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_proto::batch::Batch;
@@ -15,13 +17,13 @@ use shoal_proto::message::Unserved;
 use shoal_proto::path::RelPath;
 use shoal_proto::publication::Place;
 use shoal_proto::record::Record;
-use shoal_proto::roster::{Entry, Role};
-use shoal_proto::secret::ShareSecret;
+use shoal_proto::roster::Entry;
 use shoal_proto::segment::{PageIndex, SegmentList};
 
+pub use self::life::Life;
 use crate::disk::BytesAt;
 use crate::history::{self, Kept};
-use crate::store::{self, Me, Store};
+use crate::store::{self, Store};
 use crate::time::Time;
 
 /// What was found at a path, durable on the disk.
@@ -154,27 +156,6 @@ pub enum ListPart {
     Segments(SegmentList),
     /// It has pages: these.
     Index(PageIndex),
-}
-
-/// What a device is and may do in a share.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Life {
-    /// Which device, which writer.
-    pub me: Me,
-    /// Its role; `None`: it is no member (yet).
-    pub role: Option<Role>,
-    /// Whether it has reconciled once since its index was made, or need not.
-    pub first_contact: bool,
-    /// Whether a guard stopped it.
-    pub is_halted: bool,
-    /// The secrets that the roster tells this device, the newest first.
-    pub secrets: Vec<ShareSecret>,
-    /// The devices that are no members any more: they are told nothing.
-    pub removed: BTreeSet<DeviceId>,
-    /// Those of them that went by their own wish: each may come in again, by an invite that it has to show.
-    pub left: BTreeSet<DeviceId>,
-    /// The members, and what they may do.
-    pub members: Vec<(DeviceId, Role)>,
 }
 
 /// What the index of a share counts.

@@ -3,11 +3,13 @@
 //! Promise: this is all that passes between the engine and the world. Each job that goes out is answered once; what is
 //! sent on a connection is sent in order.
 
+use std::collections::BTreeMap;
+
 use shoal_proto::frame::RequestId;
 use shoal_proto::id::{DeviceId, ShareId};
 use shoal_proto::message::Message;
 use shoal_proto::path::RelPath;
-use shoal_proto::roster::Entry;
+use shoal_proto::roster::{DeviceName, Entry};
 use shoal_proto::secret::{ShareSecret, Side};
 
 use crate::history::{Restore, Retention};
@@ -89,6 +91,16 @@ impl Opened {
     pub fn new(share: ShareId, secrets: Vec<ShareSecret>) -> Self {
         Self { share, secrets, retention: Retention::default(), asks_first: false }
     }
+}
+
+/// Who is to be met for a share.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Belonging {
+    /// The secrets by which members find each other, the newest first. None: this device is no member, or was not let in; its
+    /// members refuse it.
+    pub secrets: Vec<ShareSecret>,
+    /// The members, this device too, and what they call themselves.
+    pub members: BTreeMap<DeviceId, Option<DeviceName>>,
 }
 
 /// What a watcher of a folder says. Only a hint: it may be late, merged or lost (I33).

@@ -23,7 +23,7 @@ use shoal_proto::hash::RecordHash;
 use shoal_proto::holding::HoldingMessage;
 use shoal_proto::id::{DeviceId, Writer};
 use shoal_proto::limits::MESSAGE_PUBLICATIONS_MAX;
-use shoal_proto::message::{Channel, Message};
+use shoal_proto::message::{Channel, Message, Refusal};
 use shoal_proto::publication::Place;
 use shoal_proto::reconcile::{Nonce, Reconcile, ReconcileError, Role as Turn};
 use shoal_proto::roster::Role;
@@ -97,6 +97,8 @@ pub struct Link {
     state: State,
     /// The other end's role.
     role: Option<Role>,
+    /// Why the invite that it shows does not let it in.
+    refused: Option<Refusal>,
     /// The conversation about records, while it is not with a job.
     conversation: Option<Box<Reconcile>>,
     /// Whether a job is not yet answered.
@@ -159,6 +161,7 @@ impl Link {
             exporter,
             state: State::New,
             role: None,
+            refused: None,
             conversation: None,
             is_busy: false,
             inbox: VecDeque::new(),
@@ -444,8 +447,9 @@ impl Link {
                 self.send(Message::Known { channel, published: known.map(Box::new) }, actions);
                 self.state = State::Meeting;
             }
-            Answer::Entered { role, fresh, published } => {
+            Answer::Entered { role, refused, fresh, published } => {
                 self.role = role;
+                self.refused = refused.or(self.refused);
                 if !fresh.is_empty() {
                     actions.push(Action::SpreadEntries(fresh));
                 }
@@ -468,7 +472,12 @@ impl Link {
             Answer::Publications(publications) => {
                 self.send(Message::Publications { channel, publications }, actions);
             }
-            Answer::Compared(_) if self.role.is_none() => self.close(Closed::NoMember, actions),
+            Answer::Compared(_) if self.role.is_none() => {
+                if let Some(why) = self.refused {
+                    self.send(Message::Refused { channel, why }, actions);
+                }
+                self.close(Closed::NoMember, actions);
+            }
             Answer::Compared(_) => {
                 self.state = State::Live;
                 self.begins = self.side == Side::Dialler;

@@ -192,6 +192,8 @@ pub(crate) struct Share {
     had: BTreeSet<RecordHash>,
     /// Something was done since all was last told what is lacking here.
     is_untold: bool,
+    /// Who belongs to it, or by which secrets they are found, is not what it was when that was asked last.
+    belongs_anew: bool,
     timers: Timers<Wake>,
     out: VecDeque<Out>,
     now: Now,
@@ -240,6 +242,7 @@ impl Share {
             serve: Serve::new(),
             had: BTreeSet::new(),
             is_untold: false,
+            belongs_anew: false,
             timers: Timers::default(),
             out: VecDeque::new(),
             now,
@@ -264,9 +267,13 @@ impl Share {
         of_roster.chain(self.told.iter())
     }
 
-    /// Whether a device was removed, and is refused. One that left is a stranger like any other.
-    pub(crate) fn refuses(&self, device: &DeviceId) -> bool {
-        self.is_gone(device) && self.life.as_ref().is_some_and(|life| !life.left.contains(device))
+    /// Whether another device is refused that shows to know this secret: one that others removed, and that was told it before.
+    /// A newer one it has from an invite, and whether that lets it in again, the roster says. Who left is a stranger like any
+    /// other.
+    pub(crate) fn refuses(&self, device: &DeviceId, secret: &ShareSecret) -> bool {
+        let Some(life) = self.life.as_ref().filter(|_| self.is_gone(device)) else { return false };
+        let unknown = life.unknown.get(device);
+        !life.left.contains(device) && !unknown.is_some_and(|unknown| unknown.contains(&secret.id()))
     }
 
     /// Whether a device was a member, and is none any more.
@@ -305,7 +312,10 @@ impl Share {
     pub(crate) fn command(&mut self, command: &Command, now: Now) {
         self.now = now;
         match command {
-            Command::Rescan => self.rescan(),
+            Command::Rescan => {
+                self.scanner.rescans.asked += 1;
+                self.rescan();
+            }
             Command::Resume => self.resume(),
             Command::Alone => self.index(Waiting::Contact, index::Job::SetFirstContact),
             Command::Meet(differing) => self.meet(*differing),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use shoal_proto::guard::Contents;
 use shoal_proto::id::DeviceId;
+use shoal_proto::message::Refusal;
 use shoal_proto::path::RelPath;
 
 use crate::history::{Held, Restore, Restored};
@@ -38,6 +39,28 @@ pub struct Status {
     /// Versions that a person wanted back, and what became of it, the last one last; at most
     /// [`RESTORES_TOLD_MAX`](crate::limits::RESTORES_TOLD_MAX) of those that are over.
     pub restores: Vec<(Restore, Restored)>,
+    /// Looks at everything that a person has asked for.
+    pub rescans: Rescans,
+}
+
+/// How far the looks at everything have come that a person has asked for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Rescans {
+    /// How many were asked for since the share was opened.
+    pub asked: u64,
+    /// How many of them are over, and what was found is noted.
+    pub done: u64,
+    /// What the last of these has found.
+    pub last: Looked,
+}
+
+/// What a look at everything has found.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Looked {
+    /// Paths on the disk.
+    pub paths: u64,
+    /// Paths that were not as they were last seen.
+    pub changed: u64,
 }
 
 impl Status {
@@ -99,9 +122,23 @@ pub enum Halt {
     /// It was halted before the restart.
     #[error("it was halted before")]
     Before,
-    /// This device was removed from the share.
+    /// This device was removed from the share, or has left it.
     #[error("this device is no member of the share any more")]
-    Removed,
+    Removed {
+        /// Who has said so, if that is known.
+        by: Option<DeviceId>,
+    },
+    /// This device was not let in; only another invite helps.
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
+impl Halt {
+    /// Whether this device is no member: there is nothing to be done, and nobody to be met.
+    #[must_use]
+    pub fn is_out(&self) -> bool {
+        matches!(self, Self::Removed { .. } | Self::Refused(_))
+    }
 }
 
 /// How a connected member stands to this device.

@@ -10,9 +10,10 @@ use shoal_proto::digest::Sum;
 use shoal_proto::hash::RecordHash;
 use shoal_proto::id::{DeviceId, ShareId, Writer, WriterSalt};
 use shoal_proto::limits::MESSAGE_PUBLICATIONS_MAX;
+use shoal_proto::message::Refusal;
 use shoal_proto::publication::{Place, Publication, PublicationHash};
 use shoal_proto::reconcile::{Output, Reconcile, ReconcileError, ReconcileMessage, Records};
-use shoal_proto::roster::{Entries, Entry, Role, Roster};
+use shoal_proto::roster::{Entries, Entry, Role, Roster, Statement};
 
 use crate::limits::{STEP_OUTPUTS_MAX, STEP_RECORDS_MAX, STREAM_RECORDS_MAX};
 
@@ -214,6 +215,8 @@ pub enum Answer {
     Entered {
         /// The other end's role now.
         role: Option<Role>,
+        /// Why it is none, if it has shown an invite.
+        refused: Option<Refusal>,
         /// Those that were not here, to be passed on.
         fresh: Vec<Vec<u8>>,
         /// What was published because of them.
@@ -319,12 +322,58 @@ fn enter<S: Store>(
     let share = store.me().share;
     let mut entries: Vec<Entry> =
         entries.iter().filter_map(|bytes| Entry::decode(bytes, &share).ok()).collect();
+    // One that is held and does not count was let in elsewhere, where it was not known who else was.
+    let is_member = store.roster().role(&device).is_some();
+    let void = entries.iter().find_map(|entry| void_join(entry, device, store));
     entries.retain(|entry| !store.entries().holds(entry));
-    if store.roster().role(&device).is_none() {
-        entries.retain(|entry| *entry.signer() != device || store.entries().may_join(entry, now).is_ok());
+    let mut refused = None;
+    if !is_member {
+        let (own, others): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| *entry.signer() == device);
+        let (comes, why) = comes_in(own, now, store.entries());
+        (entries, refused) = (others, why);
+        entries.extend(comes);
     }
     let (fresh, published) = take_up(entries, store)?;
-    Ok(Answer::Entered { role: store.roster().role(&device), fresh, published })
+    let role = store.roster().role(&device);
+    let refused = refused.or(void).filter(|_| role.is_none());
+    Ok(Answer::Entered { role, refused, fresh, published })
+}
+
+/// Of what a stranger has signed, that by which it comes in, with what it has said of itself before; or why it does not.
+fn comes_in(mut own: Vec<Entry>, now: u64, held: &Entries) -> (Vec<Entry>, Option<Refusal>) {
+    own.sort_unstable_by_key(Entry::place);
+    let (mut known, mut said, mut comes, mut refused) = (held.clone(), Vec::new(), Vec::new(), None);
+    for entry in own {
+        let is_news = match entry.statement() {
+            Statement::Joined(_) => match known.may_join(&entry, now) {
+                Ok(_) => {
+                    comes.append(&mut said);
+                    comes.push(entry.clone());
+                    true
+                }
+                Err(why) => {
+                    refused = Some(why.into());
+                    false
+                }
+            },
+            Statement::Device(_) | Statement::Left { .. } => {
+                said.push(entry.clone());
+                true
+            }
+            _ => false,
+        };
+        // For what there is no room it cannot come in by.
+        let _ = is_news && known.insert(entry).is_ok();
+    }
+    (comes, refused)
+}
+
+/// Why an entry by which a device would come in does not count.
+fn void_join<S: Store>(entry: &Entry, device: DeviceId, store: &S) -> Option<Refusal> {
+    let is_join = *entry.signer() == device && matches!(entry.statement(), Statement::Joined(_));
+    let void = store.roster().void().get(&entry.hash()).filter(|_| is_join);
+    void.copied().map(Refusal::from)
 }
 
 /// Entries that are to be passed on, and what was published because of them.

@@ -17,9 +17,10 @@ use shoal_proto::digest::Sum;
 use shoal_proto::hash::{ContentId, RecordHash, SegmentId};
 use shoal_proto::here::{Here, Triple};
 use shoal_proto::id::{DeviceId, Writer, WriterSalt};
+use shoal_proto::message::Refusal;
 use shoal_proto::path::RelPath;
 use shoal_proto::publication::{Place, Publication, PublicationHash};
-use shoal_proto::roster::{Entries, Entry, Roster};
+use shoal_proto::roster::{Entries, Entry, Roster, Statement};
 use shoal_proto::secret::ShareSecret;
 
 use crate::error::IndexError;
@@ -105,6 +106,16 @@ impl Port for Index {
             let sealed = secret.sealed.get(&life.device)?;
             ShareSecret::open(sealed, &self.key, &secret.id).ok()
         };
+        // In the order of their numbers: the last one counts.
+        let joins: Vec<(&Entry, DeviceId)> = self
+            .entries()
+            .iter()
+            .filter(|entry| *entry.signer() == life.device)
+            .filter_map(|entry| match entry.statement() {
+                Statement::Joined(joined) => Some((entry, joined.delegation.signer)),
+                _ => None,
+            })
+            .collect();
         Ok(Life {
             me: self.me(),
             role: roster.role(&life.device),
@@ -118,6 +129,23 @@ impl Port for Index {
                 .map(|(device, _)| device)
                 .collect(),
             members: roster.members().map(|member| (member.device, member.role)).collect(),
+            names: roster
+                .members()
+                .filter_map(|member| Some((member.device, member.name?.clone())))
+                .collect(),
+            unknown: roster
+                .removals()
+                .map(|(device, _)| {
+                    (device, roster.secrets_unknown_to(&device).map(|secret| secret.id).collect())
+                })
+                .collect(),
+            removed_by: roster.removed(&life.device).map(|removal| removal.by),
+            void: joins
+                .last()
+                .and_then(|(entry, _)| roster.void().get(&entry.hash()))
+                .copied()
+                .map(Refusal::from),
+            hosts: joins.iter().map(|(_, by)| *by).chain([roster.founding().creator]).collect(),
         })
     }
 

@@ -18,6 +18,7 @@ use crate::holding::HoldingMessage;
 use crate::id::{Writer, WriterSalt};
 use crate::publication::{Place, Publication};
 use crate::reconcile::ReconcileMessage;
+use crate::roster::{JoinRefusal, Void};
 use crate::run::RunError;
 use crate::secret::ShareProof;
 
@@ -94,6 +95,54 @@ pub enum Goodbye {
     Protocol,
 }
 
+/// Why a device that shows an invite is not let in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// By the clock of who was asked.
+    #[error("the invite has expired")]
+    Expired,
+    /// Others came first.
+    #[error("the invite was used up by others")]
+    UsedUp,
+    /// By its admin, or by one above.
+    #[error("the invite was taken back")]
+    Revoked,
+    /// Who removed the device, or one nearer to the creator, has to invite it.
+    #[error("this device was removed, and the invite is not by one who can let it in again")]
+    Removed,
+    /// The invite is by none, or by one that was removed.
+    #[error("who gave the invite is no admin of the share")]
+    NoAdmin,
+    /// For another reason.
+    #[error("the invite does not let this device in")]
+    Other,
+}
+
+impl From<JoinRefusal> for Refusal {
+    fn from(refusal: JoinRefusal) -> Self {
+        match refusal {
+            JoinRefusal::Expired => Self::Expired,
+            JoinRefusal::UsedUp => Self::UsedUp,
+            JoinRefusal::Revoked => Self::Revoked,
+            JoinRefusal::Removed(_) => Self::Removed,
+            JoinRefusal::NoAdmin(_) => Self::NoAdmin,
+            JoinRefusal::Void(void) => void.into(),
+            JoinRefusal::NoInvite | JoinRefusal::Member => Self::Other,
+        }
+    }
+}
+
+impl From<Void> for Refusal {
+    fn from(void: Void) -> Self {
+        match void {
+            Void::UsedUp => Self::UsedUp,
+            Void::Revoked => Self::Revoked,
+            Void::NoAdmin | Void::Cut => Self::NoAdmin,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// Why content is not served.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Unserved {
@@ -156,6 +205,13 @@ pub enum Message {
         channel: Channel,
         /// In their own encoding, in any order: only who knows the share can check them ([`crate::roster::Entry::decode`]).
         entries: Vec<Vec<u8>>,
+    },
+    /// The other end is not let into the share, in spite of the invite that it shows; nothing more is said of the share.
+    Refused {
+        /// Where.
+        channel: Channel,
+        /// Why.
+        why: Refusal,
     },
     /// A step of reconciling.
     Reconcile {

@@ -2,12 +2,16 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use shoal_daemon::control::report::{Listed, Phase, Question};
 use shoal_daemon::control::text::{Directory, InviteText};
-use shoal_daemon::control::types::{Choice, Decide, GetStatus, Join, ListShares, Watch};
+use shoal_daemon::control::types::{
+    Choice, Code, Decide, Failure, GetStatus, Join, Leave, ListShares, Watch,
+};
 use shoal_daemon::control::{Client, ClientError, Preview, preview};
+use tokio::time::sleep;
 
 use crate::exit::{Exit, WrongUse};
 use crate::foreground::{self, First};
@@ -17,12 +21,15 @@ use crate::session::{Common, client_runtime};
 use crate::status;
 use crate::ui::Style;
 
+/// A script is told within this whether it was let in; by then most members that can be reached are.
+const MEETS_WITHIN: Duration = Duration::from_secs(10);
+
 /// Come into a share by an invite
 ///
 /// `shoal join DIR` asks for the invite, or reads it from stdin; it can also be given before DIR, where other users of this
 /// machine may see it while the command starts. What is the same on both sides is adopted and not sent; if more than 20 files
 /// differ, it is asked what is to be done. Then serves the folder until ctrl-C; with a daemon running (`shoal up`), hands it
-/// the folder and returns.
+/// the folder and returns, once a member has let this device in or not, or after ten seconds in which none was reached.
 #[derive(clap::Args)]
 #[command(args_override_self = true, allow_missing_positional = true)]
 pub(crate) struct JoinArgs {
@@ -76,7 +83,8 @@ pub(crate) fn join(args: JoinArgs) -> anyhow::Result<Exit> {
                 let shares = client.ask(ListShares {}).await?;
                 let known = shares.into_iter().find(|share| share.directory == directory);
                 match (known, &given) {
-                    (Some(share), None) => {
+                    // Who is out needs another invite.
+                    (Some(share), None) if !is_out(&mut client, &share).await? => {
                         answer_question(&mut client, &share, choice, style).await.map(Some)
                     }
                     _ => Ok(None),
@@ -138,35 +146,91 @@ impl First for Joining {
     async fn ask(self, client: &mut Client) -> anyhow::Result<()> {
         let is_asking = self.request.choice.is_none();
         let shared = client.ask(self.request).await?;
-        match self.style {
-            Style::Json => object(&shared)?,
-            Style::Human => talk(format_args!("Joined as '{}'.", shown(&shared.listed.name))),
-        }
-        if is_asking {
+        if self.style == Style::Json {
+            object(&shared)?;
+        } else {
             talk("Looking for a member of the share.");
-            first_contact(client, &shared.listed, self.style).await?;
+        }
+        let name = shown(&shared.listed.name);
+        let contact = first_contact(client, &shared.listed, self.style, is_asking).await?;
+        match (self.style, contact) {
+            (Style::Json, _) | (_, Contact::Stopped) => {}
+            (Style::Human, Contact::Met) => talk(format_args!("Joined as '{name}'.")),
+            (Style::Human, Contact::NotYet) => talk(format_args!(
+                "No member was reached yet. '{name}' goes on looking for one; `shoal status` says how it stands."
+            )),
         }
         Ok(())
     }
 }
 
-/// Waits until a member was met, and asks the user if something must be asked.
-async fn first_contact(client: &mut Client, share: &Listed, style: Style) -> anyhow::Result<()> {
+/// What has come of joining.
+enum Contact {
+    /// A member was met.
+    Met,
+    /// None was reached in time.
+    NotYet,
+    /// The user did not want to go on.
+    Stopped,
+}
+
+/// Waits until a member was met, and asks the user if something must be asked; a script does not wait for ever.
+async fn first_contact(
+    client: &mut Client,
+    share: &Listed,
+    style: Style,
+    is_asking: bool,
+) -> anyhow::Result<Contact> {
     let (_, mut events) = client.watch(Watch::default()).await?;
+    let mut end = std::pin::pin!(sleep(MEETS_WITHIN));
     loop {
-        let status = client.ask(GetStatus { share: Some(share.share) }).await?;
-        let status = status.shares.into_iter().next().context("the share was left")?;
-        if let Some(Question::FirstContact { equal, differ, only_here }) = status.question {
-            talk(format_args!("{equal} equal, {differ} differ, {only_here} only here."));
-            return decide(client, share, prompt::choice().await?, style).await;
+        let status = match client.ask(GetStatus { share: Some(share.share) }).await {
+            Err(ClientError::Failed(failure)) if failure.code == Code::NoShare => bail!(left_again()),
+            status => {
+                status?.shares.into_iter().next().context("the daemon does not say how the share stands")?
+            }
+        };
+        match (status.question, status.phase) {
+            (Some(Question::FirstContact { equal, differ, only_here }), _) if is_asking => {
+                talk(format_args!("{equal} equal, {differ} differ, {only_here} only here."));
+                let choice = prompt::choice().await?;
+                decide(client, share, choice, style).await?;
+                return Ok(if choice == Choice::Stop { Contact::Stopped } else { Contact::Met });
+            }
+            (_, Phase::Refused | Phase::Removed) => {
+                client.ask(Leave { share: share.share }).await?;
+                bail!(not_let_in(status.why));
+            }
+            (_, Phase::Starting | Phase::Scanning | Phase::FirstContact) => {}
+            _ => return Ok(Contact::Met),
         }
-        if !matches!(status.phase, Phase::Starting | Phase::Scanning | Phase::FirstContact) {
-            return Ok(());
-        }
-        if events.next().await?.is_none() {
-            bail!("the daemon has ended");
+        tokio::select! {
+            event = events.next() => if event?.is_none() {
+                bail!("the daemon has ended");
+            },
+            () = &mut end, if !is_asking => return Ok(Contact::NotYet),
         }
     }
+}
+
+/// Whether this device is no member of a share any more, or was not let in.
+async fn is_out(client: &mut Client, share: &Listed) -> anyhow::Result<bool> {
+    let status = client.ask(GetStatus { share: Some(share.share) }).await?;
+    Ok(status.shares.iter().any(|share| matches!(share.phase, Phase::Refused | Phase::Removed)))
+}
+
+/// A member has refused this device, which was not let in.
+fn not_let_in(why: Option<String>) -> Failure {
+    let why = why.unwrap_or_else(|| "this device is no member of the share".into());
+    Failure::new(Code::Invite, format!("this device was not let in: {why}"))
+        .with_hint("ask who invited you for a new invite")
+}
+
+/// Many files differ, and that was to end it.
+fn left_again() -> Failure {
+    let text =
+        "many files here differ from those of the share; nothing was changed, and the share was left again";
+    Failure::new(Code::NotNow, text).with_hint("join with --theirs or --both")
 }
 
 /// The folder is a share already, and perhaps waits for an answer.

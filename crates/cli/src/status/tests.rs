@@ -62,6 +62,19 @@ fn i31_what_is_missing_is_listed_with_its_cause_and_nothing_moves_a_cursor() {
 }
 
 #[test]
+fn who_is_out_is_told_by_whom_and_what_to_do_and_nothing_else() {
+    let why = "ben (k7qfz2a) has removed this device from the share";
+    let change = serde_json::json!({"is_in_sync": false, "phase": "removed", "why": why, "peers": []});
+    assert_eq!(
+        report(&status(&change), false),
+        "notes  this device was removed  /home/ana/notes\n       \
+         ben (k7qfz2a) has removed this device from the share\n       \
+         The files stay where they are. `shoal leave notes` ends it; a new invite lets this device in again: \
+         `shoal join DIR`\n"
+    );
+}
+
+#[test]
 fn only_so_many_problems_are_shown_unless_all_are_asked_for() {
     let problem = |number: u32| serde_json::json!({"path": format!("f{number}"), "cause": "no-source", "is_settled": false});
     let problems: Vec<_> = (0..30).map(problem).collect();
@@ -84,6 +97,7 @@ fn i31_in_sync_is_said_only_where_the_daemon_says_so() {
         (serde_json::json!({"phase": "paused"}), "paused"),
         (serde_json::json!({"phase": "first-contact"}), "looking for a member of the share"),
         (serde_json::json!({"phase": "removed"}), "this device was removed"),
+        (serde_json::json!({"phase": "refused"}), "this device was not let in"),
         (
             serde_json::json!({"phase": "halted", "question": {"emptied": {"had": 9, "lost": 9}}}),
             "waits for your answer",

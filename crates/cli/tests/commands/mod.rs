@@ -94,14 +94,14 @@ fn join_reads_the_invite_from_stdin_and_stops_rather_than_guess() {
     assert_eq!(code, 0, "{stderr}");
     let head = format!("Joining share {} as writer, in {path}. The invite is by ", &share_id()[..7]);
     assert!(stderr.starts_with(&head), "{stderr}");
-    let asked = world.asked();
-    let join = &asked[asked.len() - 1]["join"];
+    let joined = || world.asked().into_iter().rev().find_map(|asked| asked.get("join").cloned()).unwrap();
+    let join = joined();
     assert_eq!((&join["directory"], &join["choice"]), (&json!(path), &json!("stop")));
 
     for (flag, choice) in [("--theirs", "theirs"), ("--both", "both"), ("--stop", "stop")] {
         let (code, ..) = run(&world, &["join", &invite, path, flag]);
         assert_eq!(code, 0);
-        assert_eq!(world.asked().pop().unwrap()["join"]["choice"], choice);
+        assert_eq!(joined()["choice"], choice);
     }
     for (input, what) in [
         ("", "no invite was given"),
@@ -114,6 +114,35 @@ fn join_reads_the_invite_from_stdin_and_stops_rather_than_guess() {
     }
     let (code, _, stderr) = run(&world, &["join", &invite, path, "--theirs", "--both"]);
     assert!(code == 2 && stderr.contains("cannot be used with"), "{stderr}");
+}
+
+#[test]
+fn who_is_not_let_in_is_told_why_and_nothing_is_left_of_it() {
+    let why = "the invite was used up by others";
+    let world = World::new(Played::default().with_share(&json!({"phase": "refused", "why": why})));
+    let folder = world.folder("notes").join("new");
+    let (code, _, stderr) =
+        run(&world, &["join", &played::real_invite(), folder.to_str().unwrap(), "--both"]);
+    assert_eq!(code, 1);
+    let said = "error: this device was not let in: the invite was used up by others\n\
+                hint: ask who invited you for a new invite\n";
+    assert!(stderr.ends_with(said), "{stderr}");
+    assert_eq!(world.asked().pop().unwrap(), json!({"leave": {"share": share_id()}}));
+    // Where it is a share still, another invite is asked for.
+    let folder = world.folder("notes");
+    let (code, _, stderr) = fed(world.command(&["join", folder.to_str().unwrap()]), "hello");
+    assert!(code == 1 && stderr.contains("this is no invite"), "{stderr}");
+}
+
+#[test]
+fn what_is_not_back_in_time_is_said_to_be_on_its_way() {
+    let world = World::new(Played::default().with_share(&json!({"phase": "scanning", "is_in_sync": false})));
+    let (code, _, stderr) = run(&world, &["restore", "5", "--timeout", "1"]);
+    assert_eq!(code, 3);
+    assert_eq!(
+        stderr,
+        "It is not there yet. 'notes': looking through the folder; `shoal status` says when it is back.\n"
+    );
 }
 
 #[test]
@@ -202,7 +231,8 @@ fn the_other_commands_ask_for_what_they_say() {
     for (args, asked) in [
         (&["pause"][..], json!({"pause": of_share})),
         (&["resume", "notes"], json!({"resume": of_share})),
-        (&["rescan", &share[..8]], json!({"rescan": of_share})),
+        (&["rescan", &share[..8]], json!({"rescan": {"share": share, "wait": true}})),
+        (&["rescan", "--no-wait"], json!({"rescan": {"share": share, "wait": false}})),
         (&["leave", "notes", "--yes"], json!({"leave": of_share})),
         (&["ignore"], json!({"get-ignore": of_share})),
         (&["ignore", "accept"], json!({"accept-ignore": of_share})),
@@ -212,7 +242,7 @@ fn the_other_commands_ask_for_what_they_say() {
         (&["devices"], json!({"list-devices": of_share})),
         (
             &["restore", "8", "--to", "x", "--share", "notes"],
-            json!({"restore": {"share": share, "number": 8, "to": "x"}}),
+            json!({"restore": {"share": share, "number": 8, "to": "x", "milliseconds": 600_000}}),
         ),
         (
             &["revoke", "ben", "--yes"],

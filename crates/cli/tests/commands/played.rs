@@ -120,9 +120,11 @@ impl Played {
                 return Err(Failure::new(Code::NotFound, "there is no version 404")
                     .with_hint("`shoal history` lists them"));
             }
+            "restore" if wish["number"] == 5 => json!({"restored": {"waiting": {}}}),
             "restore" => json!({"restored": {"done": {"path": "x"}}}),
             "list-conflicts" => json!({"conflicts": []}),
             "get-ignore" => json!({"ignore": {"is_offered": false, "rules": null}}),
+            "rescan" => json!({"rescanned": {"is_done": wish["wait"], "looked": 3, "changed": 1}}),
             "wait" => json!({"waited": {"is_in_sync": is_in_sync, "not_in_sync": [share_id()]}}),
             "reload" => json!({"reloaded": {"changed": [], "at_restart": []}}),
             _ => json!({"done": {}}),

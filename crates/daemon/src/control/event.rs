@@ -83,6 +83,9 @@ pub enum Happening {
     Disconnected {
         /// Which.
         device: Id<DeviceId>,
+        /// What it calls itself.
+        #[serde(default)]
+        name: Option<String>,
     },
     /// A device has come into the share.
     Joined {
@@ -97,6 +100,9 @@ pub enum Happening {
     Gone {
         /// Which.
         device: Id<DeviceId>,
+        /// What it called itself.
+        #[serde(default)]
+        name: Option<String>,
     },
     /// A path is not as it should be.
     Problem {

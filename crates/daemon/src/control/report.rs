@@ -91,6 +91,9 @@ pub struct ShareStatus {
     /// Why the share stands still, or why its folder could not be looked through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Who removed this device, if somebody did and that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed_by: Option<Named>,
     /// What a person is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Question>,
@@ -138,6 +141,8 @@ pub enum Phase {
     Paused,
     /// This device is no member any more.
     Removed,
+    /// This device was not let in: its invite was used up, taken back, or has expired. Only another one helps.
+    Refused,
     /// It could not be opened; `why` says why.
     Failed,
 }
@@ -179,6 +184,15 @@ pub struct Amount {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+/// A device, and what it calls itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// Which.
+    pub device: Id<DeviceId>,
+    /// Its name, if that is known.
+    pub name: Option<String>,
 }
 
 /// A member that is connected.
@@ -548,6 +562,17 @@ pub struct IgnoreStatus {
     pub offered: Option<String>,
     /// The rules in force; `null`: there are none.
     pub rules: Option<String>,
+}
+
+/// A look at everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rescanned {
+    /// Whether it is over; else it was only asked for.
+    pub is_done: bool,
+    /// How many paths were looked at.
+    pub looked: u64,
+    /// How many were not as they were last seen.
+    pub changed: u64,
 }
 
 /// The end of a wait.

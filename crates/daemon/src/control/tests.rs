@@ -111,7 +111,7 @@ async fn a_client_is_answered_or_told_why_not() {
     assert_eq!(std::fs::metadata(world.home.socket()).unwrap().mode() & 0o777, 0o600);
     let mut client = world.client().await;
     assert_eq!(client.ask(ListShares {}).await.unwrap(), []);
-    let error = client.ask(Rescan { share: share() }).await.unwrap_err();
+    let error = client.ask(Rescan { share: share(), wait: true }).await.unwrap_err();
     assert!(matches!(&error, ClientError::Failed(failure) if failure.code == Code::NoShare), "{error}");
 
     let mut local = Client::local(Arc::<Played>::clone(&world.service));

@@ -13,8 +13,8 @@ use shoal_proto::id::{DeviceId, ShareId};
 use shoal_proto::key::InviteKey;
 
 use super::report::{
-    Conflict, DeviceStatus, Event, History, IgnoreStatus, InviteGiven, Listed, Position, Reloaded, Restored,
-    Role, Shared, Status, Undone, Waited, Why,
+    Conflict, DeviceStatus, Event, History, IgnoreStatus, InviteGiven, Listed, Position, Reloaded, Rescanned,
+    Restored, Role, Shared, Status, Undone, Waited, Why,
 };
 use super::text::{Directory, Id, InviteText, Moment, Place};
 
@@ -133,7 +133,7 @@ requests! {
     /// Go on; of a share that asks whether a loss is meant: it is.
     Resume => Done(Done);
     /// Look at everything.
-    Rescan => Done(Done);
+    Rescan => Rescanned(Rescanned);
     /// Come back when these shares are in sync.
     Wait => Waited(Waited);
     /// Read the configuration again.
@@ -170,6 +170,8 @@ pub enum Response {
     Conflicts(Vec<Conflict>),
     /// To [`GetIgnore`].
     Ignore(IgnoreStatus),
+    /// To [`Rescan`].
+    Rescanned(Rescanned),
     /// To [`Wait`].
     Waited(Waited),
     /// To [`Reload`].
@@ -350,6 +352,9 @@ pub struct Restore {
     /// Where it is to stand; `null`: where it was.
     #[serde(default)]
     pub to: Option<Place>,
+    /// So long it is waited for until it stands there; `null`: five seconds.
+    #[serde(default)]
+    pub milliseconds: Option<u64>,
 }
 
 /// Bring back what others have replaced or deleted: of each path the version that stood there before all of it.
@@ -406,6 +411,17 @@ pub struct Wait {
     pub milliseconds: Option<u64>,
 }
 
+/// Look at everything.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rescan {
+    /// Of this share.
+    pub share: Id<ShareId>,
+    /// Come back when that is done, and what was found is noted; else at once.
+    #[serde(default)]
+    pub wait: bool,
+}
+
 /// Tell what happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -451,8 +467,6 @@ plain! {
     Pause { share: Id<ShareId> }
     /// Go on.
     Resume { share: Id<ShareId> }
-    /// Look at everything.
-    Rescan { share: Id<ShareId> }
     /// Read the configuration again; one that cannot be read changes nothing.
     Reload {}
     /// End the daemon in order.

@@ -21,7 +21,8 @@ impl From<&engine::Phase> for Phase {
             engine::Phase::Scanning => Self::Scanning,
             engine::Phase::FirstContact => Self::FirstContact,
             engine::Phase::Live => Self::Live,
-            engine::Phase::Halted(engine::Halt::Removed) => Self::Removed,
+            engine::Phase::Halted(engine::Halt::Removed { .. }) => Self::Removed,
+            engine::Phase::Halted(engine::Halt::Refused(_)) => Self::Refused,
             engine::Phase::Halted(_) => Self::Halted,
             engine::Phase::Paused => Self::Paused,
         }
@@ -38,7 +39,8 @@ impl Question {
             engine::Halt::NotTheRoot(_)
             | engine::Halt::Index(_)
             | engine::Halt::Before
-            | engine::Halt::Removed => None,
+            | engine::Halt::Removed { .. }
+            | engine::Halt::Refused(_) => None,
         }
     }
 }

@@ -13,7 +13,7 @@ mod meeting;
 mod opening;
 mod service;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
@@ -25,15 +25,14 @@ use shoal_net::{Identity, Lan};
 use shoal_proto::id::{DeviceId, ShareId};
 use shoal_proto::key::DeviceKey;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
-use super::peers::{Met, Peers, Rendezvous};
+use super::peers::{Peers, Rendezvous};
 use super::shell::{Shell, ShellError};
 use super::trackers::{Found, Trackers, Wishes};
 use crate::config::{Config, Listen};
 use crate::control::report::{Happening, Question};
-use crate::control::text::Id;
 use crate::control::types::{Code, Failure};
 use crate::control::{Daemon, Diary};
 use crate::home::{Held, HomeError};
@@ -41,6 +40,9 @@ use crate::registry::{Registered, Registry, RegistryError};
 
 /// What others are told that they speak with.
 pub const AGENT: &str = concat!("shoal ", env!("CARGO_PKG_VERSION"));
+
+/// So many connections that came or went may wait to be told of.
+const MET_MAX: usize = 1024;
 
 /// So many may wait to be accepted.
 const BACKLOG: u32 = 256;
@@ -96,7 +98,7 @@ struct Core {
     /// What the first contact of shares has found, where a person is to decide.
     questions: Mutex<BTreeMap<ShareId, Question>>,
     /// Who belongs to which share may have changed, or who is where.
-    to_meet: Notify,
+    to_meet: Arc<Notify>,
 }
 
 /// A share of this device.
@@ -105,8 +107,8 @@ enum Opened {
     Open {
         /// Who performs jobs in its folder.
         worker: Arc<Worker>,
-        /// The other members.
-        members: BTreeSet<DeviceId>,
+        /// Who is met for it.
+        met_by: meeting::MetBy,
     },
     /// Why it cannot be.
     Failed(String),
@@ -139,11 +141,11 @@ impl Node {
         held.set_last_port(port)?;
         let calling = u64::from_be_bytes(random()?);
         let connections = config.connections;
-        let core = Arc::new_cyclic(|core: &std::sync::Weak<Core>| {
-            let tell = core.clone();
+        let (tell, told) = mpsc::channel(MET_MAX);
+        let core = Arc::new({
             let tell = Box::new(move |met| {
-                if let Some(core) = tell.upgrade() {
-                    core.met(met);
+                if tell.try_send(met).is_err() {
+                    tracing::warn!("a connection came or went, and so many others did that nobody is told");
                 }
             });
             let peers =
@@ -162,15 +164,21 @@ impl Node {
                 lan: Mutex::default(),
                 found: Mutex::default(),
                 questions: Mutex::default(),
-                to_meet: Notify::new(),
+                to_meet: Arc::default(),
             }
         });
         core.open_all().await;
         core.peers.listen(listeners);
         core.begin_to_meet(port);
+        let news = service::news::first(&core).await;
         let tasks = vec![
-            tokio::spawn(meeting::attend(Arc::downgrade(&core))),
-            tokio::spawn(service::news::attend(Arc::downgrade(&core))),
+            tokio::spawn(meeting::attend(
+                Arc::downgrade(&core),
+                Arc::clone(&core.to_meet),
+                core.shell.belongs(),
+            )),
+            tokio::spawn(meeting::tell(Arc::downgrade(&core), told)),
+            tokio::spawn(service::news::attend(Arc::downgrade(&core), news)),
         ];
         Ok(Self { core, tasks: Mutex::new(tasks) })
     }
@@ -222,39 +230,6 @@ impl Core {
         let core = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || deed(&core)).await;
         done.unwrap_or_else(|_| Err(Failure::new(Code::System, "it broke off; the log says more")))
-    }
-
-    /// A connection stands, or is over.
-    fn met(&self, met: Met) {
-        let shares = |device: &DeviceId| -> Vec<ShareId> {
-            let shares = self.shares();
-            let has =
-                |opened: &Opened| matches!(opened, Opened::Open { members, .. } if members.contains(device));
-            shares.iter().filter(|(_, opened)| has(opened)).map(|(share, _)| *share).collect()
-        };
-        match met {
-            Met::Connected { device, seen, at } => {
-                let known = shares(&device);
-                let now = unix_seconds();
-                for share in &known {
-                    if let Some(at) = at
-                        && let Err(error) =
-                            self.registry().change(share, |share| share.met(device, at.to_string(), now))
-                    {
-                        tracing::warn!("where a member was met cannot be noted: {error}");
-                    }
-                }
-                let device = Id(device);
-                self.diary.note(None, Happening::Connected { device, name: None, address: Some(seen) });
-            }
-            Met::Disconnected { device } => {
-                self.diary.note(None, Happening::Disconnected { device: Id(device) });
-                // It may have moved within its network, and have said so while it was thought to be where it was.
-                if let Some(lan) = &*lock(&self.lan) {
-                    lan.tell_again();
-                }
-            }
-        }
     }
 
     /// Somebody was found by a tracker, or is gone.

@@ -20,7 +20,7 @@ use shoal_proto::invite::Address;
 use shoal_proto::secret::Side;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
 use super::link;
@@ -332,9 +332,12 @@ async fn call(inner: Arc<Inner>, device: DeviceId, places: Arc<Mutex<Places>>, c
 /// The addresses of a device, those of hosts that have names with them.
 async fn candidates(places: Places) -> Vec<Candidate> {
     let mut candidates: Vec<Candidate> = places.candidates.into_iter().collect();
+    // All at once: a name that nobody knows takes seconds.
+    let mut lookups = JoinSet::new();
     for named in places.named {
-        candidates.extend(Candidate::of(&named, NamedBy::User).await);
+        lookups.spawn(async move { Candidate::of(&named, NamedBy::User).await });
     }
+    candidates.extend(lookups.join_all().await.into_iter().flatten());
     candidates
 }
 

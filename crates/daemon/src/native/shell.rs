@@ -21,6 +21,8 @@ use shoal_proto::id::{DeviceId, ShareId};
 use shoal_proto::message::Message;
 use shoal_proto::secret::{ShareSecret, Side};
 
+use tokio::sync::watch;
+
 use super::disk_pool::DiskPool;
 use super::gate::Gate;
 use super::index_thread::IndexThread;
@@ -36,6 +38,7 @@ const TOLD_MAX: usize = 16;
 pub struct Shell {
     inbox: Sender<Event>,
     turns: Arc<AtomicU64>,
+    belongs: watch::Receiver<u64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -120,17 +123,19 @@ impl Shell {
     pub fn start(device: DeviceId, seed: [u8; 32], agent: &str) -> Result<Self, ShellError> {
         let (inbox, events) = channel();
         let turns = Arc::new(AtomicU64::new(0));
+        let (belonging, belongs) = watch::channel(0);
         let work = Loop {
             engine: Engine::new(device, seed, agent),
             began: Instant::now(),
             inbox: inbox.clone(),
             turns: Arc::clone(&turns),
+            belonging,
             shares: BTreeMap::new(),
             links: BTreeMap::new(),
             pool: DiskPool::start(DISK_THREADS)?,
         };
         let thread = thread::Builder::new().name("engine".into()).spawn(move || work.run(&events))?;
-        Ok(Self { inbox, turns, thread: Some(thread) })
+        Ok(Self { inbox, turns, belongs, thread: Some(thread) })
     }
 
     /// Opens a share; returns once its folder is watched, which takes some 20 µs for each directory.
@@ -209,6 +214,13 @@ impl Shell {
         self.turns.load(Ordering::Relaxed)
     }
 
+    /// Tells when other devices belong to a share than before, or find each other by other secrets ([`Engine::belonging`]);
+    /// ends with the engine.
+    #[must_use]
+    pub fn belongs(&self) -> watch::Receiver<u64> {
+        self.belongs.clone()
+    }
+
     /// Does something with the index of a share, after what the engine has asked of it; `None`: there is no such share.
     pub fn with_index<T: Send + 'static>(
         &self,
@@ -245,6 +257,8 @@ struct Loop {
     began: Instant,
     inbox: Sender<Event>,
     turns: Arc<AtomicU64>,
+    /// Counts when others belong to a share than before.
+    belonging: watch::Sender<u64>,
     /// Ends first: nothing new is begun in a folder whose index is being closed.
     pool: DiskPool,
     shares: BTreeMap<ShareId, OpenShare>,
@@ -478,6 +492,8 @@ impl Loop {
                 }
             }
         }
+        let belongings = self.engine.belongings();
+        self.belonging.send_if_modified(|known| std::mem::replace(known, belongings) != belongings);
         for (conn, link) in &mut self.links {
             if link.owed > 0 && self.engine.is_reading(*conn) {
                 link.gate.open(std::mem::take(&mut link.owed));

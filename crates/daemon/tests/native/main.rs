@@ -59,6 +59,31 @@ fn a_tree_comes_over_and_stays_the_same() {
     }
 }
 
+/// Who is to be met is not asked while files come and go, however much that is; only when somebody else belongs to the share.
+#[test]
+fn i13_files_that_change_are_no_news_of_who_belongs() {
+    let place = tempfile::tempdir().unwrap();
+    let (one, other) = pair(place.path(), &[("a", b"1")]);
+    for end in [&one, &other] {
+        end.wait(Status::is_in_sync);
+    }
+    let mut belongs = [one.shell.belongs(), other.shell.belongs()];
+    belongs.iter_mut().for_each(|belongs| drop(belongs.borrow_and_update()));
+    let turns = one.shell.turns();
+    for round in 0..20 {
+        let text = format!("{round}");
+        fs::write(place.path().join("one/a"), &text).unwrap();
+        other.wait_until(|| fs::read_to_string(place.path().join("other/a")).unwrap() == text);
+    }
+    for end in [&one, &other] {
+        end.wait(Status::is_in_sync);
+    }
+    assert!(one.shell.turns() > turns + 20);
+    assert!(belongs.iter().all(|belongs| !belongs.has_changed().unwrap()));
+    one.shell.close(one.share);
+    one.wait_until(|| belongs[0].has_changed().unwrap());
+}
+
 #[test]
 fn a_share_that_is_closed_and_opened_again_goes_on() {
     let place = tempfile::tempdir().unwrap();

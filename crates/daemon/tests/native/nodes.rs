@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use shoal_daemon::config::{Config, Listen};
 use shoal_daemon::control::report::{
-    CauseKind, DeviceStatus, Event, Happening, InviteGiven, Phase, Question, Restored, Role, ShareStatus,
+    CauseKind, DeviceStatus, Event, Happening, InviteGiven, Phase, Question, Rescanned, Restored, Role, ShareStatus,
     Shared,
 };
 use shoal_daemon::control::text::{Directory, Id, InviteText, Moment, Place};
@@ -257,10 +257,11 @@ async fn what_another_device_deleted_comes_back_when_it_is_undone() {
     // One version by its number, to another place.
     let of_a = ana.ask(ListHistory { share, path: Some(place("a")), before: None, at_most: 10 }).await;
     let number = of_a.versions[0].number;
-    let restored = ana.ask(Restore { share, number, to: Some(place("a, as it was")) }).await;
+    let restored =
+        ana.ask(Restore { share, number, to: Some(place("a, as it was")), milliseconds: None }).await;
     assert_eq!(restored, Restored::Done { path: place("a, as it was") });
     until(|| text(two.join("a, as it was")) == "1").await;
-    let missing = ana.refusal(Restore { share, number: 4711, to: None }).await;
+    let missing = ana.refusal(Restore { share, number: 4711, to: None, milliseconds: None }).await;
     assert_eq!(missing.code, Code::NotFound);
     for machine in [ana, ben] {
         machine.close().await;
@@ -285,12 +286,12 @@ async fn a_device_that_is_removed_hears_nothing_more_and_its_files_stay() {
     };
     ben.until(removed).await;
     let gone = |event: &Event| match event.happening {
-        Happening::Gone { device } => Some(device),
+        Happening::Gone { device, .. } => Some(device),
         _ => None,
     };
     assert_eq!(ana.until(gone).await, of("ben").device);
     fs::write(one.join("a"), "not for ben").unwrap();
-    ana.ask(Rescan { share }).await;
+    assert!(ana.ask(Rescan { share, wait: true }).await.is_done);
     assert_eq!(ana.status(share).await.peers, []);
     assert_eq!(text(two.join("a")), "1");
     // It can still leave what it is not in any more.
@@ -322,6 +323,92 @@ async fn who_leaves_is_known_to_have_left_and_can_be_invited_again() {
     assert_eq!(ana.ask(ListDevices { share }).await.devices.len(), 2);
     fs::write(two.join("of ben"), "b again").unwrap();
     until(|| text(one.join("of ben")) == "b again").await;
+    for machine in [ana, ben] {
+        machine.close().await;
+    }
+}
+
+/// Nobody could hear that it left: that comes with its next entry.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_while_nobody_hears_it_can_be_invited_again() {
+    let (root, one, two) = folders(&[("a", "1")]);
+    let (ana, ben, share) = pair(root.path(), &one, &two).await;
+    ana.close().await;
+    ben.until(|event| matches!(event.happening, Happening::Disconnected { .. }).then_some(())).await;
+    ben.ask(Leave { share }).await;
+    let ana = Machine::start(root.path(), "ana").await;
+    let given = ana.ask(Invite { share, terms: InviteTerms::default() }).await;
+    ben.join(&given.invite, &two).await;
+    ben.in_sync().await;
+    for machine in [ana, ben] {
+        machine.close().await;
+    }
+}
+
+/// I18: who was let in while the invite was good is a member, also for one who has to be told so anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i18_members_are_known_again_after_the_index_of_their_inviter_is_lost() {
+    let (root, one, two) = folders(&[("a", "1")]);
+    let (ana, ben) = (Machine::start(root.path(), "ana").await, Machine::start(root.path(), "ben").await);
+    let terms = InviteTerms { seconds: 3, ..InviteTerms::default() };
+    let given = ana.ask(share(&one, Some(terms))).await;
+    let (share, invite) = (given.listed.share, given.invite.unwrap());
+    ben.join(&invite.invite, &two).await;
+    ben.in_sync().await;
+    let home = Home::find(Some(&ana.home), &Environment::default()).unwrap();
+    ana.close().await;
+    until(|| Moment::now() > invite.not_after).await;
+    let index = home.index_file(&share.0);
+    let name = index.file_name().unwrap().to_string_lossy().into_owned();
+    for entry in fs::read_dir(index.parent().unwrap()).unwrap().map(Result::unwrap) {
+        if entry.file_name().to_string_lossy().starts_with(&name) {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let ana = Machine::start(root.path(), "ana").await;
+    fs::write(two.join("b"), "2").unwrap();
+    until(|| text(one.join("b")) == "2").await;
+    for machine in [&ana, &ben] {
+        machine.in_sync().await;
+    }
+    for machine in [ana, ben] {
+        machine.close().await;
+    }
+}
+
+/// Who calls is known by its name as soon as it was met once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_and_goes_is_told_by_its_name() {
+    let (root, one, two) = folders(&[("a", "1")]);
+    let (ana, ben, _) = pair(root.path(), &one, &two).await;
+    ben.close().await;
+    let gone = |event: &Event| match &event.happening {
+        Happening::Disconnected { name, .. } => Some(name.clone()),
+        _ => None,
+    };
+    assert_eq!(ana.until(gone).await.as_deref(), Some("ben"));
+    let ben = Machine::start(root.path(), "ben").await;
+    let came = |event: &Event| match &event.happening {
+        Happening::Connected { name: Some(name), .. } => Some(name.clone()),
+        _ => None,
+    };
+    assert_eq!((ana.until(came).await, ben.until(came).await), ("ben".to_owned(), "ana".to_owned()));
+    for machine in [ana, ben] {
+        machine.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_at_everything_says_what_it_found_or_why_it_did_not_look() {
+    let (root, one, two) = folders(&[("a", "1"), ("d/b", "2")]);
+    let (ana, ben, share) = pair(root.path(), &one, &two).await;
+    let looked = ana.ask(Rescan { share, wait: true }).await;
+    assert_eq!(looked, Rescanned { is_done: true, looked: 3, changed: 0 });
+    let at_once = ana.ask(Rescan { share, wait: false }).await;
+    assert_eq!(at_once, Rescanned::default());
+    ana.ask(Pause { share }).await;
+    let refused = ana.refusal(Rescan { share, wait: true }).await;
+    assert!(refused.code == Code::NotNow && refused.message.contains("paused"), "{refused}");
     for machine in [ana, ben] {
         machine.close().await;
     }

@@ -3,9 +3,11 @@
 //! Promise: what a guard has asked is answered by a person, and by nobody else (I19); that this device is no member any
 //! more is no question, counts more than whatever else has stopped the share, and ends only when it is let in again (I26).
 
+use std::collections::BTreeMap;
+
 use super::{Asking, Meant, Share, Stage, Waiting, Wake};
 use crate::index::{self, Life};
-use crate::io::Differing;
+use crate::io::{Belonging, Differing};
 use crate::limits::RESCAN_INTERVAL;
 use crate::status::Halt;
 
@@ -17,15 +19,22 @@ impl Share {
         let (is_first, was_halted) = (self.life.is_none(), life.is_halted);
         let had_contact = self.life.as_ref().is_some_and(|life| life.first_contact);
         let has_contact = life.first_contact;
+        let is_known_to_be = life.removed.contains(&self.device);
+        let why = match life.void.filter(|_| !is_known_to_be) {
+            Some(why) => Halt::Refused(why),
+            None => Halt::Removed { by: life.removed_by },
+        };
+        self.belongs_anew |= self.life.as_ref().is_none_or(|known| known.is_of_others(&life));
         self.life = Some(life);
         if is_removed {
-            return self.goes_out();
+            return self.goes_out(why);
         }
         self.part_with_removed();
         if is_first {
             self.begin(was_halted);
-        } else if self.is_out() {
+        } else if matches!(self.stopped_by(), Some(Halt::Removed { .. })) {
             // Whoever removed it has let it in again.
+            self.belongs_anew = true;
             self.stage =
                 if matches!(self.stage, Stage::Paused(_)) { Stage::Paused(None) } else { Stage::Starting };
             self.begin(was_halted);
@@ -36,17 +45,42 @@ impl Share {
 
     /// This device is no member any more: that counts more than whatever else has stopped the share, and is no question.
     /// Who speaks with it is told before it falls silent, as it may have left by itself.
-    fn goes_out(&mut self) {
+    pub(super) fn goes_out(&mut self, why: Halt) {
         if !self.is_out() {
+            self.belongs_anew = true;
             self.stage = Stage::Running;
-            self.halt(Halt::Removed, false);
+            self.halt(why, false);
             self.part_with_all();
         }
     }
 
-    /// Whether this device is no member.
+    /// Who belongs to it, and by what they find each other; nobody for who is out.
+    pub(crate) fn belonging(&self) -> Belonging {
+        let Some(life) = self.life.as_ref().filter(|_| !self.is_out()) else {
+            let secrets = if self.is_out() { Vec::new() } else { self.told.clone() };
+            return Belonging { secrets, members: BTreeMap::new() };
+        };
+        let members =
+            life.members.iter().map(|(device, _)| (*device, life.names.get(device).cloned())).collect();
+        Belonging { secrets: self.secrets().cloned().collect(), members }
+    }
+
+    /// Whether that is not what it was when this was asked last.
+    pub(crate) fn belongs_anew(&mut self) -> bool {
+        core::mem::take(&mut self.belongs_anew)
+    }
+
+    /// Whether this device is no member, or was not let in.
     pub(crate) fn is_out(&self) -> bool {
-        matches!(self.stage, Stage::Halted(Halt::Removed) | Stage::Paused(Some(Halt::Removed)))
+        self.stopped_by().is_some_and(Halt::is_out)
+    }
+
+    /// What has stopped it, paused or not.
+    fn stopped_by(&self) -> Option<&Halt> {
+        match &self.stage {
+            Stage::Halted(why) | Stage::Paused(Some(why)) => Some(why),
+            _ => None,
+        }
     }
 
     /// What this device is has become known; it may have been paused before that.
@@ -145,7 +179,7 @@ impl Share {
                 self.index(Waiting::Contact, index::Job::SetHalted(false));
                 self.look_through();
             }
-            Stage::Halted(Halt::Removed) => {}
+            Stage::Halted(why) if why.is_out() => {}
             Stage::Halted(_) | Stage::Paused(None) => self.look_through(),
             Stage::Starting | Stage::Scanning => {}
             Stage::Running => {

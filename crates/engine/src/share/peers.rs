@@ -13,18 +13,18 @@ use shoal_proto::hash::{ContentId, RecordHash};
 use shoal_proto::holding::{Has, Holding, HoldingMessage};
 use shoal_proto::id::{DeviceId, WriterSalt};
 use shoal_proto::limits::{HOLDING_PAGE_RECORDS_MAX, LACKING_RECORDS_MAX};
-use shoal_proto::message::{Channel, Goodbye, Message};
+use shoal_proto::message::{Channel, Goodbye, Message, Refusal};
 use shoal_proto::record::{Kind, Record};
 use shoal_proto::secret::Side;
 
 use super::{Out, Share, Stage, Waiting, Wake};
 use crate::fetch::{Holdings, News, Tag};
-use crate::index;
+use crate::index::{self, Life};
 use crate::io::{Conn, Now};
 use crate::limits::{HAVE_DELAY, ROUND_DELAY, ROUND_PAUSE, STREAM_PAUSE, STREAMS_MAX};
 use crate::link::{Action, Closed, Link};
 use crate::serve::asks_for_bytes;
-use crate::status::PeerStatus;
+use crate::status::{Halt, PeerStatus};
 use crate::store::{self, Merge};
 use crate::transfer::{AskId, SourceId};
 
@@ -104,9 +104,10 @@ impl Share {
     }
 
     fn leave(&mut self, conn: Conn) {
+        let judged_at = self.judges_invites_at(conn);
         if let Some(mut peer) = self.peers.remove(&conn) {
             // What it said of the roster may be why the connection is over.
-            for job in peer.link.unheard_entries(self.now.wall) {
+            for job in peer.link.unheard_entries(judged_at) {
                 self.index(Waiting::Link(conn), index::Job::Link(job));
             }
             self.fetch.disconnected(source(conn));
@@ -123,12 +124,25 @@ impl Share {
         self.peers.get(&conn).is_none_or(|peer| !peer.link.is_full())
     }
 
+    /// The time by which it is judged whether the invite of another end has expired. Who is new here does not know who came in
+    /// while it was good: whom it came by, it believes; and so does who founded the share and has lost its index believe its
+    /// members (I18).
+    fn judges_invites_at(&self, conn: Conn) -> u64 {
+        let other = self.peers.get(&conn).map(|peer| peer.device);
+        let believes = |life: &Life| {
+            !life.first_contact
+                && [Some(self.device), other].iter().flatten().any(|it| life.hosts.contains(it))
+        };
+        if self.life.as_ref().is_some_and(believes) { 0 } else { self.now.wall }
+    }
+
     /// What was sent on a connection is mostly on its way.
     pub(crate) fn drained(&mut self, conn: Conn, now: Now) {
         self.now = now;
         self.serve.drained(source(conn));
+        let judged_at = self.judges_invites_at(conn);
         if let Some(peer) = self.peers.get_mut(&conn) {
-            let actions = peer.link.drained(now.wall);
+            let actions = peer.link.drained(judged_at);
             self.act(conn, actions);
             self.tell_what_was_left_out(conn);
         }
@@ -144,12 +158,17 @@ impl Share {
             self.out.push_back(Out::HangUp(conn, Some(Goodbye::Clone)));
             return self.leave(conn);
         }
+        if let Message::Refused { why, .. } = message {
+            self.is_refused(conn, why);
+            return self.go_on();
+        }
+        let judged_at = self.judges_invites_at(conn);
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         if asks_for_bytes(&message) && peer.link.is_live() {
             self.asked(conn, request, message);
         } else {
             peer.is_told(&message);
-            let actions = peer.link.handle(request, message, now.wall);
+            let actions = peer.link.handle(request, message, judged_at);
             self.act(conn, actions);
         }
         self.go_on();
@@ -170,6 +189,22 @@ impl Share {
             self.asked(conn, request, Message::Cancel);
         }
         self.go_on();
+    }
+
+    /// Another end does not let this device in. That counts from those who know, since others may not have heard of who let it
+    /// in; and until it has met a member, unless it was removed meanwhile.
+    fn is_refused(&mut self, conn: Conn, why: Refusal) {
+        let host = self.peers.get(&conn).map(|peer| peer.device);
+        let Some(life) =
+            self.life.as_ref().filter(|life| host.is_some_and(|host| life.hosts.contains(&host)))
+        else {
+            return;
+        };
+        match (life.first_contact, why) {
+            (false, why) => self.goes_out(Halt::Refused(why)),
+            (true, Refusal::Removed) => self.goes_out(Halt::Removed { by: None }),
+            (true, _) => {}
+        }
     }
 
     /// The other end asks for content, or needs no answer any more.
@@ -199,8 +234,9 @@ impl Share {
     // ── links ──
 
     pub(super) fn link_answered(&mut self, conn: Conn, answer: store::Answer) {
+        let judged_at = self.judges_invites_at(conn);
         let Some(peer) = self.peers.get_mut(&conn) else { return self.is_told_late(answer) };
-        let actions = peer.link.answered(answer, self.now.wall);
+        let actions = peer.link.answered(answer, judged_at);
         self.act(conn, actions);
     }
 
@@ -290,8 +326,9 @@ impl Share {
     fn each_link(&mut self, but: Option<Conn>, tell: impl Fn(&mut Link, u64) -> Vec<Action>) {
         let conns: Vec<Conn> = self.peers.keys().copied().filter(|conn| Some(*conn) != but).collect();
         for conn in conns {
+            let judged_at = self.judges_invites_at(conn);
             if let Some(peer) = self.peers.get_mut(&conn) {
-                let actions = tell(&mut peer.link, self.now.wall);
+                let actions = tell(&mut peer.link, judged_at);
                 self.act(conn, actions);
             }
         }
@@ -302,8 +339,9 @@ impl Share {
     }
 
     pub(super) fn begin_round(&mut self, conn: Conn) {
+        let judged_at = self.judges_invites_at(conn);
         if let Some(peer) = self.peers.get_mut(&conn) {
-            let actions = peer.link.begin_round(self.now.wall);
+            let actions = peer.link.begin_round(judged_at);
             self.act(conn, actions);
         }
     }
@@ -312,8 +350,9 @@ impl Share {
     pub(super) fn forgive(&mut self, conn: Conn) {
         let Some(device) = self.peers.get(&conn).map(|peer| peer.device) else { return };
         let may_stream = !self.has_streamed(&device);
+        let judged_at = self.judges_invites_at(conn);
         if let Some(peer) = self.peers.get_mut(&conn) {
-            let actions = peer.link.forgive(may_stream, self.now.wall);
+            let actions = peer.link.forgive(may_stream, judged_at);
             self.act(conn, actions);
         }
     }

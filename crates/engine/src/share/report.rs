@@ -28,7 +28,8 @@ impl Share {
 
     /// How the share stands.
     pub(crate) fn status(&self) -> Status {
-        let (problems, more_problems) = self.problems();
+        // Who is out owes nothing, and is owed nothing.
+        let (problems, more_problems) = if self.is_out() { Default::default() } else { self.problems() };
         let mut peers = BTreeMap::new();
         for peer in self.peers.values() {
             let status = self.peer_status(peer);
@@ -41,10 +42,11 @@ impl Share {
             more_problems,
             is_asking: self.is_asking(),
             trouble: self.scanner.trouble.clone(),
-            is_busy: self.is_busy(),
+            is_busy: self.is_busy() && !self.is_out(),
             history: self.historian.held(),
             late_edits: self.historian.late_edits().clone(),
             restores: self.restorer.told().cloned().collect(),
+            rescans: self.scanner.rescans,
         }
     }
 

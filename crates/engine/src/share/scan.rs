@@ -21,6 +21,7 @@ use crate::disk::{self, Look, Take, Taken, Unknown};
 use crate::index::{self, ListPart, Observed, Outcome};
 use crate::io::{Hint, Now};
 use crate::limits::{LOOK_DELAY, LOOKS_MAX, RETRY_MAX, RETRY_MIN, TAKE_BYTES_MAX, TAKE_PATHS_MAX};
+use crate::status::{Looked, Rescans};
 use crate::time::Time;
 
 /// How many jobs that name contents may be out.
@@ -63,6 +64,10 @@ pub(super) struct Scanner {
     pub(super) meant: Meant,
     /// Why all could not be looked through the last time.
     pub(super) trouble: Option<String>,
+    /// What a person has asked for.
+    pub(super) rescans: Rescans,
+    /// Which of that a sweep has answered whose findings are still to be noted.
+    pub(super) answering: Option<(u64, Looked)>,
 }
 
 impl Scanner {
@@ -126,6 +131,14 @@ impl Scanner {
         }
     }
 
+    /// Whoever has asked for a look at everything is answered once what it found is noted.
+    fn answer(&mut self) {
+        let is_noted = self.taking == 0 && self.found.is_empty() && self.gone.is_empty();
+        if let Some((done, last)) = self.answering.take_if(|_| is_noted) {
+            self.rescans = Rescans { done, last, ..self.rescans };
+        }
+    }
+
     pub(super) fn swept(&mut self, number: u64, entries: Vec<(RelPath, Look)>, is_end: bool) {
         if let Some(sweep) = self.sweep.as_mut().filter(|sweep| sweep.number == number) {
             sweep.swept(entries, is_end);
@@ -181,7 +194,9 @@ impl Scanner {
             return Some(gone_folder(path, here, number, true));
         }
         if let Some(below) = self.wanted.pop_first() {
-            return Some(Sweep::new(below, number));
+            let mut sweep = Sweep::new(below, number);
+            sweep.answers = self.rescans.asked;
+            return Some(sweep);
         }
         let is_due = self.looking.is_some() || self.looks.has_due(now);
         if is_due || self.taking > 0 || !self.found.is_empty() {
@@ -236,6 +251,7 @@ impl Share {
         self.sweep_on();
         self.take_on();
         self.gone_on();
+        self.scanner.answer();
         let is_seen =
             !self.scanner.is_sweeping() && self.scanner.taking == 0 && self.scanner.trouble.is_none();
         if self.stage == Stage::Scanning && is_seen {
@@ -303,6 +319,7 @@ impl Share {
         let Some(mut sweep) = self.scanner.sweep.take() else { return };
         if sweep.below.is_none() {
             self.scanner.trouble = None;
+            self.scanner.answering = Some((sweep.answers, sweep.looked));
         }
         self.hold_swept(&mut sweep);
         if sweep.below.is_none() {
@@ -317,7 +334,10 @@ impl Share {
         if let Some(sweep) = self.scanner.sweep.take_if(|sweep| sweep.number == number) {
             match sweep.below {
                 Some(below) => drop(self.scanner.unknown.insert(below, Unknown::Failed(error))),
-                None => self.scanner.trouble = Some(error),
+                None => {
+                    self.scanner.trouble = Some(error);
+                    self.scanner.answering = Some((sweep.answers, sweep.looked));
+                }
             }
             // What it found before, and what looks found, is so all the same.
             self.timers.set_no_later(Wake::Rescan, self.now.time.after(RETRY_MAX));

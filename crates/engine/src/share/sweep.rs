@@ -15,6 +15,7 @@ use shoal_proto::record::{Kind, Version};
 use crate::disk::{self, Look, Seen, Unknown};
 use crate::index::{self, Further};
 use crate::limits::{GONE_MAX, PAGE_PATHS};
+use crate::status::Looked;
 
 /// A path where the disk and the index differ.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -84,6 +85,10 @@ pub(super) struct Sweep {
     pub(super) more_gone: u64,
     /// The files among that.
     pub(super) further: Further,
+    /// What was looked at so far, and what of it was found changed.
+    pub(super) looked: Looked,
+    /// How many looks a person had asked for when it began.
+    pub(super) answers: u64,
 }
 
 /// One of the two streams.
@@ -128,6 +133,8 @@ impl Sweep {
             gone: Vec::new(),
             more_gone: 0,
             further: Further::default(),
+            looked: Looked::default(),
+            answers: 0,
         }
     }
 
@@ -148,6 +155,7 @@ impl Sweep {
     /// Takes a page of the tree.
     pub(super) fn swept(&mut self, entries: Vec<(RelPath, Look)>, is_end: bool) {
         self.disk.is_asked = false;
+        self.looked.paths += entries.len() as u64;
         self.disk.is_end = is_end || entries.is_empty();
         self.disk.after = entries.last().map(|(path, _)| path.clone()).or_else(|| self.disk.after.take());
         self.disk.waiting.extend(entries);
@@ -190,6 +198,7 @@ impl Sweep {
                 (None, None) => None,
             };
             if found.is_some() {
+                self.looked.changed += 1;
                 return found;
             }
         }
@@ -230,6 +239,7 @@ impl Sweep {
     }
 
     fn note_gone(&mut self, finding: Finding) {
+        self.looked.changed += 1;
         if self.gone.len() < GONE_MAX {
             return self.gone.push(finding);
         }

@@ -44,6 +44,7 @@ pub(crate) fn all() -> Vec<Message> {
         },
         Message::Known { channel, published: Some(Box::new(publication)) },
         Message::Roster { channel, entries: vec![vec![1, 2, 3]] },
+        Message::Refused { channel, why: Refusal::UsedUp },
         Message::Reconcile { channel, message: ReconcileMessage::Wait },
         Message::Records { channel, batches: vec![whole, lone] },
         Message::Offer { channel, records: vec![hash] },
@@ -136,6 +137,7 @@ const GOLDEN: &[&str] = &[
     "03 102 bytes, blake3 592e0496a0a233ce",
     "04 183 bytes, blake3 d9b5458475318dd6",
     "05050103010203",
+    "800502",
     "100505",
     "11 503 bytes, blake3 b33c771367b11bb2",
     "120501b4f994823f87c108afbe436635c31c4e671b88a739abd4d7f0bced7210c8b6a4",
@@ -174,7 +176,10 @@ fn d3_versions_agree_or_both_are_named() {
 
 #[test]
 fn d4_unknown_types_are_passed_over_or_refused() {
-    assert_eq!(body(0x80, b"anything"), Ok(None));
+    assert_eq!(body(0x81, b"anything"), Ok(None));
+    // So are reasons that are not known, for what is.
+    let why = Refusal::Other;
+    assert_eq!(body(0x80, &[5, 99]), Ok(Some(Message::Refused { channel: CHANNEL, why })));
     assert_eq!(body(0xff, b""), Ok(None));
     assert_eq!(body(0x7f, b""), Err(MessageError::UnknownType(0x7f)));
     assert_eq!(body(0x00, b""), Err(MessageError::UnknownType(0)));
@@ -267,7 +272,7 @@ fn d9_records_and_publications_belong_together() {
 
 #[test]
 fn records_that_do_not_fit_are_not_written() {
-    let mut batch = match all().remove(6) {
+    let mut batch = match all().remove(7) {
         Message::Records { mut batches, .. } => batches.remove(0),
         other => unreachable!("{other:?}"),
     };

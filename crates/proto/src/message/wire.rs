@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Channel, Goodbye, Message, MessageError, Span, Unserved, Versions, WriteError};
+use super::{Channel, Goodbye, Message, MessageError, Refusal, Span, Unserved, Versions, WriteError};
 use crate::batch::{Batch, Part};
 use crate::body::{self, AtMost, BodyError, at_most};
 use crate::frame::{Frame, OPTIONAL_TYPES, RequestId, begin_frame, write_frame};
@@ -46,6 +46,8 @@ const CANCEL: u8 = 0x27;
 const PING: u8 = 0x30;
 const PONG: u8 = 0x31;
 const GOODBYE: u8 = 0x3f;
+/// Who does not know it learns all the same that it was hung up on.
+const REFUSED: u8 = OPTIONAL_TYPES;
 
 /// Numbers on the wire are these values: never reorder, only append.
 #[derive(Serialize, Deserialize)]
@@ -96,6 +98,7 @@ impl Message {
             Self::Opened { .. } => OPENED,
             Self::Known { .. } => KNOWN,
             Self::Roster { .. } => ROSTER,
+            Self::Refused { .. } => REFUSED,
             Self::Reconcile { .. } => RECONCILE,
             Self::Records { .. } => RECORDS,
             Self::Offer { .. } => OFFER,
@@ -137,6 +140,7 @@ impl Message {
                 (body::encode(&(channel.0, published)), b"")
             }
             Self::Roster { channel, entries } => (encode_entries(*channel, entries)?, b""),
+            Self::Refused { channel, why } => (body::encode(&(channel.0, refusal_number(*why))), b""),
             Self::Reconcile { channel, message } => {
                 return self.write_parts(out, request, &body::encode(&channel.0), &message.encode());
             }
@@ -242,7 +246,8 @@ impl Message {
             PING => ("a ping", |body| body::decode::<()>(body).map(|()| Self::Ping).map_err(Bad::from)),
             PONG => ("a pong", |body| body::decode::<()>(body).map(|()| Self::Pong).map_err(Bad::from)),
             GOODBYE => ("a goodbye", |body| Ok(Self::Goodbye(body::decode::<GoodbyeWire>(body)?.into()))),
-            OPTIONAL_TYPES.. => return Ok(None),
+            REFUSED => ("why an invite is refused", read_refused),
+            optional if optional >= OPTIONAL_TYPES => return Ok(None),
             unknown => return Err(MessageError::UnknownType(unknown)),
         };
         read(frame.body).map(Some).map_err(|bad| match bad {
@@ -270,6 +275,29 @@ impl From<BodyError> for Bad {
 
 fn value(error: impl core::fmt::Display) -> Bad {
     Bad::Value(error.to_string())
+}
+
+fn read_refused(body: &[u8]) -> Result<Message, Bad> {
+    let (channel, why): (u16, u8) = body::decode(body)?;
+    Ok(Message::Refused { channel: Channel(channel), why: refusal_of(why) })
+}
+
+/// Numbers on the wire: never change them.
+fn refusal_number(why: Refusal) -> u8 {
+    match why {
+        Refusal::Other => 0,
+        Refusal::Expired => 1,
+        Refusal::UsedUp => 2,
+        Refusal::Revoked => 3,
+        Refusal::Removed => 4,
+        Refusal::NoAdmin => 5,
+    }
+}
+
+/// A newer version may know more reasons.
+fn refusal_of(number: u8) -> Refusal {
+    let known = [Refusal::Expired, Refusal::UsedUp, Refusal::Revoked, Refusal::Removed, Refusal::NoAdmin];
+    known.into_iter().find(|why| refusal_number(*why) == number).unwrap_or(Refusal::Other)
 }
 
 fn read_hello(body: &[u8]) -> Result<Message, Bad> {

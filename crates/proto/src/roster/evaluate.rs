@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::delegation::{DelegationHash, Role};
 use super::entry::{Described, Entry, EntryHash, EntryPlace, Joined, Kept, Statement};
 use super::founding::Founding;
+use super::spans::{Span, spans};
 use super::{NewSecret, Removal, Roster, Void};
 use crate::id::{DeviceId, ShareId};
 use crate::key::InviteKey;
@@ -69,14 +70,6 @@ enum Said<'a> {
 struct Join<'a> {
     entry: &'a Entry,
     joined: &'a Joined,
-}
-
-/// Where an entry stands in a walk through all chains, along each branch in turn, and where the last one
-/// stands that follows it.
-#[derive(Clone, Copy)]
-struct Span {
-    first: u32,
-    last: u32,
 }
 
 /// Entries in the orders in which they are asked for, and what was decided so far.
@@ -432,6 +425,23 @@ impl<'a> Evaluation<'a> {
         (0..).zip(announced).take_while(|(next, epoch)| next == epoch).fold(0, |_, (next, _)| next + 1)
     }
 
+    /// For each device that is out, the first epoch that was announced in knowledge of that.
+    fn later_epochs(&self) -> BTreeMap<DeviceId, u32> {
+        let announced: BTreeMap<u32, u32> = self
+            .linked
+            .iter()
+            .filter_map(|(hash, entry)| match entry.statement() {
+                Statement::Secret { epoch, .. } => Some((self.spans.get(hash)?.first, *epoch)),
+                _ => None,
+            })
+            .collect();
+        let first = |seat: &Seat| {
+            let span = self.spans.get(&seat.outcome.removal?.entry)?;
+            announced.range(span.first..=span.last).map(|(_, epoch)| *epoch).min()
+        };
+        self.seats.iter().filter_map(|(device, seat)| Some((*device, first(seat)?))).collect()
+    }
+
     fn finish(mut self, founding: &Founding) -> Roster {
         let epochs = self.epochs();
         let mut secrets: BTreeMap<(u32, SecretId), NewSecret> = BTreeMap::new();
@@ -477,6 +487,7 @@ impl<'a> Evaluation<'a> {
             }
         }
         let mut secrets: Vec<NewSecret> = secrets.into_values().collect();
+        let later = self.later_epochs();
         secrets.sort_by_key(|secret| {
             (secret.is_disowned, core::cmp::Reverse(secret.epoch), secret.level, secret.id)
         });
@@ -487,34 +498,10 @@ impl<'a> Evaluation<'a> {
             revoked: self.revoked,
             used: self.used,
             secrets,
+            later,
             void: self.void,
         }
     }
-}
-
-/// The spans of entries that come chain by chain, each in the order of numbers.
-fn spans(by_signer: &BTreeMap<DeviceId, Vec<&Entry>>) -> BTreeMap<EntryHash, Span> {
-    // How many follow an entry, itself included: counted from the ends.
-    let mut sizes: BTreeMap<EntryHash, u32> = BTreeMap::new();
-    for entry in by_signer.values().flatten().rev() {
-        let size = *sizes.entry(entry.hash()).and_modify(|size| *size += 1).or_insert(1);
-        if let Some(before) = entry.previous() {
-            *sizes.entry(before.hash).or_insert(0) += size;
-        }
-    }
-    let mut spans: BTreeMap<EntryHash, Span> = BTreeMap::new();
-    // Where the next branch after an entry begins; under the hash of none, where the next chain does.
-    let mut free: BTreeMap<EntryHash, u32> = BTreeMap::new();
-    for entry in by_signer.values().flatten() {
-        let before = entry.previous().map_or(EntryHash::NONE, |before| before.hash);
-        let size = sizes.get(&entry.hash()).copied().unwrap_or(1);
-        let next = free.entry(before).or_insert(0);
-        let first = *next;
-        *next += size;
-        free.insert(entry.hash(), first + 1);
-        spans.insert(entry.hash(), Span { first, last: first + size - 1 });
-    }
-    spans
 }
 
 /// Whether an invite was closed, by its admin or by one above, to all or to all but others than this entry.

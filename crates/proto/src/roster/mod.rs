@@ -40,6 +40,7 @@ mod entry;
 mod evaluate;
 mod founding;
 mod set;
+mod spans;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +69,8 @@ pub struct Roster {
     revoked: BTreeMap<(DeviceId, InviteKey), BTreeSet<EntryHash>>,
     used: BTreeMap<DelegationHash, BTreeSet<DeviceId>>,
     secrets: Vec<NewSecret>,
+    /// For each device that is out, the first epoch that was announced in knowledge of that.
+    later: BTreeMap<DeviceId, u32>,
     void: BTreeMap<EntryHash, Void>,
 }
 
@@ -296,6 +299,16 @@ impl Roster {
     #[must_use]
     pub fn secrets(&self) -> &[NewSecret] {
         &self.secrets
+    }
+
+    /// The secrets that a device which is out was never told: announced after that, or in knowledge of it, and not for its
+    /// eyes. Who knows one of them all the same was given it since, with an invite.
+    pub fn secrets_unknown_to(&self, device: &DeviceId) -> impl Iterator<Item = &NewSecret> {
+        let from = self.later.get(device).copied();
+        let is_unknown = move |secret: &&NewSecret| {
+            from.is_some_and(|from| secret.epoch >= from) && !secret.sealed.contains_key(device)
+        };
+        self.secrets.iter().filter(is_unknown)
     }
 
     /// The entries that do not count, and why.

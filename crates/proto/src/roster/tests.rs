@@ -778,6 +778,34 @@ fn t9_a_removal_changes_the_secret_and_the_removed_device_is_not_told() {
     assert_eq!(newest.sealed.keys().copied().collect::<BTreeSet<_>>(), BTreeSet::from([id(0), id(1), id(3)]));
 }
 
+/// By what it was not told a removed device is known to have been invited since.
+#[test]
+fn t9_a_removed_device_knows_what_it_was_told_and_nothing_later() {
+    let mut world = World::founded();
+    let mut rng = TestRng::seeded(3);
+    let [first, second, third, fourth] = [1, 2, 3, 4].map(|byte| ShareSecret::from_bytes([byte; 32]));
+    let mut announce = |world: &mut World, secret: &ShareSecret| {
+        let signed = world.entries().new_secret(&device_key(0), secret, &mut rng).unwrap();
+        world.last.insert(0, signed[0].place());
+        world.entries.extend(signed);
+    };
+    // The first one it had with its invite, the second was told it.
+    announce(&mut world, &first);
+    world.lets_in(0, 1, Role::Writer);
+    announce(&mut world, &second);
+    let unknown = |world: &World| -> Vec<_> {
+        world.roster().secrets_unknown_to(&id(1)).map(|secret| secret.id).collect()
+    };
+    assert_eq!(unknown(&world), []);
+    world.removes(0, 1);
+    assert_eq!(unknown(&world), [], "no other was announced");
+    announce(&mut world, &third);
+    announce(&mut world, &fourth);
+    assert_eq!(unknown(&world), [fourth.id(), third.id()]);
+    world.lets_in(0, 1, Role::Writer);
+    assert_eq!(unknown(&world), [], "it is a member");
+}
+
 /// F14 (a): whoever is a member decides, no admin need be online.
 #[test]
 fn who_shows_an_invite_is_let_in_while_it_is_open() {

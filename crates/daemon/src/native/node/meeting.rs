@@ -1,27 +1,33 @@
 //! Who is called: the members of all shares, at the places that invites, earlier meetings, trackers and the local network name.
 //!
 //! Promise: what anybody says of a place is a hint, and says nothing of whom we belong to; only a key that proves itself
-//! counts. Looked at again whenever something has changed, not by the clock.
+//! counts. Looked at again when somebody belongs to a share, or is told of, who was not before; and when this device is
+//! somewhere else. Else the engine is not asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use shoal_engine::Engine;
+use shoal_engine::io::Belonging;
 use shoal_net::{Candidate, Heard, Lan, NamedBy};
 use shoal_proto::id::{DeviceId, ShareId};
 use shoal_proto::invite::Address;
 use shoal_proto::limits::{INVITE_ADDRESSES_MAX, INVITE_TRACKERS_MAX};
 use shoal_proto::secret::{Pseudonym, ShareSecret, Topic};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, sleep};
 
 use super::{Core, Found, Opened, Trackers, Wishes, lock, unix_seconds};
-use crate::native::peers::Places;
+use crate::control::report::Happening;
+use crate::control::text::Id;
+use crate::native::peers::{Met, Places};
 use crate::native::trackers::Interest;
 use crate::registry::Registered;
 
-/// Whether a roster has changed is looked at so often at most, and only if anything has happened.
-const LOOK_PAUSE: Duration = Duration::from_millis(500);
+/// Whether this device has moved to another network is looked at so often: the system tells nobody.
+const ADDRESSES_PAUSE: Duration = Duration::from_secs(30);
 
 /// So often all is said again to the local network: its names change each day.
 const DAILY: Duration = Duration::from_secs(60 * 60);
@@ -44,6 +50,14 @@ impl Finds {
     }
 }
 
+/// By what members of a share are recognised.
+#[derive(Debug, Default)]
+pub(super) struct MetBy {
+    topics: BTreeSet<Topic>,
+    /// The other ones.
+    members: BTreeSet<DeviceId>,
+}
+
 /// What is needed to meet the members of a share.
 struct Meeting {
     registered: Registered,
@@ -52,27 +66,41 @@ struct Meeting {
 }
 
 /// Sees to it that whoever is to be met is called, as long as there is a node.
-pub(super) async fn attend(core: Weak<Core>) {
-    let mut turns = None;
-    let mut daily = Instant::now();
+pub(super) async fn attend(core: Weak<Core>, to_meet: Arc<Notify>, mut belongs: watch::Receiver<u64>) {
+    let mut told = Instant::now();
     loop {
         let Some(strong) = core.upgrade() else { return };
-        let now = strong.shell.turns();
-        let is_new = turns.replace(now) != Some(now);
-        if is_new || daily <= Instant::now() {
-            daily = Instant::now() + DAILY;
-            let _ = strong
-                .waiting(|core| {
-                    core.meet();
-                    Ok(())
-                })
-                .await;
+        let addresses = strong.waiting(|core| Ok(core.meet())).await.unwrap_or_default();
+        drop(strong);
+        loop {
+            tokio::select! {
+                () = to_meet.notified() => break,
+                changed = belongs.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+                () = sleep(ADDRESSES_PAUSE) => {}
+            }
+            let Some(strong) = core.upgrade() else { return };
+            let are_others = strong.own_addresses() != addresses;
+            if are_others || told.elapsed() >= DAILY {
+                told = Instant::now();
+                break;
+            }
         }
-        let soon = sleep_until(Instant::now() + LOOK_PAUSE);
-        tokio::select! {
-            () = strong.to_meet.notified() => turns = None,
-            () = soon => {}
-        }
+    }
+}
+
+/// Tells of connections that came or went, in their order.
+pub(super) async fn tell(core: Weak<Core>, mut told: mpsc::Receiver<Met>) {
+    while let Some(met) = told.recv().await {
+        let Some(core) = core.upgrade() else { return };
+        let _ = core
+            .waiting(move |core| {
+                core.met(met);
+                Ok(())
+            })
+            .await;
     }
 }
 
@@ -98,11 +126,12 @@ impl Core {
         self.to_meet.notify_one();
     }
 
-    /// Looks at who belongs to which share, and at what is known of where they are.
-    fn meet(&self) {
+    /// Looks at who belongs to which share, and at what is known of where they are; where this device is itself.
+    fn meet(&self) -> Vec<SocketAddr> {
+        let addresses = self.own_addresses();
         let meetings: Vec<Meeting> = self.meetings();
         let mut wanted: BTreeMap<DeviceId, Places> = BTreeMap::new();
-        let mut wishes = Wishes { addresses: self.own_addresses(), ..Wishes::default() };
+        let mut wishes = Wishes { addresses: addresses.clone(), ..Wishes::default() };
         wishes.port = self.listening.first().map_or(0, SocketAddr::port);
         wishes.trackers.extend(self.config().trackers);
         let mut topics = Vec::new();
@@ -127,42 +156,82 @@ impl Core {
         if let Some(trackers) = &*lock(&self.trackers) {
             trackers.wish(wishes);
         }
+        addresses
     }
 
     /// All shares that are open, with who belongs to them now. Those that this device is out of are none: it would be refused again
     /// each time, so nobody is called for them until a restart, and whoever lets it in again calls.
     fn meetings(&self) -> Vec<Meeting> {
-        let open: Vec<ShareId> = {
-            let shares = self.shares();
-            shares
-                .iter()
-                .filter(|(_, opened)| matches!(opened, Opened::Open { .. }))
-                .map(|(share, _)| *share)
-                .collect()
-        };
+        let belonging = self.shell.with_engine(Engine::belonging).unwrap_or_default();
         let mut meetings = Vec::new();
-        for share in open {
-            if self.shell.with_engine(move |engine| engine.is_out(&share)) == Some(true) {
-                continue;
-            }
-            let secrets = self.shell.with_engine(move |engine| engine.secrets(&share).cloned().collect());
-            let members = self.shell.with_index(share, |index| {
-                index.roster().members().map(|member| member.device).collect::<BTreeSet<_>>()
-            });
-            let (Some(secrets), Some(mut members), Some(registered)) =
-                (secrets, members, self.registry().get(&share).cloned())
-            else {
-                continue;
-            };
+        for (share, Belonging { secrets, members }) in belonging {
+            let Some(registered) = self.registry().get(&share).cloned() else { continue };
+            let mut members: BTreeSet<DeviceId> = members.into_keys().collect();
             members.remove(&self.device());
             // Who comes in knows nobody yet but who invited it.
             members.extend(registered.invited_by.iter().map(|by| by.device.0));
-            if let Some(Opened::Open { members: known, .. }) = self.shares().get_mut(&share) {
-                known.clone_from(&members);
+            let topics = secrets.iter().map(ShareSecret::topic).collect();
+            if let Some(Opened::Open { met_by, .. }) = self.shares().get_mut(&share) {
+                *met_by = MetBy { topics, members: members.clone() };
             }
-            meetings.push(Meeting { registered, secrets, members });
+            if !secrets.is_empty() {
+                meetings.push(Meeting { registered, secrets, members });
+            }
         }
         meetings
+    }
+
+    /// Whether this device is no member of a share, or was not let in.
+    pub(super) fn is_out(&self, share: ShareId) -> bool {
+        self.shell.with_engine(move |engine| engine.is_out(&share)) == Some(true)
+    }
+
+    /// A connection stands, or is over.
+    fn met(&self, met: Met) {
+        match met {
+            Met::Connected { device, seen, at } => {
+                if let Some(at) = at {
+                    self.was_met_at(device, at);
+                }
+                let (name, device) = (self.name_of(device), Id(device));
+                self.diary.note(None, Happening::Connected { device, name, address: Some(seen) });
+            }
+            Met::Disconnected { device } => {
+                let (name, device) = (self.name_of(device), Id(device));
+                self.diary.note(None, Happening::Disconnected { device, name });
+                // It may have moved within its network, and have said so while it was thought to be where it was.
+                if let Some(lan) = &*lock(&self.lan) {
+                    lan.tell_again();
+                }
+            }
+        }
+    }
+
+    /// A device was called there, and answered: it is known where to call it after a restart.
+    fn was_met_at(&self, device: DeviceId, at: SocketAddr) {
+        let is_of = |opened: &Opened| match opened {
+            Opened::Open { met_by, .. } => met_by.members.contains(&device),
+            Opened::Failed(_) => false,
+        };
+        let of_it: Vec<ShareId> = {
+            let shares = self.shares();
+            shares.iter().filter(|(_, opened)| is_of(opened)).map(|(share, _)| *share).collect()
+        };
+        let now = unix_seconds();
+        for share in &of_it {
+            let noted = self.registry().change(share, |share| share.met(device, at.to_string(), now));
+            if let Err(error) = noted {
+                tracing::warn!("where a member was met cannot be noted: {error}");
+            }
+        }
+        self.to_meet.notify_one();
+    }
+
+    /// What a device calls itself, in a share that both are in.
+    fn name_of(&self, device: DeviceId) -> Option<String> {
+        let belonging = self.shell.with_engine(Engine::belonging)?;
+        let name = belonging.values().find_map(|share| share.members.get(&device)?.as_ref());
+        name.map(|name| name.as_str().to_owned())
     }
 
     fn add_places(
@@ -189,22 +258,15 @@ impl Core {
 
     /// Somebody of a share is in the same network.
     fn was_heard(&self, heard: &Heard) {
-        let open: Vec<(ShareId, BTreeSet<DeviceId>)> = {
-            let shares = self.shares();
-            let members = |opened: &Opened| match opened {
-                Opened::Open { members, .. } => Some(members.clone()),
-                Opened::Failed(_) => None,
-            };
-            shares.iter().filter_map(|(share, opened)| Some((*share, members(opened)?))).collect()
-        };
-        let topic = heard.topic;
-        for (share, members) in open {
-            let is_its = self
-                .shell
-                .with_engine(move |engine| engine.secrets(&share).any(|secret| secret.topic() == topic));
-            if is_its == Some(true) {
-                self.peers.heard(members, heard.addresses.clone());
+        let members = |opened: &Opened| match opened {
+            Opened::Open { met_by, .. } if met_by.topics.contains(&heard.topic) => {
+                Some(met_by.members.clone())
             }
+            _ => None,
+        };
+        let of_shares: Vec<BTreeSet<DeviceId>> = self.shares().values().filter_map(members).collect();
+        for members in of_shares {
+            self.peers.heard(members, heard.addresses.clone());
         }
     }
 

@@ -4,7 +4,6 @@
 //! aside at the next try, never used. Of a folder nothing is changed by opening it. An index that is lost or damaged is
 //! made anew, and publishes nothing before it has met a member (I18).
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,6 +17,7 @@ use shoal_proto::key::rand_core::OsRng;
 use shoal_proto::roster::{Described, Entry, EntryPlace, Founding, Statement};
 use shoal_proto::secret::ShareSecret;
 
+use super::meeting::MetBy;
 use super::{Core, Opened};
 use crate::control::report::Happening;
 use crate::control::text::Id;
@@ -123,7 +123,7 @@ impl Core {
         if registered.choice == Some(Choice::Theirs) {
             self.shell.command(registered.share, Command::Meet(Differing::Theirs));
         }
-        self.shares().insert(registered.share, Opened::Open { worker, members: BTreeSet::new() });
+        self.shares().insert(registered.share, Opened::Open { worker, met_by: MetBy::default() });
         self.to_meet.notify_one();
         Ok(())
     }
@@ -165,15 +165,20 @@ impl Core {
         let directory = &wish.directory.0;
         let share = invite.share();
         if self.registry().get(&share).is_some() {
-            let text = format!("this device is in the share {} already", share.short());
-            return Err(Failure::new(Code::Invite, text).with_hint("`shoal shares` says where it is"));
+            if !self.is_out(share) {
+                let text = format!("this device is in the share {} already", share.short());
+                return Err(Failure::new(Code::Invite, text).with_hint("`shoal shares` says where it is"));
+            }
+            // What it was in before is over, and another invite is a new beginning.
+            self.forget(share)?;
         }
         make(directory)?;
         let directory = self.registry().check_directory(self.held.home(), directory, wish.broad)?;
-        let after = self.signed_before(&share);
+        let (after, mut entries) = self.signed_before(&share);
         let mut index = self.make_index(invite.founding)?;
         let entry = invite.join(&self.key, after, self.described()).map_err(|error| refused(&error))?;
-        index.add_entries(vec![entry]).map_err(|error| refused(&error))?;
+        entries.push(entry);
+        index.add_entries(entries).map_err(|error| refused(&error))?;
         let name = self.name_for(wish.name.as_deref(), &directory);
         let mut registered = Registered::new(invite.founding, name, directory, invite.secret.clone());
         registered.trackers.clone_from(&invite.trackers);
@@ -213,15 +218,24 @@ impl Core {
         made.map_err(|error| refused(&error))
     }
 
-    /// What this device has signed last in a share that it was in before.
-    fn signed_before(&self, share: &ShareId) -> Option<EntryPlace> {
+    /// What this device has signed last in a share that it was in before, and what of that the others may not have heard. That
+    /// it wanted to come in, and never did, nobody has heard.
+    fn signed_before(&self, share: &ShareId) -> (Option<EntryPlace>, Vec<Entry>) {
         let path = self.held.home().index_file(share);
-        let index = Index::open(&path, share, Arc::clone(&self.key)).ok()?;
-        let last = index.roster().last_entry(&self.device());
+        let Ok(index) = Index::open(&path, share, Arc::clone(&self.key)) else { return Default::default() };
+        let device = self.device();
+        let own: Vec<Entry> =
+            index.entries().iter().filter(|entry| *entry.signer() == device).cloned().collect();
+        let is_wish = |entry: &Entry| matches!(entry.statement(), Statement::Joined(_));
+        let wish = own.iter().rposition(is_wish).filter(|_| !index.life().first_contact);
+        let (last, own) = match wish {
+            Some(at) => (own[at].previous(), own[..at].to_vec()),
+            None => (index.roster().last_entry(&device), own),
+        };
         if let Err(error) = index.close() {
             tracing::warn!("an index that is not used any more could not be closed: {error}");
         }
-        last
+        (last, own)
     }
 
     pub(super) fn described(&self) -> Described {

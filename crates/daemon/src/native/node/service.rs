@@ -80,7 +80,7 @@ impl Core {
             Request::AcceptIgnore(wish) => self.does(move |core| core.accept_ignore(wish.share.0)).await?,
             Request::Pause(wish) => self.does(move |core| core.pause(wish.share.0)).await?,
             Request::Resume(wish) => self.does(move |core| core.resume(wish.share.0)).await?,
-            Request::Rescan(wish) => self.does(move |core| core.rescan(wish.share.0)).await?,
+            Request::Rescan(wish) => Response::Rescanned(self.rescan(wish).await?),
             Request::Wait(asked) => Response::Waited(self.wait(asked).await?),
             Request::Reload(_) => Response::Reloaded(self.waiting(|core| core.reload()).await?),
             Request::Stop(_) => Response::Done(Done {}),

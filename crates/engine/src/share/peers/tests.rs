@@ -1,9 +1,10 @@
 use shoal_proto::id::{ShareId, Writer};
 use shoal_proto::roster::Role;
+use shoal_proto::secret::ShareSecret;
 
 use super::*;
-use crate::index::Life;
 use crate::io::{Command, JobId, Opened};
+use crate::status::Phase;
 use crate::store::Me;
 use crate::time::Time;
 
@@ -16,6 +17,24 @@ const OTHER: DeviceId = DeviceId::from_bytes([2; 32]);
 fn me() -> Me {
     let (share, salt) = (ShareId::from_bytes([3; 32]), WriterSalt([4; 16]));
     Me { share, device: DEVICE, salt, writer: Writer::drawn(&DEVICE, &share, &salt), published: None }
+}
+
+fn life() -> Life {
+    Life {
+        me: me(),
+        role: Some(Role::Admin),
+        first_contact: true,
+        is_halted: true,
+        secrets: Vec::new(),
+        removed: BTreeSet::new(),
+        left: BTreeSet::new(),
+        members: Vec::new(),
+        names: BTreeMap::new(),
+        unknown: BTreeMap::new(),
+        removed_by: None,
+        void: None,
+        hosts: BTreeSet::new(),
+    }
 }
 
 /// The next job of the index that a link asks for.
@@ -64,16 +83,7 @@ fn i26_who_is_removed_is_told_and_then_spoken_to_no_more() {
     let mut share = meeting();
     share.command(&Command::Enter(Vec::new()), NOW);
     let Some(Out::Index(job, index::Job::Enter(_))) = share.poll() else { panic!() };
-    let life = Life {
-        me: me(),
-        role: Some(Role::Admin),
-        first_contact: true,
-        is_halted: true,
-        secrets: Vec::new(),
-        removed: [OTHER].into(),
-        left: BTreeSet::new(),
-        members: Vec::new(),
-    };
+    let life = Life { removed: [OTHER].into(), ..life() };
     let (fresh, published) = (vec![vec![8; 90]], Vec::new());
     let entered = index::Answer::Entered { fresh: fresh.clone(), published, life: Box::new(life) };
     share.indexed(job, entered, NOW);
@@ -84,7 +94,31 @@ fn i26_who_is_removed_is_told_and_then_spoken_to_no_more() {
         other => panic!("{other:?}"),
     }
     assert!(matches!(share.poll(), Some(Out::Leave(CONN))));
-    assert!(share.peers.is_empty() && share.refuses(&OTHER));
+    assert!(share.peers.is_empty() && share.refuses(&OTHER, &ShareSecret::from_bytes([1; 32])));
+}
+
+/// Others may not have heard of who let it in; and once it was let in, only that it was removed ends it.
+#[test]
+fn i26_who_is_not_let_in_believes_it_of_those_who_know() {
+    let (by_host, by_another) = (BTreeSet::from([OTHER]), BTreeSet::new());
+    let refused = |why| Some(Halt::Refused(why));
+    for (hosts, first_contact, why, expected) in [
+        (by_host.clone(), false, Refusal::Expired, refused(Refusal::Expired)),
+        (by_another.clone(), false, Refusal::Expired, None),
+        (by_host.clone(), true, Refusal::Expired, None),
+        (by_host, true, Refusal::Removed, Some(Halt::Removed { by: None })),
+        (by_another, true, Refusal::Removed, None),
+    ] {
+        let mut share = meeting();
+        share.life = Some(Life { hosts, first_contact, ..life() });
+        share.received(CONN, RequestId::NONE, Message::Refused { channel: CHANNEL, why }, NOW);
+        let halted = match share.status().phase {
+            Phase::Halted(halt) => Some(halt),
+            _ => None,
+        };
+        assert_eq!((&halted, share.status().is_busy), (&expected, expected.is_none()));
+        assert_eq!(share.is_out(), expected.is_some());
+    }
 }
 
 /// I31: what its user did while this device did not run is looked for first. Until then nobody is told that all is here.

@@ -16,7 +16,7 @@ use crate::control::undo::Choosing;
 /// So many versions come at once.
 const AT_MOST: usize = 1000;
 
-/// So long is waited for a version to stand in the folder.
+/// So long is waited for a version to stand in the folder, unless it was said how long.
 const RESTORING: Duration = Duration::from_secs(5);
 
 /// So often it is looked whether it does.
@@ -55,7 +55,8 @@ impl Core {
             return Err(Failure::new(Code::NotFound, text).with_hint("`shoal history` lists what is there"));
         }
         let asked = kept::Restore { number, to: wish.to.map(|to| to.0) };
-        Ok(self.brought_back(share, vec![asked]).await?.pop().unwrap_or(Restored::Waiting {}))
+        let at_most = wish.milliseconds.map_or(RESTORING, Duration::from_millis);
+        Ok(self.brought_back(share, vec![asked], at_most).await?.pop().unwrap_or(Restored::Waiting {}))
     }
 
     pub(super) async fn undo(self: &Arc<Self>, wish: Undo) -> Result<Undone, Failure> {
@@ -68,7 +69,7 @@ impl Core {
         }
         let restore = |version: &Kept| kept::Restore { number: version.number, to: None };
         let restores = undone.versions.iter().map(restore).collect();
-        let outcomes = self.brought_back(share, restores).await?;
+        let outcomes = self.brought_back(share, restores, RESTORING).await?;
         let mut coming = Vec::new();
         for (version, outcome) in undone.versions.into_iter().zip(outcomes) {
             match outcome {
@@ -100,6 +101,7 @@ impl Core {
         self: &Arc<Self>,
         share: ShareId,
         restores: Vec<kept::Restore>,
+        at_most: Duration,
     ) -> Result<Vec<Restored>, Failure> {
         self.is_open(share)?;
         // What became of the same wish before is told for a while, too: those that are told now are passed over.
@@ -116,10 +118,10 @@ impl Core {
                 let outcomes: Vec<Restored> =
                     restores.iter().map(|restore| outcome(restore, &before, &told)).collect();
                 let is_over = !outcomes.contains(&Restored::Waiting {});
-                if is_over || began.elapsed() > RESTORING {
+                if is_over || began.elapsed() > at_most {
                     return Ok(outcomes);
                 }
-            } else if began.elapsed() > RESTORING {
+            } else if began.elapsed() > at_most {
                 turns = None;
             }
             sleep(LOOK_PAUSE).await;

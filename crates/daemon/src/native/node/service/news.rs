@@ -24,10 +24,17 @@ const PROGRESS_PAUSE: Duration = Duration::from_millis(500);
 /// So many paths that are not as they should be are told at once; the status has all.
 const PROBLEMS_AT_ONCE: usize = 64;
 
+/// What was told of all shares last.
+pub(in super::super) type Told = Option<BTreeMap<ShareId, Known>>;
+
+/// Notes how those stand that are there when the node starts: what comes to be there later is news.
+pub(in super::super) async fn first(core: &Arc<Core>) -> Told {
+    core.waiting(|core| Ok(core.tell_news(None))).await.ok()
+}
+
 /// Notes what has changed, as long as there is a node.
-pub(in super::super) async fn attend(core: Weak<Core>) {
+pub(in super::super) async fn attend(core: Weak<Core>, mut known: Told) {
     let mut turns = None;
-    let mut known: Option<BTreeMap<ShareId, Known>> = None;
     loop {
         let Some(strong) = core.upgrade() else { return };
         let now = (strong.shell.turns(), strong.registry().iter().count());
@@ -47,7 +54,7 @@ pub(in super::super) async fn attend(core: Weak<Core>) {
 
 /// What was told of a share last.
 #[derive(Default)]
-struct Known {
+pub(in super::super) struct Known {
     phase: Option<Phase>,
     why: Option<String>,
     question: Option<Question>,
@@ -159,8 +166,13 @@ impl Known {
                 name: member.name.clone(),
                 role: member.role,
             }));
-            let gone = before.keys().filter(|device| !members.contains_key(device));
-            news.extend(gone.map(|device| Happening::Gone { device: Id(*device) }));
+            let gone = before.iter().filter(|(device, _)| !members.contains_key(device));
+            news.extend(
+                gone.map(|(device, member)| Happening::Gone {
+                    device: Id(*device),
+                    name: member.name.clone(),
+                }),
+            );
         }
         self.members = Some(members);
     }

@@ -121,6 +121,9 @@ impl Core {
 
     /// Signs that this device leaves; whether there was reason to.
     fn says_that_it_leaves(&self, share: ShareId) -> Result<bool, Failure> {
+        if self.is_out(share) {
+            return Ok(false);
+        }
         let device = self.device();
         let (role, after, kept) = self.read(share, move |index| {
             let publications = index.last_publications_of(&device)?;

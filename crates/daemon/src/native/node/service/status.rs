@@ -2,6 +2,7 @@
 //!
 //! Promise: what is told of a share was so at one moment; "in sync" is the engine's word and nobody else's (I31).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::super::{AGENT, Core, Opened, lock};
 use crate::control::report::{
-    Amount, Listed, Peer, Phase, Role, ShareStatus, Status, TrackerStatus, Waited, WatchStatus,
+    Amount, Listed, Named, Peer, Phase, Role, ShareStatus, Status, TrackerStatus, Waited, WatchStatus,
 };
 use crate::control::text::{Directory, Escaped, Id};
 use crate::control::types::{Failure, GetStatus, Wait};
@@ -38,7 +39,9 @@ struct Known {
     counts: Counts,
     members: u32,
     /// What devices call themselves.
-    names: Vec<(DeviceId, String)>,
+    names: BTreeMap<DeviceId, String>,
+    /// Who removed this device.
+    removed_by: Option<Named>,
 }
 
 impl Core {
@@ -90,7 +93,7 @@ impl Core {
             .iter()
             .map(|(device, state)| Peer {
                 device: Id(*device),
-                name: known.names.iter().find(|(known, _)| known == device).map(|(_, name)| name.clone()),
+                name: known.names.get(device).cloned(),
                 address: self.peers.seen(device),
                 state: (*state).into(),
             })
@@ -98,15 +101,22 @@ impl Core {
         // Who has several shares with this device says not of which a byte is.
         let speeds = status.peers.keys().map(|device| self.peers.speed(device));
         let (inward, outward) = speeds.fold((0, 0), |sum: (u64, u64), one| (sum.0 + one.0, sum.1 + one.1));
+        let is_out = matches!(&status.phase, engine::Phase::Halted(halt) if halt.is_out());
+        let removed_by = known
+            .removed_by
+            .filter(|_| matches!(status.phase, engine::Phase::Halted(engine::Halt::Removed { .. })));
+        // What the others have is nothing to who is out.
+        let to_go = Amount { files: known.counts.to_come, bytes: known.counts.bytes_to_come };
         ShareStatus {
             listed: known_as(registered, known.role),
             phase: (&status.phase).into(),
             is_in_sync: status.is_in_sync(),
             is_busy: status.is_busy,
-            why: why(&status),
+            why: removed_by.as_ref().map(by_whom).or_else(|| why(&status)),
+            removed_by,
             question: self.question(share, &status),
             holds: Amount { files: known.counts.files, bytes: known.counts.bytes },
-            to_go: Amount { files: known.counts.to_come, bytes: known.counts.bytes_to_come },
+            to_go: if is_out { Amount::default() } else { to_go },
             bytes_in_per_second: inward,
             bytes_out_per_second: outward,
             members: known.members,
@@ -127,17 +137,23 @@ impl Core {
             let named = |member: shoal_proto::roster::Member<'_>| {
                 Some((member.device, member.name?.as_str().to_owned()))
             };
+            let by = roster.removed(&device).map(|removal| removal.by).filter(|by| *by != device);
+            let removed_by = by.map(|by| Named {
+                device: Id(by),
+                name: roster.name(&by).map(|name| name.as_str().to_owned()),
+            });
             Known {
                 role: roster.role(&device).map(Into::into),
                 counts: index.counts(),
                 members: u32::try_from(roster.members().count()).unwrap_or(u32::MAX),
                 names: roster.members().filter_map(named).collect(),
+                removed_by,
             }
         };
         self.shell.with_index(share, look)
     }
 
-    /// Comes back when these shares are in sync, or the time is over.
+    /// Comes back when these shares are in sync, those that are not never will be, or the time is over.
     pub(super) async fn wait(self: &Arc<Self>, asked: Wait) -> Result<Waited, Failure> {
         let shares: Vec<ShareId> = match &asked.shares[..] {
             [] => self.registry().iter().map(|registered| registered.share).collect(),
@@ -148,15 +164,22 @@ impl Core {
         }
         let end = asked.milliseconds.map(|left| Instant::now() + Duration::from_millis(left));
         let mut turns = None;
-        let mut not_in_sync = Vec::new();
+        let (mut not_in_sync, mut is_hopeless) = (Vec::new(), false);
         loop {
             // Whether a share is in sync changes by time alone, too, but never without a turn of the engine.
             let now = self.shell.turns();
             if turns.replace(now) != Some(now) {
                 let asked = shares.clone();
-                not_in_sync = self.waiting(move |core| Ok(core.not_in_sync(&asked))).await?;
+                (not_in_sync, is_hopeless) = self
+                    .waiting(move |core| {
+                        let not = core.not_in_sync(&asked);
+                        // Where nobody lets this device in, nothing will ever be in sync.
+                        let is_hopeless = !not.is_empty() && not.iter().all(|share| core.is_out(share.0));
+                        Ok((not, is_hopeless))
+                    })
+                    .await?;
             }
-            let is_over = end.is_some_and(|end| Instant::now() >= end);
+            let is_over = is_hopeless || end.is_some_and(|end| Instant::now() >= end);
             if not_in_sync.is_empty() || is_over {
                 let is_in_sync = not_in_sync.is_empty();
                 return Ok(Waited { is_in_sync, not_in_sync });
@@ -181,6 +204,13 @@ pub(super) fn why(status: &engine::Status) -> Option<String> {
     }
 }
 
+/// Who removed this device, in words.
+fn by_whom(by: &Named) -> String {
+    let id = by.device.0.short();
+    let name = by.name.as_ref().map(|name| format!("{} ({id})", Escaped(name.as_bytes())));
+    format!("{} has removed this device from the share", name.unwrap_or(id))
+}
+
 /// A share that is not at work: it could not be opened, or is being opened.
 fn not_open(registered: &Registered, failed: Option<String>) -> ShareStatus {
     ShareStatus {
@@ -189,6 +219,7 @@ fn not_open(registered: &Registered, failed: Option<String>) -> ShareStatus {
         is_in_sync: false,
         is_busy: failed.is_none(),
         why: failed,
+        removed_by: None,
         question: None,
         holds: Amount::default(),
         to_go: Amount::default(),

@@ -1,14 +1,23 @@
 //! Pausing, going on, looking at everything, and reading the configuration again.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use shoal_engine::io::Command;
+use shoal_engine::status::{Halt, Phase, Rescans};
 use shoal_proto::id::ShareId;
 use shoal_proto::roster::{Described, Entry, Statement};
+use tokio::time::sleep;
 
 use super::super::opening::refused;
 use super::super::{Core, Opened};
+use super::status::why;
 use crate::config::Config;
-use crate::control::report::{Happening, Reloaded};
-use crate::control::types::{Code, Failure};
+use crate::control::report::{Happening, Reloaded, Rescanned};
+use crate::control::types::{Code, Failure, Rescan};
+
+/// So often who waits for a look at everything sees whether it is over.
+const LOOK_PAUSE: Duration = Duration::from_millis(25);
 
 impl Core {
     pub(super) fn pause(&self, share: ShareId) -> Result<(), Failure> {
@@ -30,10 +39,37 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn rescan(&self, share: ShareId) -> Result<(), Failure> {
+    /// Looks at everything; comes back when what was found is noted, if that is waited for.
+    pub(super) async fn rescan(self: &Arc<Self>, wish: Rescan) -> Result<Rescanned, Failure> {
+        let share = wish.share.0;
         self.is_open(share)?;
         self.shell.command(share, Command::Rescan);
-        Ok(())
+        if !wish.wait {
+            return Ok(Rescanned::default());
+        }
+        let (mut turns, mut asked) = (None, None);
+        loop {
+            let now = self.shell.turns();
+            if turns.replace(now) != Some(now) {
+                let status = self.waiting(move |core| Ok(core.shell.status(share))).await?;
+                let (status, _) = status.ok_or_else(|| Failure::no_share(&share))?;
+                let Rescans { asked: all, done, last } = status.rescans;
+                // Those that were asked for since are answered by the same look, or by a later one.
+                if done >= *asked.get_or_insert(all) {
+                    return match &status.trouble {
+                        None => Ok(Rescanned { is_done: true, looked: last.paths, changed: last.changed }),
+                        Some(_) => Err(not_looked(why(&status))),
+                    };
+                }
+                match status.phase {
+                    // What others have deleted waits; the folder is looked at all the same.
+                    Phase::Halted(Halt::MassDeletion { .. }) => {}
+                    Phase::Halted(_) | Phase::Paused => return Err(not_looked(why(&status))),
+                    _ => {}
+                }
+            }
+            sleep(LOOK_PAUSE).await;
+        }
     }
 
     pub(super) fn reload(&self) -> Result<Reloaded, Failure> {
@@ -90,4 +126,11 @@ impl Core {
         let entry = Entry::sign(&self.key, &share, after, Statement::Device(described));
         self.enter(share, vec![entry.map_err(|error| refused(&error))?])
     }
+}
+
+/// A folder that cannot be looked through, or is not while the share stands still.
+fn not_looked(why: Option<String>) -> Failure {
+    let why = why.unwrap_or_else(|| "the share is paused".to_owned());
+    Failure::new(Code::NotNow, format!("not everything was looked at: {why}"))
+        .with_hint("`shoal status` says how the share stands; `shoal resume` lets it go on")
 }
