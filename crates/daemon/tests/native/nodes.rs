@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use shoal_daemon::config::{Config, Listen};
 use shoal_daemon::control::report::{
-    CauseKind, DeviceStatus, Event, Happening, InviteGiven, Phase, Question, Rescanned, Restored, Role, ShareStatus,
-    Shared,
+    CauseKind, DeviceStatus, Event, Happening, InviteGiven, Phase, Question, Rescanned, Restored, Role,
+    ShareStatus, Shared,
 };
 use shoal_daemon::control::text::{Directory, Id, InviteText, Moment, Place};
 use shoal_daemon::control::types::{

@@ -1,3 +1,5 @@
+//! Who is told what on a connection, and when.
+
 use shoal_proto::id::{ShareId, Writer};
 use shoal_proto::roster::Role;
 use shoal_proto::secret::ShareSecret;
