@@ -224,6 +224,15 @@ pub const PLAN_PATHS: usize = 512;
 /// Most changes in one batch.
 pub const BATCH_CHANGES_MAX: usize = 1000;
 
+/// A batch that puts so many bytes into place is large enough.
+pub const BATCH_BYTES_MAX: u64 = 64 << 20;
+
+/// After a batch of so many changes the next one waits for more …
+pub const BATCH_FLOW_MIN: usize = 32;
+
+/// … but no longer than this.
+pub const BATCH_WAIT_MAX: Duration = Duration::from_millis(200);
+
 /// Most changes that wait for the disk; planning goes on when there are fewer.
 pub const CHANGES_MAX: usize = 4096;
 

@@ -155,6 +155,7 @@ enum Wake {
     Round(Conn),
     Forgive(Conn),
     Have,
+    Commit,
     Fetch,
     Index,
     History,
@@ -334,7 +335,7 @@ impl Share {
         while let Some(wake) = self.timers.take_due(now.time) {
             match wake {
                 Wake::Rescan => self.rescan(),
-                Wake::Looks | Wake::Room => {}
+                Wake::Looks | Wake::Room | Wake::Commit | Wake::Restore => {}
                 Wake::Source => self.want_left_out(),
                 Wake::Plan => self.planner.is_dirty = true,
                 Wake::Round(conn) => self.begin_round(conn),
@@ -343,7 +344,6 @@ impl Share {
                 Wake::Fetch => self.fetch.tick(now.time),
                 Wake::Index => self.tries_index_again(),
                 Wake::History => self.looks_into_history(),
-                Wake::Restore => {}
             }
         }
         self.go_on();

@@ -15,13 +15,14 @@ use shoal_proto::id::DeviceId;
 use shoal_proto::path::RelPath;
 use shoal_proto::record::{Kind, Record};
 
-use super::{Share, Waiting};
+use super::{Share, Waiting, Wake};
 use crate::disk::{self, Change, ChangeDeed, Committed, StageId};
 use crate::history::{Kept, Why};
 use crate::index::{self, Intent, Placed, PlacedOutcome};
-use crate::limits::BATCH_CHANGES_MAX;
+use crate::limits::{BATCH_BYTES_MAX, BATCH_CHANGES_MAX, BATCH_FLOW_MIN, BATCH_WAIT_MAX};
 use crate::planner::{Deed, Rights, decide};
 use crate::status::Cause;
+use crate::time::Time;
 
 /// A change, with what it was planned on.
 #[derive(Clone, Debug)]
@@ -102,6 +103,17 @@ impl Planned {
         }
     }
 
+    /// How many bytes it puts into place.
+    fn bytes(&self) -> u64 {
+        match &self.change.deed {
+            ChangeDeed::Place { version, .. } => match version.kind {
+                Kind::File { size, .. } => size,
+                _ => 0,
+            },
+            _ => 0,
+        }
+    }
+
     /// Whether the heads still ask for it.
     pub(super) fn is_wanted(&self, row: Option<&Triple>, rights: Rights) -> bool {
         let Some(row) = row else { return false };
@@ -124,6 +136,12 @@ impl Planned {
 #[derive(Debug, Default)]
 pub(super) struct Ready {
     pub(super) waiting: VecDeque<Planned>,
+    /// How many bytes they put into place.
+    bytes: u64,
+    /// When the first of them came that the next batch takes.
+    since: Option<Time>,
+    /// The last batch was large: more such will come, and each sync of the disk is worth waiting a moment for.
+    flows: bool,
     /// The index is asked about a batch.
     is_rechecking: bool,
     /// It has answered, and the disk is not free yet.
@@ -145,20 +163,39 @@ impl Ready {
         self.is_rechecking || self.rechecked.is_some() || self.is_on_disk || self.is_noting
     }
 
-    /// Whether another batch is to be asked about. A small one waits for the disk, and may grow meanwhile.
-    fn may_recheck(&self) -> bool {
-        let is_worth_it = match self.is_on_disk {
-            true => self.waiting.len() >= BATCH_CHANGES_MAX,
-            false => !self.waiting.is_empty(),
-        };
-        is_worth_it && !self.is_rechecking && self.rechecked.is_none()
+    /// From when on another batch is to be asked about. A small one waits for the disk, and a moment if many came before it
+    /// and `more` are on their way, and may grow meanwhile.
+    fn due(&self, more: bool, now: Time) -> Option<Time> {
+        let is_full = self.waiting.len() >= BATCH_CHANGES_MAX || self.bytes >= BATCH_BYTES_MAX;
+        if self.is_rechecking
+            || self.rechecked.is_some()
+            || self.waiting.is_empty()
+            || self.is_on_disk && !is_full
+        {
+            return None;
+        }
+        let gathers = !is_full && self.flows && more;
+        Some(if gathers { self.since.unwrap_or(now).after(BATCH_WAIT_MAX) } else { now })
+    }
+
+    /// The changes of the next batch.
+    fn next(&mut self, now: Time) -> Vec<Planned> {
+        let count = self.waiting.len().min(BATCH_CHANGES_MAX);
+        let batch: Vec<Planned> = self.waiting.drain(..count).collect();
+        self.bytes = self.waiting.iter().map(Planned::bytes).sum();
+        self.since = (!self.waiting.is_empty()).then_some(now);
+        self.flows = count >= BATCH_FLOW_MIN;
+        batch
     }
 }
 
 impl Share {
     /// Puts a change on its way.
     pub(super) fn ready(&mut self, planned: Planned) {
-        self.planner.ready.waiting.push_back(planned);
+        let ready = &mut self.planner.ready;
+        ready.bytes += planned.bytes();
+        ready.since.get_or_insert(self.now.time);
+        ready.waiting.push_back(planned);
     }
 
     /// Batches go on: one to the disk if it is free, one to be asked about.
@@ -170,11 +207,11 @@ impl Share {
             self.commit(rechecked);
         }
         let ready = &mut self.planner.ready;
-        if !ready.may_recheck() {
-            return;
+        let Some(at) = ready.due(!self.goals.is_empty(), self.now.time) else { return };
+        if at > self.now.time {
+            return self.timers.set_no_later(Wake::Commit, at);
         }
-        let count = ready.waiting.len().min(BATCH_CHANGES_MAX);
-        let batch: Vec<Planned> = ready.waiting.drain(..count).collect();
+        let batch = ready.next(self.now.time);
         ready.is_rechecking = true;
         let intents = batch.iter().map(|planned| (planned.target().clone(), planned.intent())).collect();
         self.index(Waiting::Recheck(batch), index::Job::Intend(intents));

@@ -56,6 +56,10 @@ impl Goals {
         Some((stage, self.planned.get(&stage)?))
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.planned.is_empty()
+    }
+
     /// All of them.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&StageId, &Planned)> {
         self.planned.iter()
