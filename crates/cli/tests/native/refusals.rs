@@ -23,7 +23,7 @@ fn wait_out(machine: &Machine) {
         (&Value::from(false), &Value::from("ana"))
     );
     // There is nothing to be waited for.
-    assert_eq!(machine.run(&["wait"]).0, 3);
+    assert_eq!(machine.run(&["wait", machine.folder.path().to_str().unwrap()]).0, 3);
 }
 
 /// An invite of this machine's share that is over already, as a person cannot ask for it.
