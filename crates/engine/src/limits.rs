@@ -175,7 +175,7 @@ pub const LULL_WAIT_MAX: Duration = Duration::from_secs(60);
 pub const LOSS_QUIET: Duration = Duration::from_secs(60);
 
 /// Most paths whose content is named in one job, and that are noted together.
-pub const TAKE_PATHS_MAX: usize = 8192;
+pub const TAKE_PATHS_MAX: usize = 2048;
 
 /// Most bytes of files whose content is named in one job, but for one that is larger by itself.
 pub const TAKE_BYTES_MAX: u64 = 64 << 20;
