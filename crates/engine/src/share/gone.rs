@@ -242,6 +242,10 @@ impl Share {
             // What was not planned because of it can be now.
             let is_noted = self.scanner.taking == 0;
             self.planner.is_dirty |= is_noted && core::mem::take(&mut self.planner.has_passed_over);
+            if self.scanner.meant == Meant::UntilNoted {
+                // It was all found elsewhere, or came back: nothing is left that a person has said it of.
+                self.scanner.meant = Meant::No;
+            }
             return;
         }
         let (is_all_found, now) = (self.scanner.has_found_all(self.now.time), self.now.time);

@@ -5,9 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use shoal_proto::id::DeviceId;
+use shoal_proto::message::Refusal;
+use shoal_proto::roster::Role;
+
 use super::{Asking, Meant, Share, Stage, Waiting, Wake};
 use crate::index::{self, Life};
-use crate::io::{Belonging, Differing};
+use crate::io::{Belonging, Conn, Differing};
 use crate::limits::RESCAN_INTERVAL;
 use crate::status::Halt;
 
@@ -32,14 +36,32 @@ impl Share {
         self.part_with_removed();
         if is_first {
             self.begin(was_halted);
-        } else if matches!(self.stopped_by(), Some(Halt::Removed { .. })) {
-            // Whoever removed it has let it in again.
+        } else if self.is_out() {
+            // Whoever removed it has let it in again, or another one has let it in.
             self.belongs_anew = true;
             self.stage =
                 if matches!(self.stage, Stage::Paused(_)) { Stage::Paused(None) } else { Stage::Starting };
             self.begin(was_halted);
         } else if has_contact && !had_contact {
             self.planner.is_dirty = true;
+        }
+    }
+
+    /// Another end does not let this device in. That counts from those who know, since others may not have heard of who let it
+    /// in; and until it has met a member, unless it was removed meanwhile, which an admin says. While somebody else lets it in,
+    /// who refuses it has not heard of that.
+    pub(super) fn is_refused(&mut self, conn: Conn, why: Refusal) {
+        let Some(host) = self.peers.get(&conn).map(|peer| peer.device) else { return };
+        let is_let_in = self.peers.iter().any(|(other, peer)| *other != conn && peer.has_agreed);
+        let may_say = |life: &&Life| {
+            let is_admin = |(device, role): &(DeviceId, Role)| *device == host && *role == Role::Admin;
+            life.hosts.contains(&host) && (!life.first_contact || life.members.iter().any(is_admin))
+        };
+        let Some(life) = self.life.as_ref().filter(may_say).filter(|_| !is_let_in) else { return };
+        match (life.first_contact, why) {
+            (false, why) => self.goes_out(Halt::Refused(why)),
+            (true, Refusal::Removed) => self.goes_out(Halt::Removed { by: None }),
+            (true, _) => {}
         }
     }
 

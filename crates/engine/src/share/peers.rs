@@ -13,7 +13,7 @@ use shoal_proto::hash::{ContentId, RecordHash};
 use shoal_proto::holding::{Has, Holding, HoldingMessage};
 use shoal_proto::id::{DeviceId, WriterSalt};
 use shoal_proto::limits::{HOLDING_PAGE_RECORDS_MAX, LACKING_RECORDS_MAX};
-use shoal_proto::message::{Channel, Goodbye, Message, Refusal};
+use shoal_proto::message::{Channel, Goodbye, Message};
 use shoal_proto::record::{Kind, Record};
 use shoal_proto::secret::Side;
 
@@ -24,7 +24,7 @@ use crate::io::{Conn, Now};
 use crate::limits::{HAVE_DELAY, ROUND_DELAY, ROUND_PAUSE, STREAM_PAUSE, STREAMS_MAX};
 use crate::link::{Action, Closed, Link};
 use crate::serve::asks_for_bytes;
-use crate::status::{Halt, PeerStatus};
+use crate::status::PeerStatus;
 use crate::store::{self, Merge};
 use crate::transfer::{AskId, SourceId};
 
@@ -38,7 +38,7 @@ pub(super) struct Peer {
     salt: Option<WriterSalt>,
     pub(super) holding: Holding,
     /// Both have held the same records once.
-    has_agreed: bool,
+    pub(super) has_agreed: bool,
     /// What the other end was not told of what is here, since the connection was full.
     is_left_out: bool,
     /// It can be asked for content.
@@ -189,22 +189,6 @@ impl Share {
             self.asked(conn, request, Message::Cancel);
         }
         self.go_on();
-    }
-
-    /// Another end does not let this device in. That counts from those who know, since others may not have heard of who let it
-    /// in; and until it has met a member, unless it was removed meanwhile.
-    fn is_refused(&mut self, conn: Conn, why: Refusal) {
-        let host = self.peers.get(&conn).map(|peer| peer.device);
-        let Some(life) =
-            self.life.as_ref().filter(|life| host.is_some_and(|host| life.hosts.contains(&host)))
-        else {
-            return;
-        };
-        match (life.first_contact, why) {
-            (false, why) => self.goes_out(Halt::Refused(why)),
-            (true, Refusal::Removed) => self.goes_out(Halt::Removed { by: None }),
-            (true, _) => {}
-        }
     }
 
     /// The other end asks for content, or needs no answer any more.
@@ -379,6 +363,10 @@ impl Share {
         if self.is_new_here() {
             self.has_met();
         }
+        if self.is_out() {
+            // Who lets it in knows more than who has refused it.
+            self.index(Waiting::Life, index::Job::Life);
+        }
         self.index(Waiting::Statement(vec![conn]), index::Job::Lacking(LACKING_RECORDS_MAX));
     }
 
@@ -442,7 +430,6 @@ impl Share {
     /// Says what is lacking here, once the folder was looked through: before that nobody knows what its user has done since.
     pub(super) fn state(&mut self, conns: &[Conn], records: &BTreeSet<RecordHash>, root: Sum) {
         if matches!(self.stage, Stage::Starting | Stage::Scanning) {
-            self.is_untold = true;
             return;
         }
         for conn in conns {
@@ -503,10 +490,15 @@ impl Share {
     pub(super) fn tell_on(&mut self) {
         if self.is_untold && !self.is_busy() {
             self.is_untold = false;
-            let conns = self.who_has_agreed();
-            if !conns.is_empty() {
-                self.index(Waiting::Statement(conns), index::Job::Lacking(LACKING_RECORDS_MAX));
-            }
+            self.state_anew();
+        }
+    }
+
+    /// Says what is lacking to all who hold the same records.
+    pub(super) fn state_anew(&mut self) {
+        let conns = self.who_has_agreed();
+        if !conns.is_empty() {
+            self.index(Waiting::Statement(conns), index::Job::Lacking(LACKING_RECORDS_MAX));
         }
     }
 

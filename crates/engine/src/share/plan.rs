@@ -20,7 +20,7 @@ use super::{Share, Waiting, Wake};
 use crate::disk::{self, BytesAt, ChangeDeed, Seen, SeenKind, StageId};
 use crate::fetch::Older;
 use crate::index::{self, Placed, Survey};
-use crate::limits::{CHANGES_MAX, PLAN_PATHS, PROBLEMS_MAX, REMOVALS_MAX};
+use crate::limits::{CHANGES_MAX, LULL, PLAN_PATHS, PROBLEMS_MAX, REMOVALS_MAX};
 use crate::planner::{Deed, Rights, decide};
 use crate::status::Cause;
 use crate::time::Time;
@@ -372,8 +372,13 @@ impl Share {
         pass.is_asked = false;
         pass.surveyed = Some(removals);
         if looks_unmounted(survey.had, survey.lost) && !pass.is_meant {
-            self.planner.held_back = Some(survey);
             pass.is_end = true;
+            if pass.has_losses {
+                self.planner.held_back = Some(survey);
+            } else {
+                // They came while folders were to be removed: a later pass waits until no more do.
+                self.timers.set_no_later(Wake::Plan, self.now.time.after(LULL));
+            }
         } else {
             self.planner.held_back = None;
         }

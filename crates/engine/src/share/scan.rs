@@ -257,6 +257,7 @@ impl Share {
         if self.stage == Stage::Scanning && is_seen {
             self.stage = Stage::Running;
             self.planner.is_dirty = true;
+            self.state_anew();
         }
         // While paths are looked at, the answer is what goes on from.
         let next = self.scanner.looks.next();
@@ -272,7 +273,8 @@ impl Share {
     /// Folders that are due are looked through after the paths that are due.
     fn heed_below(&mut self) {
         let due = self.scanner.looks.take_due_below(self.now.time);
-        if !due.is_empty() {
+        // One look, or those who come again and again would keep all others waiting.
+        if !due.is_empty() && self.scanner.wanted.is_empty() {
             self.scanner.awaited_look = self.scanner.looking.as_ref().map(|looking| looking.number);
         }
         due.into_iter().for_each(|folder| self.scanner.want_below(folder));

@@ -1,12 +1,13 @@
 //! Who is told what on a connection, and when.
 
 use shoal_proto::id::{ShareId, Writer};
+use shoal_proto::message::Refusal;
 use shoal_proto::roster::Role;
 use shoal_proto::secret::ShareSecret;
 
 use super::*;
 use crate::io::{Command, JobId, Opened};
-use crate::status::Phase;
+use crate::status::{Halt, Phase};
 use crate::store::Me;
 use crate::time::Time;
 
@@ -104,15 +105,26 @@ fn i26_who_is_removed_is_told_and_then_spoken_to_no_more() {
 fn i26_who_is_not_let_in_believes_it_of_those_who_know() {
     let (by_host, by_another) = (BTreeSet::from([OTHER]), BTreeSet::new());
     let refused = |why| Some(Halt::Refused(why));
-    for (hosts, first_contact, why, expected) in [
-        (by_host.clone(), false, Refusal::Expired, refused(Refusal::Expired)),
-        (by_another.clone(), false, Refusal::Expired, None),
-        (by_host.clone(), true, Refusal::Expired, None),
-        (by_host, true, Refusal::Removed, Some(Halt::Removed { by: None })),
-        (by_another, true, Refusal::Removed, None),
+    let removed = Some(Halt::Removed { by: None });
+    for (hosts, first_contact, is_admin, is_let_in, why, expected) in [
+        (&by_host, false, false, false, Refusal::Expired, refused(Refusal::Expired)),
+        (&by_another, false, true, false, Refusal::Expired, None),
+        (&by_host, false, true, true, Refusal::Expired, None),
+        (&by_host, true, true, false, Refusal::Expired, None),
+        (&by_host, true, true, false, Refusal::Removed, removed),
+        (&by_host, true, false, false, Refusal::Removed, None),
+        (&by_host, true, true, true, Refusal::Removed, None),
+        (&by_another, true, true, false, Refusal::Removed, None),
     ] {
         let mut share = meeting();
-        share.life = Some(Life { hosts, first_contact, ..life() });
+        let role = if is_admin { Role::Admin } else { Role::Writer };
+        let members = vec![(OTHER, role)];
+        share.life = Some(Life { hosts: hosts.clone(), first_contact, members, ..life() });
+        if is_let_in {
+            // By a third, who has not heard that it is refused, or knows better.
+            share.connected(Conn(2), DeviceId::from_bytes([8; 32]), CHANNEL, Side::Listener, [5; 32], NOW);
+            share.peers.get_mut(&Conn(2)).unwrap().has_agreed = true;
+        }
         share.received(CONN, RequestId::NONE, Message::Refused { channel: CHANNEL, why }, NOW);
         let halted = match share.status().phase {
             Phase::Halted(halt) => Some(halt),
@@ -120,6 +132,26 @@ fn i26_who_is_not_let_in_believes_it_of_those_who_know() {
         };
         assert_eq!((&halted, share.status().is_busy), (&expected, expected.is_none()));
         assert_eq!(share.is_out(), expected.is_some());
+    }
+}
+
+/// Somebody who has not heard that it was let in again had refused it.
+#[test]
+fn i29_who_was_refused_and_is_let_in_by_another_goes_on() {
+    for halt in [Halt::Refused(Refusal::Expired), Halt::Removed { by: None }] {
+        let mut share = meeting();
+        share.life = Some(life());
+        share.goes_out(halt);
+        share.connected(CONN, OTHER, CHANNEL, Side::Listener, [5; 32], NOW);
+        assert!(share.is_out());
+        while share.poll().is_some() {}
+        share.agreed(CONN);
+        let asked = core::iter::from_fn(|| share.poll()).find_map(|out| match out {
+            Out::Index(job, index::Job::Life) => Some(job),
+            _ => None,
+        });
+        share.indexed(asked.unwrap(), index::Answer::Life(Box::new(life())), NOW);
+        assert!(!share.is_out());
     }
 }
 
@@ -139,8 +171,8 @@ fn i31_who_still_looks_through_its_folder_does_not_say_what_it_has() {
     share.stage = Stage::Scanning;
     share.state(&[CONN], &BTreeSet::new(), Sum::ZERO);
     assert_eq!(says(&mut share), 0, "before it has looked");
-    share.stage = Stage::Running;
-    share.go_on();
+    share.scan_on();
+    assert_eq!(share.stage, Stage::Running);
     assert!(asks(&mut share), "it forgets to say it once it has looked");
     share.state(&[CONN], &BTreeSet::new(), Sum::ZERO);
     assert_eq!(says(&mut share), 1);
