@@ -10,8 +10,19 @@ import socket
 import ssl
 import sys
 import time
+from collections.abc import Callable
 
 MIB = 1 << 20
+
+
+def pass_on(
+    read: Callable[[memoryview], int | None], write: Callable[[memoryview], object], with_hash: bool
+) -> None:
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(MIB))
+    while length := read(buffer):
+        if with_hash:
+            digest.update(buffer[:length])
+        write(buffer[:length])
 
 
 def receive(listener: socket.socket, target: str, certificate: str, with_tls: bool, with_hash: bool) -> None:
@@ -20,12 +31,8 @@ def receive(listener: socket.socket, target: str, certificate: str, with_tls: bo
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate + ".crt", certificate + ".key")
         connection = context.wrap_socket(connection, server_side=True)
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(MIB))
     with open(target, "wb", buffering=0) as file:
-        while length := connection.recv_into(buffer):
-            if with_hash:
-                digest.update(buffer[:length])
-            file.write(buffer[:length])
+        pass_on(connection.recv_into, file.write, with_hash)
 
 
 def send(address: tuple[str, int], source: str, with_tls: bool, with_hash: bool) -> float:
@@ -37,12 +44,8 @@ def send(address: tuple[str, int], source: str, with_tls: bool, with_hash: bool)
         context.verify_mode = ssl.CERT_NONE
         connection = context.wrap_socket(connection)
     began = time.monotonic()
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(MIB))
     with open(source, "rb", buffering=0) as file:
-        while length := file.readinto(buffer):
-            if with_hash:
-                digest.update(buffer[:length])
-            connection.sendall(buffer[:length])
+        pass_on(file.readinto, connection.sendall, with_hash)
     if isinstance(connection, ssl.SSLSocket):
         with contextlib.suppress(OSError):
             connection = connection.unwrap()

@@ -13,7 +13,7 @@ use shoal_proto::hash::ContentId;
 use shoal_proto::here::{Here, Standing, Triple};
 use shoal_proto::id::DeviceId;
 use shoal_proto::path::RelPath;
-use shoal_proto::record::{Kind, Record};
+use shoal_proto::record::{Kind, Record, Version};
 
 use super::{Share, Waiting, Wake};
 use crate::disk::{self, Change, ChangeDeed, Committed, StageId};
@@ -106,10 +106,7 @@ impl Planned {
     /// How many bytes it puts into place.
     fn bytes(&self) -> u64 {
         match &self.change.deed {
-            ChangeDeed::Place { version, .. } => match version.kind {
-                Kind::File { size, .. } => size,
-                _ => 0,
-            },
+            ChangeDeed::Place { version: Version { kind: Kind::File { size, .. }, .. }, .. } => *size,
             _ => 0,
         }
     }

@@ -151,6 +151,9 @@ impl Gone {
 
     /// These, each after what is gone and was moved there as it was. Such need not be read.
     pub(super) fn with_moved(&mut self, found: Vec<Finding>) -> Vec<Finding> {
+        if self.is_empty() {
+            return found;
+        }
         let mut together = Vec::with_capacity(found.len());
         for mut finding in found {
             let seen = finding.seen.as_ref().filter(|_| shown_anew(&finding).is_some());
