@@ -11,6 +11,7 @@
 //!   $XDG_STATE_HOME/shoal/lock                 DIR/lock
 //!   $XDG_STATE_HOME/shoal/port                 DIR/port
 //!   $XDG_STATE_HOME/shoal/shares/ID.json       DIR/shares/ID.json
+//!   $XDG_STATE_HOME/shoal/shares/ID.roster     DIR/shares/ID.roster
 //!   $XDG_STATE_HOME/shoal/indexes/ID.db        DIR/indexes/ID.db
 //!   $XDG_RUNTIME_DIR/shoal.sock                DIR/shoal.sock
 //! ```
@@ -176,6 +177,12 @@ impl Home {
     #[must_use]
     pub fn shares(&self) -> PathBuf {
         self.state.join("shares")
+    }
+
+    /// What is kept of a share's roster beside its index.
+    #[must_use]
+    pub fn roster_file(&self, share: &ShareId) -> PathBuf {
+        self.shares().join(format!("{share}.roster"))
     }
 
     /// The index of a share.

@@ -2,7 +2,10 @@
 //!
 //! Promise: what is put here is durable when the call returns, and whole after a crash; a file that cannot be read is told of
 //! and left as it is, and the other shares are there all the same. The files hold secrets, so nobody else may read them;
-//! nothing of them is ever printed. This is state, not configuration: people have commands for it.
+//! nothing of them is ever printed. This is state, not configuration: people have commands for it. Beside each lies what its
+//! index knows of who belongs to the share ([`RosterFile`]).
+
+mod roster;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,6 +19,7 @@ use shoal_proto::roster::{FOUNDING_BYTES, Founding};
 use shoal_proto::secret::ShareSecret;
 use zeroize::Zeroizing;
 
+pub use self::roster::{Kept, RosterFile, RosterFileError, RosterKeeper};
 use crate::control::report::Role;
 use crate::control::text::{Directory, Escaped, Id};
 use crate::control::types::{Choice, Code, Failure};

@@ -1,7 +1,7 @@
 //! One device: its key, index, disk and clock, and while it runs its engine and the jobs under way.
 //!
-//! Promise: what a crash leaves is what a device leaves: the index as its last job left it, the disk as it is, nothing
-//! else. Jobs of the index are performed in their order; those of the disk in any order, but for commits, and jobs about
+//! Promise: what a crash leaves is what a device leaves: the index as its last job left it, what it keeps of the roster
+//! outside of that, the disk as it is, nothing else. Jobs of the index are performed in their order; those of the disk in any order, but for commits, and jobs about
 //! one staged file.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,7 +19,7 @@ use shoal_index::{At, Index};
 use shoal_proto::id::{DeviceId, ShareId, WriterSalt};
 use shoal_proto::key::{DeviceKey, InviteSecret};
 use shoal_proto::roster::{
-    Delegation, Described, DeviceName, Entry, Founding, Joined, Offer, Role, Statement,
+    Delegation, Described, DeviceName, Entries, Entry, Founding, Joined, Offer, Role, Statement,
 };
 
 use crate::brain::{Brain, Make};
@@ -46,10 +46,10 @@ pub struct Device {
     pub key: Arc<DeviceKey>,
     /// Its role in the share.
     pub role: Role,
-    /// What lets it in; `None`: it founded the share.
-    join: Option<Entry>,
     /// Its index.
     pub index: Index,
+    /// What it keeps of the roster outside of the index.
+    pub roster: Entries,
     /// Its disk.
     pub disk: MemDisk,
     /// By how many seconds its clock is wrong.
@@ -59,7 +59,7 @@ pub struct Device {
     /// What runs, while it runs.
     pub running: Option<Running>,
     /// What was backed up.
-    pub backup: Option<(Index, MemDisk)>,
+    pub backup: Option<Backup>,
     /// The inodes of files that its user wrote.
     pub user_inodes: BTreeSet<u64>,
     /// In what sort of job, and after how many calls, the process is to end.
@@ -82,6 +82,17 @@ pub struct Device {
     /// Whether it never starts again: a copy whose user has noticed.
     pub is_retired: bool,
     writers: u32,
+}
+
+/// What was backed up of a device.
+#[derive(Debug)]
+pub struct Backup {
+    /// Its index.
+    pub index: Index,
+    /// Its disk.
+    pub disk: MemDisk,
+    /// What it kept of the roster.
+    pub roster: Entries,
 }
 
 /// What runs on a device.
@@ -116,15 +127,17 @@ pub struct Members {
     pub founding: Founding,
     /// The key of who founded it.
     pub founder: Arc<DeviceKey>,
+    /// Until when invites to it are good, in seconds since 1970.
+    pub not_after: u64,
 }
 
 impl Members {
-    /// A share that is new.
+    /// A share that is new, with invites that are good for ever.
     #[must_use]
     pub fn new() -> Self {
         let founder = key(0);
         let founding = Founding { creator: founder.device(), random: [2; 32], cut: 1 };
-        Self { founding, founder }
+        Self { founding, founder, not_after: u64::MAX }
     }
 
     /// The share.
@@ -142,7 +155,7 @@ impl Members {
         let mut seed = [0x50; 32];
         seed[0] = number;
         let invite = InviteSecret::from_seed(&seed);
-        let offer = Offer { role, uses: 1, not_after: u64::MAX };
+        let offer = Offer { role, uses: 1, not_after: self.not_after };
         let text = |error: &dyn core::fmt::Display| error.to_string();
         let delegation = Delegation::sign(&self.founder, &share, invite.key(), offer, None)
             .map_err(|error| text(&error))?;
@@ -182,14 +195,14 @@ impl Device {
     ) -> Result<Self, String> {
         let key = key(number);
         let join = if number == 0 { None } else { Some(members.joined(number, role, name)?) };
-        let index = fresh_index(&key, members, join.as_ref(), salt(number, 0), true)?;
+        let index = fresh_index(&key, members, join, salt(number, 0), true)?;
         let disk = fresh_disk(draw).map_err(|error| error.to_string())?;
         let wrong_by = if draw.one_in(3) { draw_jump(draw) } else { 0 };
         Ok(Self {
             name: name.to_owned(),
             key,
             role,
-            join,
+            roster: index.entries().clone(),
             index,
             disk,
             wrong_by,
@@ -219,8 +232,8 @@ impl Device {
             name: format!("{}'s copy", self.name),
             key: Arc::clone(&self.key),
             role: self.role,
-            join: self.join.clone(),
             index: self.index.fork().map_err(|error| error.to_string())?,
+            roster: self.roster.clone(),
             disk: self.disk.fork(),
             wrong_by: self.wrong_by,
             life: 0,
@@ -284,6 +297,13 @@ impl Device {
         self.running.as_ref().and_then(|running| running.engine.status(share))
     }
 
+    /// Keeps what the index knows of the roster outside of it, too; after each job, as a real device does.
+    pub fn keep_roster(&mut self) {
+        if self.roster.len() != self.index.entries().len() {
+            self.roster = self.index.entries().clone();
+        }
+    }
+
     /// Makes the index of this device anew: the old one is lost.
     ///
     /// # Errors
@@ -292,7 +312,7 @@ impl Device {
         self.writers += 1;
         let number = self.id().as_bytes()[0];
         let salt = salt(number, self.writers);
-        self.index = fresh_index(&self.key, members, self.join.as_ref(), salt, false)?;
+        self.index = fresh_index(&self.key, members, None, salt, false)?;
         Ok(())
     }
 
@@ -305,6 +325,9 @@ impl Device {
         self.leaps += 1;
         // As a real start does, the index is read anew from what its last job wrote.
         self.index = self.index.fork().map_err(|error| error.to_string())?;
+        let kept: Vec<Entry> = self.roster.iter().cloned().collect();
+        self.index.add_entries(kept).map_err(|error| error.to_string())?;
+        self.keep_roster();
         let worker = Worker::open(&self.disk, self.is_unclean)?;
         let mut seed = *self.id().as_bytes();
         seed[28..].copy_from_slice(&self.life.to_be_bytes());
@@ -399,7 +422,7 @@ fn salt(device: u8, writer: u32) -> WriterSalt {
 fn fresh_index(
     key: &Arc<DeviceKey>,
     members: &Members,
-    join: Option<&Entry>,
+    join: Option<Entry>,
     salt: WriterSalt,
     is_new: bool,
 ) -> Result<Index, String> {
@@ -407,7 +430,7 @@ fn fresh_index(
     let mut index =
         make(At::Memory, members.founding, Arc::clone(key), salt).map_err(|error| error.to_string())?;
     if let Some(join) = join {
-        index.add_entries(vec![join.clone()]).map_err(|error| error.to_string())?;
+        index.add_entries(vec![join]).map_err(|error| error.to_string())?;
     }
     Ok(index)
 }

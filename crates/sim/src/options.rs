@@ -28,6 +28,8 @@ pub struct Options {
     pub restores: usize,
     /// How often devices say something of the roster.
     pub said: usize,
+    /// Until when the invites by which devices come in are good; `None`: for ever.
+    pub invites_last: Option<Duration>,
     /// Whether lines of the trace are kept.
     pub is_traced: bool,
 }
@@ -43,6 +45,7 @@ impl Default for Options {
             retention: Retention::default(),
             restores: 0,
             said: 0,
+            invites_last: None,
             is_traced: false,
         }
     }
@@ -68,6 +71,7 @@ impl Options {
             with_faults: !draw.one_in(5),
             with_reader: devices > 2 && draw.one_in(5),
             hostile,
+            invites_last: None,
             is_traced: false,
         }
     }

@@ -24,7 +24,7 @@ use core::time::Duration;
 use shoal_engine::history::Retention;
 use shoal_engine::io::{Command, Input};
 use shoal_engine::status::Status;
-use shoal_proto::roster::Role;
+use shoal_proto::roster::{Entries, Role};
 
 use crate::check::{self, Broken};
 use crate::faults::{During, Fault, Part};
@@ -45,6 +45,7 @@ pub struct Plan {
     has_reader: bool,
     hostile: Vec<Tamper>,
     retention: Retention,
+    invites_last: Option<Duration>,
 }
 
 /// Whoever does something at one device, and what happens there.
@@ -64,6 +65,7 @@ impl World {
             has_reader: false,
             hostile: Vec::new(),
             retention: Retention::default(),
+            invites_last: None,
         }
     }
 
@@ -161,6 +163,13 @@ impl Plan {
         self
     }
 
+    /// The invites by which all come in are good for so long.
+    #[must_use]
+    pub fn invites_last(mut self, time: Duration) -> Self {
+        self.invites_last = Some(time);
+        self
+    }
+
     /// Makes the world, in which all devices start within some seconds. The share's name is for who reads.
     ///
     /// # Panics
@@ -173,6 +182,7 @@ impl Plan {
             with_reader: self.has_reader,
             hostile: self.hostile,
             retention: self.retention,
+            invites_last: self.invites_last,
             is_traced: true,
             ..Options::default()
         };
@@ -256,6 +266,13 @@ impl At<'_> {
     /// Its index is lost.
     pub fn lose_index(self) -> Self {
         self.fault(Fault::LoseIndex)
+    }
+
+    /// Its index is lost, and all that it keeps of the roster.
+    pub fn lose_index_and_roster(self) -> Self {
+        let founding = self.world.members.founding;
+        self.world.devices[self.device].roster = Entries::new(founding);
+        self.lose_index()
     }
 
     /// Its user asks for something.

@@ -6,6 +6,7 @@ mod copies;
 mod daily;
 mod deletions;
 mod durable;
+mod forgotten;
 mod guards;
 mod joiners;
 mod large;

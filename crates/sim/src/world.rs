@@ -28,7 +28,7 @@ use crate::act::Act;
 use crate::brain::Make;
 use crate::check::kept_long_enough::Histories;
 use crate::check::{self, Broken};
-use crate::device::{Device, Members};
+use crate::device::{BEGINNING, Device, Members};
 use crate::draw::Draw;
 use crate::hostile::Hostile;
 use crate::ledger::Ledger;
@@ -156,7 +156,10 @@ impl World {
 
     /// The same, with something else than an engine in its place.
     pub(crate) fn with(seed: u64, options: &Options, acts: Vec<Act>, make: Make) -> Result<Self, Broken> {
-        let members = Members::new();
+        let mut members = Members::new();
+        if let Some(last) = options.invites_last {
+            members.not_after = BEGINNING + last.as_secs();
+        }
         let mut draw = Draw::new(seed);
         let mut devices = Vec::new();
         let honest = options.honest();

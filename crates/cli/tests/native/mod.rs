@@ -4,6 +4,7 @@
 //! as a whole does it, over real sockets and disks, killed and stopped by a real system.
 
 mod clocks;
+mod forgotten;
 mod hostile;
 mod kills;
 mod link;

@@ -1,7 +1,7 @@
 //! The thread of one share's index.
 //!
 //! Promise: jobs are performed one after the other, in the order in which they were given, and each is answered once; what
-//! is answered is durable. When the thread is dropped, what was given before is still performed, and the index closed.
+//! is answered is durable, and what of it is the roster's is kept outside of the index, too. When the thread is dropped, what was given before is still performed, and the index closed.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,6 +11,8 @@ use std::thread::{self, JoinHandle};
 use shoal_engine::index::{Answer, Job};
 use shoal_engine::io::JobId;
 use shoal_index::Index;
+
+use crate::registry::RosterKeeper;
 
 /// What the thread is given.
 enum Ask {
@@ -31,6 +33,7 @@ impl IndexThread {
     /// Starts it. `answer` is called with each answer, from the thread.
     pub(super) fn start(
         mut index: Index,
+        mut roster: Option<RosterKeeper>,
         answer: impl Fn(JobId, Answer) + Send + 'static,
     ) -> io::Result<Self> {
         let (asks, asked) = channel();
@@ -43,6 +46,9 @@ impl IndexThread {
                         let done =
                             catch_unwind(AssertUnwindSafe(|| shoal_engine::index::perform(job, &mut index)));
                         is_broken = done.is_err();
+                        if let Some(roster) = roster.as_mut().filter(|_| !is_broken) {
+                            roster.keep(index.entries());
+                        }
                         answer(id, done.unwrap_or_else(|_| broken()));
                     }
                     Ask::Look(look) => look(&mut index),

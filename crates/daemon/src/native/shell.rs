@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use super::disk_pool::DiskPool;
 use super::gate::Gate;
 use super::index_thread::IndexThread;
+use crate::registry::RosterKeeper;
 
 /// So many threads perform jobs of disks.
 const DISK_THREADS: usize = 4;
@@ -47,6 +48,8 @@ pub struct Shell {
 pub struct NewShare {
     /// Its index, open.
     pub index: Index,
+    /// What keeps the index's roster outside of it.
+    pub roster: Option<RosterKeeper>,
     /// Who performs jobs in its folder; it is watched, too. Whoever keeps it keeps the folder from being opened again.
     pub worker: Arc<Worker>,
     /// By which its members find each other; the newest first.
@@ -397,7 +400,8 @@ impl Loop {
         }
     }
 
-    fn open(&mut self, NewShare { index, worker, secrets, retention, asks_first }: NewShare, answer: Answer) {
+    fn open(&mut self, new: NewShare, answer: Answer) {
+        let NewShare { index, roster, worker, secrets, retention, asks_first } = new;
         let share = index.life().share;
         if self.shares.contains_key(&share) {
             return drop(answer.send(Err(ShellError::IsOpen)));
@@ -406,7 +410,7 @@ impl Loop {
         let indexed = move |id, answer| {
             let _ = inbox.send(Event::Happens(Input::Indexed(share, id, answer)));
         };
-        let index = match IndexThread::start(index, indexed) {
+        let index = match IndexThread::start(index, roster, indexed) {
             Ok(index) => index,
             Err(error) => return drop(answer.send(Err(error.into()))),
         };

@@ -93,6 +93,7 @@ impl End {
         let share = shell
             .open(NewShare {
                 index,
+                roster: None,
                 worker: Arc::new(Worker::new(&folder).with_threads(2)),
                 secrets,
                 retention: Retention::default(),

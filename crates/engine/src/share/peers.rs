@@ -125,15 +125,12 @@ impl Share {
     }
 
     /// The time by which it is judged whether the invite of another end has expired. Who is new here does not know who came in
-    /// while it was good: whom it came by, it believes; and so does who founded the share and has lost its index believe its
-    /// members (I18).
+    /// while it was good: whom it came by, it believes, and nobody else. Who has lost its index has its roster still
+    /// (I18), and if not, a device that was removed may be the first to call (I26).
     fn judges_invites_at(&self, conn: Conn) -> u64 {
         let other = self.peers.get(&conn).map(|peer| peer.device);
-        let believes = |life: &Life| {
-            !life.first_contact
-                && [Some(self.device), other].iter().flatten().any(|it| life.hosts.contains(it))
-        };
-        if self.life.as_ref().is_some_and(believes) { 0 } else { self.now.wall }
+        let is_host = |life: &Life| !life.first_contact && other.is_some_and(|it| life.hosts.contains(&it));
+        if self.life.as_ref().is_some_and(is_host) { 0 } else { self.now.wall }
     }
 
     /// What was sent on a connection is mostly on its way.

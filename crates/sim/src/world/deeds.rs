@@ -25,7 +25,7 @@ use super::{Event, NAMES, World};
 use crate::act::Deed;
 use crate::check::kept_long_enough::kept_files;
 use crate::check::{self, Broken};
-use crate::device::Device;
+use crate::device::{Backup, Device};
 use crate::draw::Draw;
 use crate::faults::{Fault, Part};
 use crate::users::Tree;
@@ -107,7 +107,8 @@ impl World {
             Fault::BackUp(device) => {
                 let one = &mut self.devices[device];
                 let index = one.index.fork().map_err(Broken::of_index)?;
-                one.backup = Some((index, one.disk.fork()));
+                let (disk, roster) = (one.disk.fork(), one.roster.clone());
+                one.backup = Some(Backup { index, disk, roster });
                 Ok(())
             }
             Fault::PutBack(device, part) => self.put_back(device, part),
@@ -259,11 +260,14 @@ impl World {
     }
 
     fn put_back(&mut self, device: usize, part: Part) -> Result<(), Broken> {
-        let Some((index, disk)) = self.devices[device].backup.take() else { return Ok(()) };
+        let Some(Backup { index, disk, roster }) = self.devices[device].backup.take() else { return Ok(()) };
         self.crash(device)?;
         let one = &mut self.devices[device];
         if part != Part::Disk {
             one.index = index;
+        }
+        if part == Part::Both {
+            one.roster = roster;
         }
         if part != Part::Index {
             disk.crash();

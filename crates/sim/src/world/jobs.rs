@@ -61,6 +61,7 @@ impl World {
             self.queue.after(wait, Event::Indexed { device, life });
         }
         let answer = self.perform_index_job(device, id, job);
+        self.devices[device].keep_roster();
         self.tell(device, Input::Indexed(self.share(), id, answer))
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Promise: the index comes first and is durable, then the share is remembered; whatever a crash leaves between the two is put
 //! aside at the next try, never used. Of a folder nothing is changed by opening it. An index that is lost or damaged is
-//! made anew, and publishes nothing before it has met a member (I18).
+//! made anew, knows from its [`RosterFile`] who belongs to the share, and publishes nothing before it has met a member (I18).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::control::text::Id;
 use crate::control::types::{Choice, Code, Failure, Join};
 use crate::native::shell::NewShare;
 use crate::private::shown;
-use crate::registry::{InvitedBy, Registered};
+use crate::registry::{InvitedBy, Kept, Registered, RosterFile, RosterKeeper};
 
 /// Worker threads for one folder: both cores of a small machine.
 const FOLDER_THREADS: usize = 2;
@@ -69,8 +69,9 @@ impl Core {
     /// Opens a share that is remembered.
     fn open(&self, registered: &Registered) -> Result<(), Failure> {
         let share = registered.share;
-        let index = self.open_index(registered)?;
-        self.begin(registered, index)?;
+        let mut index = self.open_index(registered)?;
+        let roster = self.keeps_roster(registered, &mut index)?;
+        self.begin(registered, index, roster)?;
         if registered.is_paused {
             self.shell.command(share, Command::Pause);
         }
@@ -101,8 +102,36 @@ impl Core {
         made.map_err(|error| refused(&error))
     }
 
+    /// Makes an index and what is kept of its roster outside of it the same, whichever was lost, put back to an earlier day or
+    /// not written before a crash: what one of them holds was said.
+    fn keeps_roster(&self, registered: &Registered, index: &mut Index) -> Result<RosterKeeper, Failure> {
+        let file = RosterFile::of(self.held.home(), registered.founding);
+        match file.read(index.entries()) {
+            Ok(Kept::Same) => return Ok(RosterKeeper::new(file, Some(index.entries()))),
+            Ok(Kept::Nothing) => {}
+            Ok(Kept::Other(entries)) => {
+                let entries = entries.iter().cloned().collect();
+                index.add_entries(entries).map_err(|error| refused(&error))?;
+            }
+            Err(error) => {
+                let why = refused(&error).message;
+                let what = match shoal_index::put_aside(file.path()) {
+                    Ok(aside) => format!("it is kept as {}, and made anew", shown(&aside)),
+                    Err(error) => refused(&error).message,
+                };
+                self.warn(
+                    registered.share,
+                    format!("what is kept of the roster cannot be used: {why}; {what}"),
+                );
+            }
+        }
+        let mut keeper = RosterKeeper::new(file, None);
+        keeper.keep(index.entries());
+        Ok(keeper)
+    }
+
     /// Sets a share to work.
-    fn begin(&self, registered: &Registered, index: Index) -> Result<(), Failure> {
+    fn begin(&self, registered: &Registered, index: Index, roster: RosterKeeper) -> Result<(), Failure> {
         let options =
             FolderOptions { broad: true, home: self.held.home().user_home().map(Path::to_path_buf) };
         let (folder, recovered) =
@@ -114,6 +143,7 @@ impl Core {
         worker.was_unclean(index.was_unclean());
         let new = NewShare {
             index,
+            roster: Some(roster),
             worker: Arc::clone(&worker),
             secrets: registered.secrets.clone(),
             retention: self.config().history,
@@ -193,13 +223,18 @@ impl Core {
     /// Forgets a share; its files stay, and its index is put aside.
     pub(super) fn forget(&self, share: ShareId) -> Result<(), Failure> {
         self.shut(share);
-        self.registry().remove(&share).map_err(|error| refused(&error))?;
-        Ok(())
+        let forgotten = self.registry().remove(&share).map_err(|error| refused(&error))?;
+        let file = forgotten.map(|registered| RosterFile::of(self.held.home(), registered.founding));
+        file.map_or(Ok(()), |file| file.remove()).map_err(|error| refused(&error))
     }
 
     fn remember(&self, registered: Registered, index: Index) -> Result<Registered, Failure> {
+        // In the place of what was kept of a life in the share that is over.
+        let file = RosterFile::of(self.held.home(), registered.founding);
+        file.write(index.entries()).map_err(|error| refused(&error))?;
+        let roster = RosterKeeper::new(file, Some(index.entries()));
         self.registry().put(registered.clone()).map_err(|error| refused(&error))?;
-        if let Err(failure) = self.begin(&registered, index) {
+        if let Err(failure) = self.begin(&registered, index, roster) {
             // It was never at work: nobody knows of it.
             let _ = self.registry().remove(&registered.share);
             return Err(failure);

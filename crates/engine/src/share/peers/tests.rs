@@ -135,6 +135,26 @@ fn i26_who_is_not_let_in_believes_it_of_those_who_know() {
     }
 }
 
+/// I26: who has lost its index and all that it knew of the roster, its founder too, takes in nobody by an invite that has
+/// expired: a device that was removed may be the first to call. Who is new believes whom it came by.
+#[test]
+fn i26_only_who_invited_it_is_believed_that_its_own_invite_was_good() {
+    for (hosts, first_contact, at) in [
+        (BTreeSet::from([OTHER]), false, 0),
+        (BTreeSet::from([OTHER]), true, 9),
+        (BTreeSet::from([DEVICE]), false, 9),
+        (BTreeSet::new(), false, 9),
+    ] {
+        let mut share = meeting();
+        share.life = Some(Life { hosts, first_contact, ..life() });
+        let said = Message::Roster { channel: CHANNEL, entries: vec![vec![7; 90]] };
+        share.received(CONN, RequestId::NONE, said, NOW);
+        share.disconnected(CONN, NOW);
+        let Some((_, store::Job::Enter { now, .. })) = link_job(&mut share) else { panic!() };
+        assert_eq!(now, at, "first contact: {first_contact}");
+    }
+}
+
 /// Somebody who has not heard that it was let in again had refused it.
 #[test]
 fn i29_who_was_refused_and_is_let_in_by_another_goes_on() {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use shoal_engine::status as engine;
 use shoal_index::Counts;
 use shoal_proto::id::{DeviceId, ShareId};
+use shoal_proto::roster::{Entry, Statement};
 use tokio::time::{Instant, sleep};
 
 use super::super::{AGENT, Core, Opened, lock};
@@ -17,6 +18,7 @@ use crate::control::report::{
 };
 use crate::control::text::{Directory, Escaped, Id};
 use crate::control::types::{Failure, GetStatus, Wait};
+use crate::private::shown;
 use crate::registry::Registered;
 
 /// So often who waits looks whether anything has happened.
@@ -42,6 +44,8 @@ struct Known {
     names: BTreeMap<DeviceId, String>,
     /// Who removed this device.
     removed_by: Option<Named>,
+    /// It has met nobody since its index was made, and knows of nobody that ever came in: not even of itself.
+    knows_nobody: bool,
 }
 
 impl Core {
@@ -105,6 +109,8 @@ impl Core {
         let removed_by = known
             .removed_by
             .filter(|_| matches!(status.phase, engine::Phase::Halted(engine::Halt::Removed { .. })));
+        let knows_nobody = known.knows_nobody && status.phase == engine::Phase::FirstContact;
+        let forgotten = knows_nobody.then(|| self.has_forgotten(registered));
         // What the others have is nothing to who is out.
         let to_go = Amount { files: known.counts.to_come, bytes: known.counts.bytes_to_come };
         ShareStatus {
@@ -112,7 +118,7 @@ impl Core {
             phase: (&status.phase).into(),
             is_in_sync: status.is_in_sync(),
             is_busy: status.is_busy,
-            why: removed_by.as_ref().map(by_whom).or_else(|| why(&status)),
+            why: removed_by.as_ref().map(by_whom).or_else(|| why(&status)).or(forgotten),
             removed_by,
             question: self.question(share, &status),
             holds: Amount { files: known.counts.files, bytes: known.counts.bytes },
@@ -142,7 +148,9 @@ impl Core {
                 device: Id(by),
                 name: roster.name(&by).map(|name| name.as_str().to_owned()),
             });
+            let has_come = |entry: &Entry| matches!(entry.statement(), Statement::Joined(_));
             Known {
+                knows_nobody: !index.life().first_contact && !index.entries().iter().any(has_come),
                 role: roster.role(&device).map(Into::into),
                 counts: index.counts(),
                 members: u32::try_from(roster.members().count()).unwrap_or(u32::MAX),
@@ -151,6 +159,20 @@ impl Core {
             }
         };
         self.shell.with_index(share, look)
+    }
+
+    /// What is to be done where both the index and what was kept of its roster are gone. Who was removed is not known then, so
+    /// nobody comes in by an invite that has expired.
+    fn has_forgotten(&self, registered: &Registered) -> String {
+        let file = shown(&self.held.home().roster_file(&registered.share));
+        let way = match registered.founding.creator == self.device() {
+            true => "share the folder anew",
+            false => "join by a new invite",
+        };
+        format!(
+            "the index was lost, and no member of this share is known here any more; they are let in while their invites \
+             are good, or once others tell of them. If none comes, put {file} back from a backup, or `shoal leave` and {way}"
+        )
     }
 
     /// Comes back when these shares are in sync, those that are not never will be, or the time is over.
