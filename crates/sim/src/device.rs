@@ -1,8 +1,8 @@
 //! One device: its key, index, disk and clock, and while it runs its engine and the jobs under way.
 //!
 //! Promise: what a crash leaves is what a device leaves: the index as its last job left it, what it keeps of the roster
-//! outside of that, the disk as it is, nothing else. Jobs of the index are performed in their order; those of the disk in any order, but for commits, and jobs about
-//! one staged file.
+//! outside of that, the disk as it is, nothing else. Jobs of the index are performed in their order; those of the disk in
+//! any order, but for commits, and jobs about one staged file.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

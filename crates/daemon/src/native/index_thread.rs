@@ -1,7 +1,8 @@
 //! The thread of one share's index.
 //!
 //! Promise: jobs are performed one after the other, in the order in which they were given, and each is answered once; what
-//! is answered is durable, and what of it is the roster's is kept outside of the index, too. When the thread is dropped, what was given before is still performed, and the index closed.
+//! is answered is durable, and what of it is the roster's is kept outside of the index, too. When the thread is dropped,
+//! what was given before is still performed, and the index closed.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -11,7 +11,7 @@
 //!
 //! Numbers are little-endian.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use shoal_proto::limits::{ROSTER_BYTES_MAX, ROSTER_ENTRIES_MAX};
@@ -87,7 +87,7 @@ impl RosterFile {
 
     /// Where it is.
     #[must_use]
-    pub fn path(&self) -> &std::path::Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 

@@ -1,6 +1,7 @@
 //! Stories of devices that lose their index after somebody was removed, and are called by the removed one first.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use shoal_engine::status::{Halt, Phase};
 use shoal_proto::message::Refusal;
@@ -81,8 +82,7 @@ fn i26_a_member_that_lost_its_index_knows_who_was_removed() {
     }
 }
 
-/// A crash in which the index is lost comes before the removal is in it: whoever signed it has not been told that it is done.
-/// An index that is put back is told again.
+/// What was said since is known from what was kept outside of it.
 #[test]
 fn i26_an_index_that_is_put_back_to_before_a_removal_knows_of_it() {
     let mut w = World::seeded(604).peers(["ana", "ben", "cleo"]).share("notes");
@@ -91,6 +91,21 @@ fn i26_an_index_that_is_put_back_to_before_a_removal_knows_of_it() {
     w.removes("ana", "cleo").pass(MINUTE).on("ana").write("b", "not for cleo");
     w.linger().part(&[]).on("ana").put_back(crate::faults::Part::Index);
     refuses_cleo(w, "ana");
+}
+
+/// What it signs next follows what it signed last, though it has met nobody since: a chain that forks is a chain of which less
+/// counts.
+#[test]
+fn i18_who_lost_its_index_signs_on_where_it_was() {
+    let mut w = removed(607);
+    w.on("cleo").retire();
+    w.on("ana").lose_index();
+    w.pass(MINUTE).rotates("ana").pass(MINUTE).heal().settle().assert_all();
+    let ana = w.devices[0].id();
+    for device in &w.devices[..2] {
+        assert_eq!(device.index.roster().last_entries(&ana).map(BTreeSet::len), Some(1), "{}", device.name);
+        assert_eq!(device.index.roster().secrets().len(), 2, "{}", device.name);
+    }
 }
 
 /// Who was there when it was removed needs nobody to tell it again.

@@ -232,11 +232,12 @@ impl Core {
         // In the place of what was kept of a life in the share that is over.
         let file = RosterFile::of(self.held.home(), registered.founding);
         file.write(index.entries()).map_err(|error| refused(&error))?;
-        let roster = RosterKeeper::new(file, Some(index.entries()));
+        let roster = RosterKeeper::new(file.clone(), Some(index.entries()));
         self.registry().put(registered.clone()).map_err(|error| refused(&error))?;
         if let Err(failure) = self.begin(&registered, index, roster) {
             // It was never at work: nobody knows of it.
             let _ = self.registry().remove(&registered.share);
+            let _ = file.remove();
             return Err(failure);
         }
         self.diary.note(Some(registered.share), Happening::Added);

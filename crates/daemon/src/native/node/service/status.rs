@@ -170,8 +170,9 @@ impl Core {
             false => "join by a new invite",
         };
         format!(
-            "the index was lost, and no member of this share is known here any more; they are let in while their invites \
-             are good, or once others tell of them. If none comes, put {file} back from a backup, or `shoal leave` and {way}"
+            "the index was lost, and no member of this share is known here: they are let in while their invites are good, or \
+             once others have told of them. If none comes, `shoal stop` and put {file} back from a backup, or `shoal leave` \
+             and {way}"
         )
     }
 
