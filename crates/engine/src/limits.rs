@@ -171,6 +171,9 @@ pub const LULL: Duration = Duration::from_millis(200);
 /// … or so long after the first of it.
 pub const LULL_WAIT_MAX: Duration = Duration::from_secs(60);
 
+/// So long what looks like the one end of a move waits for word of the other, while somebody has yet to say all.
+pub const MOVES_WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// Contents that are lost one after the other are one loss until nothing was lost for so long (I19).
 pub const LOSS_QUIET: Duration = Duration::from_secs(60);
 

@@ -119,6 +119,7 @@ enum Waiting {
     Restore(restore::Asked),
     SweepDisk(u64),
     SweepIndex(u64),
+    SweepAhead(u64),
     LookDisk(u64),
     LookIndex(u64),
     KnownList(Knowing),
@@ -390,6 +391,7 @@ impl Share {
             (Waiting::Serve(tag), answer) => self.served(tag, answer),
             (Waiting::Life, Answer::Life(life)) => self.is_told_life(*life),
             (Waiting::SweepIndex(number), Answer::Shown(rows)) => self.scanner.shown(number, rows),
+            (Waiting::SweepAhead(number), Answer::Shown(rows)) => self.scanner.shown_ahead(number, &rows),
             (Waiting::LookIndex(number), Answer::Triples(rows)) => self.looked_up(number, rows),
             (Waiting::KnownList(knowing), Answer::List(list)) => self.is_known(knowing, list),
             (Waiting::Observe(observed, guarding), Answer::Observed(outcomes, batches)) => {
@@ -487,7 +489,7 @@ impl Share {
             Waiting::Recheck(batch) => self.recheck_failed(batch),
             Waiting::Commit(batch) => self.commit_failed(batch, "it was not done"),
             Waiting::Noted(batch) => self.note_failed(batch),
-            Waiting::SweepDisk(_) | Waiting::SweepIndex(_) => self.scanner.stop(),
+            Waiting::SweepDisk(_) | Waiting::SweepIndex(_) | Waiting::SweepAhead(_) => self.scanner.stop(),
             Waiting::LookDisk(_) | Waiting::LookIndex(_) => self.scanner.stop_looking(),
             Waiting::KnownList(_) | Waiting::Take(..) | Waiting::Observe(..) => {
                 self.scanner.taking = self.scanner.taking.saturating_sub(1);

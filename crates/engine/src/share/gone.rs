@@ -13,8 +13,8 @@ use shoal_proto::record::Kind;
 
 use super::Share;
 use super::lull::Lull;
-use super::sweep::{Finding, Sweep};
-use crate::disk::{Seen, SeenKind};
+use super::sweep::{Finding, Sweep, shown_anew};
+use crate::disk::Seen;
 use crate::index::{Further, Guard, Observed, Survey};
 use crate::limits::GONE_MAX;
 use crate::status::Halt;
@@ -24,7 +24,9 @@ use crate::time::Time;
 #[derive(Debug, Default)]
 pub(super) struct Gone {
     held: Held,
-    /// More is gone than can be held; the next sweep of all finds it again.
+    /// More is gone than is held, to be found again by a sweep of all once that is noted.
+    has_more: bool,
+    /// The files among it.
     further: Further,
     /// The most that was gone since nothing was: a file that comes and goes holds nothing up.
     most: u64,
@@ -66,12 +68,18 @@ impl Held {
         Some(finding)
     }
 
-    /// A file that stood where nothing is any more, and is shown elsewhere to the last detail, with its content.
-    fn shown_as(&self, seen: &Seen) -> Option<(RelPath, ContentId)> {
-        self.inodes.get(&seen.inode)?.iter().find_map(|path| {
+    /// A file that stood where nothing is any more, and was moved to where this was found. What only was in a folder that
+    /// was moved is shown to the last detail, and so with its content.
+    fn moved_to(&self, found: &Finding) -> Option<(RelPath, Option<ContentId>)> {
+        let inode = shown_anew(found)?;
+        let seen = found.seen.as_ref()?;
+        self.inodes.get(&inode)?.iter().find_map(|path| {
             let gone = self.findings.get(path).filter(|gone| gone.seen.is_none())?;
-            let before = gone.compared.as_ref().filter(|before| Seen::from(*before) == *seen)?;
-            Some((path.clone(), before.version.kind.content()))
+            let before = gone.compared.as_ref()?;
+            let was = Seen::from(before);
+            let is_unread = was == *seen;
+            let is_moved = (&was.kind, was.mtime) == (&seen.kind, seen.mtime);
+            is_moved.then(|| (path.clone(), is_unread.then(|| before.version.kind.content())))
         })
     }
 
@@ -104,7 +112,7 @@ pub(super) struct Guarding {
     /// All that could have been moved was found: a no is the last word.
     is_last_word: bool,
     /// More is gone than is noted with it.
-    has_further: bool,
+    has_more: bool,
 }
 
 impl Gone {
@@ -119,8 +127,15 @@ impl Gone {
 
     /// It is looked at once more: something may stand there again.
     pub(super) fn forget(&mut self, path: &RelPath) {
-        if self.held.remove(path).is_some() && self.is_empty() {
-            *self = Self::default();
+        if self.held.remove(path).is_some() {
+            self.ends_if_empty();
+        }
+    }
+
+    /// What is gone after the last that was held is another loss.
+    fn ends_if_empty(&mut self) {
+        if self.is_empty() {
+            *self = Self { has_more: self.has_more, ..Self::default() };
         }
     }
 
@@ -149,23 +164,20 @@ impl Gone {
         at.filter(|at| !self.is_empty() && *at > now)
     }
 
-    /// These, each after what is gone and was moved there as it was. Such need not be read.
+    /// These, each after what is gone and was moved there.
     pub(super) fn with_moved(&mut self, found: Vec<Finding>) -> Vec<Finding> {
         if self.is_empty() {
             return found;
         }
         let mut together = Vec::with_capacity(found.len());
         for mut finding in found {
-            let seen = finding.seen.as_ref().filter(|_| shown_anew(&finding).is_some());
-            if let Some((path, content)) = seen.and_then(|seen| self.held.shown_as(seen)) {
-                finding.content = Some(content);
+            if let Some((path, content)) = self.held.moved_to(&finding) {
+                finding.content = content;
                 together.extend(self.held.remove(&path));
             }
             together.push(finding);
         }
-        if self.is_empty() {
-            *self = Self::default();
-        }
+        self.ends_if_empty();
         together
     }
 
@@ -177,10 +189,9 @@ impl Gone {
         if self.is_empty() || !is_lull_over || self.is_doubted && !is_last_word {
             return None;
         }
-        let Self { held, further, .. } = core::mem::take(self);
-        let has_further = !further.is_empty();
+        let Self { held, has_more, further, .. } = core::mem::take(self);
         let guard = Guard { further, ..Guard::default() };
-        Some((held.findings.into_values().collect(), Guarding { guard, is_last_word, has_further }))
+        Some((held.findings.into_values().collect(), Guarding { guard, is_last_word, has_more }))
     }
 }
 
@@ -196,18 +207,6 @@ impl Share {
         }
     }
 
-    /// Of what looks did not find that which another path shows is taken with it, as it was moved; the rest waits.
-    pub(super) fn hold_unless_moved(&mut self, gone: Vec<Finding>, shown: &BTreeSet<u64>) {
-        for finding in gone {
-            let inode = finding.compared.as_ref().map(|here| here.inode);
-            if inode.is_some_and(|inode| shown.contains(&inode)) {
-                self.found(finding);
-            } else {
-                self.hold_gone(finding);
-            }
-        }
-    }
-
     /// A sweep is over. One of all has seen all that is gone.
     pub(super) fn hold_swept(&mut self, sweep: &mut Sweep) {
         let swept = core::mem::take(&mut sweep.gone);
@@ -220,30 +219,42 @@ impl Share {
             }
             return;
         }
-        let before = core::mem::take(&mut self.scanner.gone.held);
+        let (before, mut has_room) = (core::mem::take(&mut self.scanner.gone.held), true);
         for finding in swept.into_iter().chain(before.findings.into_values()) {
             if self.busy.contains(&finding.path) {
                 self.scanner.passed_over(finding.path);
             } else {
-                self.scanner.gone.hold(finding);
+                has_room &= self.scanner.gone.hold(finding);
             }
         }
-        if self.scanner.gone.is_empty() {
-            self.scanner.gone = Gone::default();
-        } else {
-            self.scanner.gone.further = core::mem::take(&mut sweep.further);
-            self.scanner.gone.grows(sweep.more_gone, self.now.time);
-        }
+        let gone = &mut self.scanner.gone;
+        gone.has_more = !has_room || sweep.more_gone > 0;
+        gone.further = core::mem::take(&mut sweep.further);
+        gone.grows(sweep.more_gone, self.now.time);
+        gone.ends_if_empty();
         if sweep.more_gone == 0 && self.scanner.meant != Meant::No {
             self.scanner.meant = if self.scanner.gone.is_empty() { Meant::No } else { Meant::UntilNoted };
         }
+    }
+
+    /// What a sweep has kept, now that it is held what is gone: what was moved goes first, or that would have to wait for
+    /// all that is to be read.
+    pub(super) fn found_maybe_moved(&mut self, found: Vec<Finding>) {
+        let is_moved = |found: &Finding| self.scanner.gone.held.moved_to(found).is_some();
+        let (moved, other): (Vec<_>, Vec<_>) = found.into_iter().partition(is_moved);
+        self.scanner.gone.is_doubted |= !moved.is_empty();
+        moved.into_iter().chain(other).for_each(|found| self.found_by_sweep(found));
     }
 
     /// What is gone is taken once no more of it comes.
     pub(super) fn gone_on(&mut self) {
         if self.scanner.gone.is_empty() {
             // What was not planned because of it can be now.
-            let is_noted = self.scanner.taking == 0;
+            let is_noted = self.scanner.taking == 0 && self.scanner.found.is_empty();
+            if is_noted && core::mem::take(&mut self.scanner.gone.has_more) {
+                // All that was held was moved, or came back: what is gone beside it is looked for anew.
+                self.scanner.want_all();
+            }
             self.planner.is_dirty |= is_noted && core::mem::take(&mut self.planner.has_passed_over);
             if self.scanner.meant == Meant::UntilNoted {
                 // It was all found elsewhere, or came back: nothing is left that a person has said it of.
@@ -270,7 +281,7 @@ impl Share {
 
     /// What was let go is noted, or came to nothing; what could not be held is looked for anew.
     pub(super) fn was_let_go(&mut self, guarding: &Guarding) {
-        if guarding.has_further {
+        if guarding.has_more {
             self.scanner.want_all();
         }
     }
@@ -293,13 +304,6 @@ impl Share {
     }
 }
 
-/// The inode of a file that was found where another one was, or nothing: it may have been moved there.
-pub(super) fn shown_anew(finding: &Finding) -> Option<u64> {
-    let seen = finding.seen.as_ref().filter(|seen| matches!(seen.kind, SeenKind::File { .. }))?;
-    let is_other = finding.compared.as_ref().is_none_or(|here| here.inode != seen.inode);
-    is_other.then_some(seen.inode)
-}
-
 #[cfg(test)]
 mod tests {
     use core::time::Duration;
@@ -307,6 +311,7 @@ mod tests {
     use shoal_proto::record::{Mode, Timestamp};
 
     use super::*;
+    use crate::disk::SeenKind;
     use crate::limits::{LULL, LULL_WAIT_MAX};
     use crate::testing::path;
 

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use shoal_proto::here::{Here, Triple};
 use shoal_proto::path::RelPath;
 
-use super::gone::shown_anew;
 use super::sweep::{Finding, replaces_folder};
 use super::{Share, Waiting};
 use crate::disk::{self, Look};
@@ -86,7 +85,7 @@ impl Share {
         let is_known = |looking: &mut Looking| looking.shown.is_some() && looking.asked.is_none();
         let Some(looking) = self.scanner.looking.take_if(is_known) else { return };
         let shown = looking.shown.unwrap_or_default();
-        let (mut gone, mut shown_anew_at, mut new_folders) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        let mut new_folders = BTreeSet::new();
         for (((path, is_forced), look), here) in looking.paths.into_iter().zip(shown).zip(looking.held) {
             let was_unknown = self.scanner.unknown.remove(&path).is_some();
             self.scanner.gone.forget(&path);
@@ -119,10 +118,7 @@ impl Share {
                     let found = Finding::new(path.clone(), here, Some(seen.clone()));
                     let forced = || Finding::of(path.clone(), compared, Some(seen));
                     match found.or_else(|| is_forced.then(forced)) {
-                        Some(found) => {
-                            shown_anew_at.extend(shown_anew(&found));
-                            self.found(found);
-                        }
+                        Some(found) => self.found(found),
                         None => {
                             self.scanner.in_flux.remove(&path);
                             self.scanner.looks.was_for_nothing(&path);
@@ -137,7 +133,7 @@ impl Share {
                         if was_folder {
                             self.scanner.want_below(path.clone());
                         }
-                        gone.push(Finding::of(path, here, None));
+                        self.hold_gone(Finding::of(path, here, None));
                     } else {
                         self.scanner.in_flux.remove(&path);
                     }
@@ -150,7 +146,6 @@ impl Share {
             }
         }
         self.scanner.folders_were_moved(&new_folders);
-        self.hold_unless_moved(gone, &shown_anew_at);
     }
 
     /// A file that had something in it is empty: perhaps only for the moment in which it is written anew (E18). Then it is

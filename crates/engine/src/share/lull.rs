@@ -2,6 +2,8 @@
 //!
 //! Promise: it is over a moment after the last of it, and a while after the first at the latest.
 
+use core::time::Duration;
+
 use crate::limits::{LULL, LULL_WAIT_MAX};
 use crate::time::Time;
 
@@ -31,6 +33,11 @@ impl Lull {
         self.0.map(|(first, _)| first.after(LULL_WAIT_MAX))
     }
 
+    /// When it is over, if it is to last so long at least.
+    pub(super) fn over_after(&self, wait: Duration) -> Option<Time> {
+        self.0.map(|(first, _)| first.after(wait)).max(self.over_at())
+    }
+
     /// Whether it is over, or nothing came.
     pub(super) fn is_over(&self, now: Time) -> bool {
         self.over_at().is_none_or(|at| at <= now)
@@ -54,7 +61,10 @@ mod tests {
         }
         assert!(lull.is_over(now), "it goes on for too long");
         lull.end();
+        assert_eq!(lull.over_after(LULL), None);
         lull.more(now);
+        assert_eq!(lull.over_after(LULL / 2), Some(now.after(LULL)));
+        assert_eq!(lull.over_after(2 * LULL), Some(now.after(2 * LULL)));
         assert_eq!(lull.over_at(), Some(now.after(LULL)));
         assert!(lull.is_over(now.after(LULL)));
     }

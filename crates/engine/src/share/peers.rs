@@ -26,6 +26,7 @@ use crate::link::{Action, Closed, Link};
 use crate::serve::asks_for_bytes;
 use crate::status::PeerStatus;
 use crate::store::{self, Merge};
+use crate::time::Time;
 use crate::transfer::{AskId, SourceId};
 
 /// The share on one connection.
@@ -37,6 +38,7 @@ pub(super) struct Peer {
     /// What the other end's writer was drawn with; known once it has said so.
     salt: Option<WriterSalt>,
     pub(super) holding: Holding,
+    pub(super) since: Time,
     /// Both have held the same records once.
     pub(super) has_agreed: bool,
     /// What the other end was not told of what is here, since the connection was full.
@@ -87,6 +89,7 @@ impl Share {
             link,
             salt: None,
             holding: Holding::default(),
+            since: now.time,
             has_agreed: false,
             is_left_out: false,
             is_source: false,

@@ -5,6 +5,8 @@
 //! that something else needs. Removals of most contents wait for a person, once (I19). Paths that cannot be done are
 //! listed with their cause, and tried again when something has changed, or later.
 
+mod files;
+
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,13 +16,11 @@ use shoal_proto::path::RelPath;
 use shoal_proto::record::{Kind, Mode, Record};
 
 use super::commit::{Planned, Purpose, Ready};
-use super::goals::Wish;
 use super::lull::Lull;
 use super::{Share, Waiting, Wake};
 use crate::disk::{self, BytesAt, ChangeDeed, Seen, SeenKind, StageId};
-use crate::fetch::Older;
 use crate::index::{self, Placed, Survey};
-use crate::limits::{CHANGES_MAX, LULL, PLAN_PATHS, PROBLEMS_MAX, REMOVALS_MAX};
+use crate::limits::{CHANGES_MAX, LULL, MOVES_WAIT_MAX, PLAN_PATHS, PROBLEMS_MAX, REMOVALS_MAX};
 use crate::planner::{Deed, Rights, decide};
 use crate::status::Cause;
 use crate::time::Time;
@@ -48,6 +48,10 @@ pub(super) struct Planner {
     /// Records come: removals wait until no more do, so that the guard sees the whole of them (I19).
     lull: Lull,
     are_removals_waiting: bool,
+    /// So long files whose bytes stand at another path wait for word that they were moved from there.
+    awaits_moves: Option<Time>,
+    /// Something is to be planned once all has been said.
+    awaits_word: bool,
     /// A path was not planned because its file is gone, which is not noted yet.
     pub(super) has_passed_over: bool,
 }
@@ -82,6 +86,8 @@ struct Pass {
     placing: Vec<Placing>,
     /// For each of them paths of the folder that show the content.
     movers: Vec<Vec<(RelPath, Seen)>>,
+    /// A file waits for word that it was moved.
+    awaits_moves: bool,
     /// What waits for its bytes, and is still wanted.
     wanted: BTreeSet<StageId>,
     problems: BTreeMap<RelPath, Cause>,
@@ -125,9 +131,14 @@ impl Planner {
         (self.is_dirty, self.pass.is_some(), self.ready.waiting.len())
     }
 
+    /// Whether something is to be planned when no more records come.
+    fn is_waiting(&self) -> bool {
+        self.are_removals_waiting || self.awaits_moves.is_some()
+    }
+
     /// Whether anything is being planned or on its way to the disk.
     pub(super) fn is_busy(&self) -> bool {
-        self.is_dirty || self.pass.is_some() || self.are_removals_waiting || !self.ready.is_empty()
+        self.is_dirty || self.pass.is_some() || self.is_waiting() || !self.ready.is_empty()
     }
 }
 
@@ -136,6 +147,7 @@ impl Share {
         if !self.may_plan() {
             return;
         }
+        self.heed_awaited_word();
         if self.planner.pass.is_none() && core::mem::take(&mut self.planner.is_dirty) {
             self.resolver.pass_begins();
             let is_meant = core::mem::take(&mut self.planner.accepts_removals);
@@ -190,9 +202,13 @@ impl Share {
     /// Whether more removals may be on their way than this pass has come across; then they are planned later.
     fn do_removals_wait(&mut self) -> bool {
         let may_wait = |pass: &Pass| pass.has_losses && !pass.removes && !pass.is_meant;
-        let over_at = self.planner.lull.over_at().filter(|at| *at > self.now.time);
+        let lull = &self.planner.lull;
+        let is_being_told = self.is_being_told();
+        let over_at = if is_being_told { lull.over_after(MOVES_WAIT_MAX) } else { lull.over_at() };
+        let over_at = over_at.filter(|at| *at > self.now.time);
         let over_at = over_at.filter(|_| self.planner.pass.as_ref().is_some_and(may_wait));
         self.planner.are_removals_waiting = over_at.is_some();
+        self.planner.awaits_word |= over_at.is_some() && is_being_told;
         if let Some(at) = over_at {
             self.timers.set_no_later(Wake::Plan, at);
         }
@@ -203,6 +219,8 @@ impl Share {
     fn first_run_ends(&mut self) {
         let Some(pass) = self.planner.pass.as_mut().filter(|pass| !pass.removes) else { return };
         let wanted = core::mem::take(&mut pass.wanted);
+        let awaits_moves = pass.awaits_moves;
+        self.await_moves(awaits_moves);
         self.give_up_goals(|stage, planned| planned.purpose == Purpose::Shown && !wanted.contains(&stage));
         self.end_conflicts_unseen();
     }
@@ -384,86 +402,6 @@ impl Share {
         }
     }
 
-    // ── files ──
-
-    /// Where the contents that are to come are on this disk: a file that is to go may only have to be moved.
-    pub(super) fn planned_places(&mut self, places: Vec<Vec<BytesAt>>) {
-        let Some(pass) = &mut self.planner.pass else { return };
-        let in_folder = |at: &BytesAt| match at {
-            BytesAt::Folder { path, seen, offset: 0 } => Some((path.clone(), seen.clone())),
-            _ => None,
-        };
-        pass.movers = places.iter().map(|places| places.iter().filter_map(in_folder).collect()).collect();
-        for (placing, places) in pass.placing.iter_mut().zip(places) {
-            placing.places = places;
-        }
-        let paths: Vec<RelPath> = pass.movers.iter().flatten().map(|(path, _)| path.clone()).collect();
-        self.index(Waiting::Movers, index::Job::Triples(paths));
-    }
-
-    pub(super) fn planned_moves(&mut self, rows: Vec<Option<Triple>>) {
-        let rights = self.rights();
-        let Some(pass) = &mut self.planner.pass else { return };
-        pass.is_asked = false;
-        let (placing, movers) = (core::mem::take(&mut pass.placing), core::mem::take(&mut pass.movers));
-        let mut rows = rows.into_iter();
-        for (placing, movers) in placing.into_iter().zip(movers) {
-            let rows: Vec<Triple> = rows.by_ref().take(movers.len()).flatten().collect();
-            // Where a move has failed, the bytes are copied or fetched.
-            let is_free = placing.row.here.is_none()
-                && !self.busy.contains(&placing.row.path)
-                && !self.planner.deferred.contains_key(&placing.row.path);
-            let goes = |row: &&Triple| {
-                !self.busy.contains(&row.path) && matches!(decide(row, rights).disk, Deed::Remove(_))
-            };
-            match rows.iter().find(goes).filter(|_| is_free) {
-                Some(from) => self.start_move(from, placing, rights),
-                None => self.start_fetch(placing),
-            }
-        }
-    }
-
-    fn start_move(&mut self, from: &Triple, to: Placing, rights: Rights) {
-        let (Some(here), Deed::Remove(gone)) = (&from.here, decide(from, rights).disk) else { return };
-        let deed = ChangeDeed::Move { to: to.row.path.clone(), present: Seen::from(here) };
-        let mut planned = Planned::new(from.path.clone(), deed, to.row.here.clone(), Some(to.head));
-        planned.from = Some((from.here.clone(), gone.cloned()));
-        self.start(planned);
-    }
-
-    /// The bytes of a file are to come into a staged file first.
-    fn start_fetch(&mut self, Placing { row, head, places }: Placing) {
-        let Kind::File { size, content } = head.version.kind else { return };
-        if self.busy.contains(&row.path) || self.goals.at(&row.path).is_some() {
-            return;
-        }
-        let older = row.here.as_ref().and_then(|here| match here.version.kind {
-            Kind::File { content, .. } => {
-                Some(Older { content, seen: Seen::from(here), path: row.path.clone() })
-            }
-            _ => None,
-        });
-        let over = row.here.as_ref().map(Seen::from);
-        let names = |head: &&Record| head.version.kind.content() == content;
-        let records = row.heads.iter().filter(names).map(Record::hash).collect();
-        let wish = Wish { content, size, records, older, places: Some(places) };
-        if self.leaves_out(&wish) {
-            return self.is_left_out(row.path);
-        }
-        let planned = |stage| {
-            let deed = ChangeDeed::Place { version: head.version.clone(), stage: Some(stage), over };
-            Planned::new(row.path, deed, row.here, Some(head))
-        };
-        let Some(stage) = self.want(wish, planned) else {
-            // The next pass waits until there is room.
-            self.planner.is_dirty = true;
-            return;
-        };
-        if let Some(pass) = &mut self.planner.pass {
-            pass.wanted.insert(stage);
-        }
-    }
-
     // ── doing ──
 
     pub(super) fn start(&mut self, planned: Planned) {
@@ -598,5 +536,22 @@ mod tests {
         assert_eq!((share.planner.more_problems, share.next_wake()), (1, Some(Time(1).after(REPLAN_MAX))));
         share.blocked(path("d/0"), Cause::NotEmpty);
         assert!(share.planner.is_dirty);
+    }
+
+    /// I19: losses that come while only folders were to be removed are asked about once no more of them come.
+    #[test]
+    fn i19_what_comes_while_folders_are_removed_is_not_asked_about_early() {
+        let device = DeviceId::from_bytes([1; 32]);
+        let survey = Survey { had: 2, lost: 2 };
+        for has_losses in [false, true] {
+            let opened = Opened::new(ShareId::from_bytes([3; 32]), Vec::new());
+            let mut share = Share::new(device, opened, [2; 32], 0, Now { time: Time(1), wall: 0 });
+            share.planner.pass = Some(Pass { removes: true, has_losses, ..Pass::default() });
+            share.surveyed(survey, 3);
+            assert!(share.planner.pass.as_ref().is_some_and(|pass| pass.is_end));
+            assert_eq!(share.planner.held_back, has_losses.then_some(survey));
+            let later = (!has_losses).then_some(Time(1).after(LULL));
+            assert_eq!(share.next_wake(), later, "has losses: {has_losses}");
+        }
     }
 }

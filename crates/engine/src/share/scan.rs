@@ -151,6 +151,12 @@ impl Scanner {
         }
     }
 
+    pub(super) fn shown_ahead(&mut self, number: u64, rows: &[(RelPath, Here)]) {
+        if let Some(sweep) = self.sweep.as_mut().filter(|sweep| sweep.number == number) {
+            sweep.shown_ahead(rows);
+        }
+    }
+
     /// Whether anything is being looked at, or to be looked at now.
     pub(super) fn is_busy(&self, now: Time) -> bool {
         !self.gone.is_empty() || !self.has_found_all(now)
@@ -290,19 +296,20 @@ impl Share {
         while self.scanner.taking < TAKES_MAX && self.scanner.found.len() < TAKE_PATHS_MAX {
             let Some(sweep) = &mut self.scanner.sweep else { return };
             let Some(found) = sweep.next() else { break };
-            // What is being written is looked at when that pauses.
-            if found.seen.is_none() || !self.scanner.looks.is_being_written(&found.path, self.now.time) {
-                self.found(found);
-            }
+            self.found_by_sweep(found);
         }
         let Some(sweep) = &mut self.scanner.sweep else { return };
         let (number, on_disk, in_index) = (sweep.number, sweep.ask_disk(), sweep.ask_index());
+        let ahead = sweep.ask_ahead();
         let is_over = sweep.is_over();
         if let Some(job) = on_disk {
             self.disk(Waiting::SweepDisk(number), job);
         }
         if let Some(job) = in_index {
             self.index(Waiting::SweepIndex(number), job);
+        }
+        if let Some(job) = ahead {
+            self.index(Waiting::SweepAhead(number), job);
         }
         if is_over {
             self.sweep_ends();
@@ -324,6 +331,7 @@ impl Share {
             self.scanner.answering = Some((sweep.answers, sweep.looked));
         }
         self.hold_swept(&mut sweep);
+        self.found_maybe_moved(sweep.take_maybe_moved());
         if sweep.below.is_none() {
             self.may_heed_other_rules();
         }
@@ -333,7 +341,9 @@ impl Share {
     }
 
     pub(super) fn sweep_failed(&mut self, number: u64, error: String) {
-        if let Some(sweep) = self.scanner.sweep.take_if(|sweep| sweep.number == number) {
+        if let Some(mut sweep) = self.scanner.sweep.take_if(|sweep| sweep.number == number) {
+            // What it found before, and what looks found, is so all the same.
+            self.found_maybe_moved(sweep.take_maybe_moved());
             match sweep.below {
                 Some(below) => drop(self.scanner.unknown.insert(below, Unknown::Failed(error))),
                 None => {
@@ -341,7 +351,6 @@ impl Share {
                     self.scanner.answering = Some((sweep.answers, sweep.looked));
                 }
             }
-            // What it found before, and what looks found, is so all the same.
             self.timers.set_no_later(Wake::Rescan, self.now.time.after(RETRY_MAX));
         }
     }
@@ -353,6 +362,13 @@ impl Share {
             self.scanner.passed_over.insert(found.path);
         } else {
             self.scanner.found.push(found);
+        }
+    }
+
+    /// What is being written is looked at when that pauses.
+    pub(super) fn found_by_sweep(&mut self, found: Finding) {
+        if found.seen.is_none() || !self.scanner.looks.is_being_written(&found.path, self.now.time) {
+            self.found(found);
         }
     }
 

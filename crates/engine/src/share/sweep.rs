@@ -3,6 +3,7 @@
 //! Promise: the two streams are gone through side by side in the order of paths. A path that the disk did not show is
 //! gone only if the disk could say so: below what is unknown or ignored nothing is (I21, E3). Of all that is gone the
 //! first paths are remembered; of the others some 20 bytes for each content, so that the guard can weigh the whole (I19).
+//! A file that may have been moved from elsewhere is told of at the end, when it is known what is gone.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -75,6 +76,7 @@ pub(super) struct Sweep {
     pub(super) is_moved: bool,
     disk: Side<(RelPath, Look)>,
     index: Side<(RelPath, Here)>,
+    anew: Anew,
     /// What is not to be taken for gone, with all below it.
     hidden: BTreeSet<RelPath>,
     /// What nobody can say anything about, and why.
@@ -89,6 +91,25 @@ pub(super) struct Sweep {
     pub(super) looked: Looked,
     /// How many looks a person had asked for when it began.
     pub(super) answers: u64,
+}
+
+/// Files that stand where none or another one stood, until it is known whether they were moved there: whether the index
+/// holds their inodes elsewhere. Only for their sake it is read ahead of the disk.
+#[derive(Debug, Default)]
+struct Anew {
+    /// Those for which it is not known yet, at most [`GONE_MAX`] with those that may have been moved.
+    found: VecDeque<Finding>,
+    maybe_moved: Vec<Finding>,
+    /// The inodes of what is gone, and of what the index holds where the disk has yet to be looked at.
+    inodes: BTreeSet<u64>,
+    /// How far the index was read ahead; `None`: nobody needed that.
+    ahead: Option<Side<()>>,
+}
+
+impl Anew {
+    fn has_room(&self) -> bool {
+        self.found.len() + self.maybe_moved.len() < GONE_MAX
+    }
 }
 
 /// One of the two streams.
@@ -118,6 +139,23 @@ impl<T> Side<T> {
     fn is_ready(&self) -> bool {
         !self.waiting.is_empty() || self.is_end
     }
+
+    /// Whether all of it was gone through.
+    fn is_over(&self) -> bool {
+        self.waiting.is_empty() && self.is_end
+    }
+
+    /// A page of the index has come.
+    fn has_come(&mut self, rows: &[(RelPath, Here)]) {
+        self.is_asked = false;
+        self.is_end = rows.len() < PAGE_PATHS;
+        self.after = rows.last().map(|(path, _)| path.clone()).or_else(|| self.after.take());
+    }
+}
+
+/// A page of what the index holds.
+fn page_of(below: Option<&RelPath>, after: Option<&RelPath>) -> index::Job {
+    index::Job::Shown { below: below.cloned(), after: after.cloned(), at_most: PAGE_PATHS }
 }
 
 impl Sweep {
@@ -128,6 +166,7 @@ impl Sweep {
             is_moved: false,
             disk: Side::default(),
             index: Side::default(),
+            anew: Anew::default(),
             hidden: BTreeSet::new(),
             unknown: BTreeMap::new(),
             gone: Vec::new(),
@@ -147,9 +186,14 @@ impl Sweep {
 
     /// The page of the index that is needed to go on.
     pub(super) fn ask_index(&mut self) -> Option<index::Job> {
-        let (below, after) = (self.below.clone(), self.index.after.clone());
-        let page = index::Job::Shown { below, after, at_most: PAGE_PATHS };
-        self.index.must_ask().then_some(page)
+        self.index.must_ask().then(|| page_of(self.below.as_ref(), self.index.after.as_ref()))
+    }
+
+    /// The page of the index that is needed to know what may have been moved.
+    pub(super) fn ask_ahead(&mut self) -> Option<index::Job> {
+        let is_needed = !self.anew.found.is_empty() && !self.knows_what_is_ahead();
+        let ahead = self.anew.ahead.as_mut().filter(|_| is_needed)?;
+        ahead.must_ask().then(|| page_of(self.below.as_ref(), ahead.after.as_ref()))
     }
 
     /// Takes a page of the tree.
@@ -163,21 +207,70 @@ impl Sweep {
 
     /// Takes a page of the index.
     pub(super) fn shown(&mut self, rows: Vec<(RelPath, Here)>) {
-        self.index.is_asked = false;
-        self.index.is_end = rows.len() < PAGE_PATHS;
-        self.index.after = rows.last().map(|(path, _)| path.clone()).or_else(|| self.index.after.take());
+        self.index.has_come(&rows);
         self.index.waiting.extend(rows);
     }
 
-    /// Whether both streams were gone through.
-    pub(super) fn is_over(&self) -> bool {
-        let is_over = |is_end: bool, is_empty: bool| is_end && is_empty;
-        is_over(self.disk.is_end, self.disk.waiting.is_empty())
-            && is_over(self.index.is_end, self.index.waiting.is_empty())
+    /// Takes a page of the index that was read ahead.
+    pub(super) fn shown_ahead(&mut self, rows: &[(RelPath, Here)]) {
+        if let Some(ahead) = &mut self.anew.ahead {
+            ahead.has_come(rows);
+            self.anew.inodes.extend(rows.iter().map(|(_, here)| here.inode));
+        }
     }
 
-    /// The next path with something new on the disk, as far as both streams are known.
+    /// Whether both streams were gone through, and all was told that cannot have been moved.
+    pub(super) fn is_over(&self) -> bool {
+        self.disk.is_over() && self.index.is_over() && self.anew.found.is_empty()
+    }
+
+    /// The next path with something new on the disk, as far as both streams are known. What may have been moved there is
+    /// not among it.
     pub(super) fn next(&mut self) -> Option<Finding> {
+        loop {
+            if let Some(found) = self.next_that_is_new() {
+                return Some(found);
+            }
+            let found = self.next_difference()?;
+            self.looked.changed += 1;
+            if shown_anew(&found).is_none() || !self.anew.has_room() {
+                return Some(found);
+            }
+            if self.anew.ahead.is_none() {
+                let (after, is_end) = (self.index.after.clone(), self.index.is_end);
+                self.anew.ahead = Some(Side { after, is_end, ..Side::default() });
+                self.anew.inodes.extend(self.index.waiting.iter().map(|(_, here)| here.inode));
+            }
+            self.anew.found.push_back(found);
+        }
+    }
+
+    /// What may have been moved to where it was found.
+    pub(super) fn take_maybe_moved(&mut self) -> Vec<Finding> {
+        let mut found = core::mem::take(&mut self.anew.maybe_moved);
+        found.extend(self.anew.found.drain(..));
+        found
+    }
+
+    /// The next of those that were kept and cannot have been moved.
+    fn next_that_is_new(&mut self) -> Option<Finding> {
+        while self.knows_what_is_ahead()
+            && let Some(found) = self.anew.found.pop_front()
+        {
+            if !shown_anew(&found).is_some_and(|inode| self.anew.inodes.contains(&inode)) {
+                return Some(found);
+            }
+            self.anew.maybe_moved.push(found);
+        }
+        None
+    }
+
+    /// Whether all inodes are known that something may have been moved from.
+    fn knows_what_is_ahead(&self) -> bool {
+        self.index.is_over() || self.anew.ahead.as_ref().is_some_and(|ahead| ahead.is_end)
+    }
+
+    fn next_difference(&mut self) -> Option<Finding> {
         while self.disk.is_ready() && self.index.is_ready() {
             let shown = self.disk.waiting.front().map(|(path, _)| path);
             let held = self.index.waiting.front().map(|(path, _)| path);
@@ -198,7 +291,6 @@ impl Sweep {
                 (None, None) => None,
             };
             if found.is_some() {
-                self.looked.changed += 1;
                 return found;
             }
         }
@@ -241,6 +333,7 @@ impl Sweep {
     fn note_gone(&mut self, finding: Finding) {
         self.looked.changed += 1;
         if self.gone.len() < GONE_MAX {
+            self.anew.inodes.extend(finding.compared.as_ref().map(|here| here.inode));
             return self.gone.push(finding);
         }
         self.more_gone += 1;
@@ -250,6 +343,13 @@ impl Sweep {
             self.further.add(content);
         }
     }
+}
+
+/// The inode of a file that was found where another one was, or nothing: it may have been moved there.
+pub(super) fn shown_anew(finding: &Finding) -> Option<u64> {
+    let seen = finding.seen.as_ref().filter(|seen| matches!(seen.kind, disk::SeenKind::File { .. }))?;
+    let is_other = finding.compared.as_ref().is_none_or(|here| here.inode != seen.inode);
+    is_other.then_some(seen.inode)
 }
 
 /// Whether something else stands where a folder was.
@@ -283,11 +383,16 @@ mod tests {
         (path(text), seen(size).with_content(ContentId::NONE))
     }
 
-    /// Goes through both streams, in pages of so many paths.
+    /// Goes through both streams, the disk in pages of so many paths.
     fn go(disk: &[(&str, Look)], index: &[(RelPath, Here)], page: usize) -> Sweep {
         let mut sweep = Sweep::new(None, 0);
-        let (mut disk, mut index) = (disk.iter(), index.iter());
+        let (mut disk, rows) = (disk.iter(), index);
+        let mut index = index.iter();
         while !sweep.is_over() {
+            if let Some(index::Job::Shown { after, .. }) = sweep.ask_ahead() {
+                let rows = rows.iter().filter(|(path, _)| Some(path) > after.as_ref());
+                sweep.shown_ahead(&rows.take(PAGE_PATHS).cloned().collect::<Vec<_>>());
+            }
             if sweep.ask_disk().is_some() {
                 let entries: Vec<_> =
                     disk.by_ref().take(page).map(|(text, look)| (path(text), look.clone())).collect();
@@ -306,7 +411,7 @@ mod tests {
     #[test]
     fn what_is_new_changed_and_gone_is_found_whatever_the_pages() {
         let disk = [
-            ("a", Look::Seen(seen(1))),
+            ("a", Look::Seen(Seen { inode: 2, ..seen(1) })),
             ("b", Look::Seen(seen(2))),
             ("d", Look::Seen(seen(4))),
             ("e", Look::Nothing),
@@ -320,6 +425,34 @@ mod tests {
                 [path("c"), path("e")]
             );
         }
+    }
+
+    /// What may have been moved is kept, wherever it was; what is new is told as soon as the index was asked, and where that
+    /// holds nothing at once.
+    #[test]
+    fn what_may_have_been_moved_is_kept_and_what_is_new_is_not() {
+        let files = 0..2 * PAGE_PATHS as u64 + 9;
+        let numbered = |number: u64| (format!("m/{number:05}"), Seen { inode: number, ..seen(1) });
+        let all: Vec<_> = files.clone().map(numbered).collect();
+        let index: Vec<_> =
+            all.iter().map(|(name, seen)| (path(name), seen.clone().with_content(ContentId::NONE))).collect();
+        let last = files.end - 1;
+        let anew = [("a", 0), ("linked", 7), ("new", last + 1), ("z", last), ("z-new", last + 2)];
+        let is_gone = |number: u64| number == 0 || number == last;
+        let there = files.filter(|number| !is_gone(*number)).map(numbered);
+        let new = anew.map(|(name, inode)| (name.to_owned(), Seen { inode, ..seen(1) }));
+        let mut shown: Vec<_> = new.into_iter().chain(there).collect();
+        shown.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let disk: Vec<_> = shown.iter().map(|(name, seen)| (&**name, Look::Seen(seen.clone()))).collect();
+        let mut sweep = go(&disk, &index, PAGE_PATHS);
+        let paths = |found: &[Finding]| found.iter().map(|one| one.path.to_string()).collect::<Vec<_>>();
+        assert_eq!(paths(&sweep.gone), [numbered(0).0, numbered(last).0]);
+        assert_eq!(sweep.unknown.keys().map(ToString::to_string).collect::<Vec<_>>(), ["new", "z-new"]);
+        assert_eq!(paths(&sweep.take_maybe_moved()), ["a", "linked", "z"]);
+        let mut sweep = Sweep::new(None, 0);
+        sweep.swept(disk.iter().map(|(name, look)| (path(name), look.clone())).collect(), false);
+        sweep.shown(Vec::new());
+        assert!(sweep.next().is_some() && sweep.anew.found.is_empty() && sweep.ask_ahead().is_none());
     }
 
     /// I19: what is gone beyond what is remembered is counted, file by file.

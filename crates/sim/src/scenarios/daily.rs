@@ -37,6 +37,51 @@ fn a_folder_of_many_files_that_moves_costs_no_bytes_of_them() {
     w.assert_all();
 }
 
+/// What ana's user moves while nobody watches is moved at ben's as well, whether the new name comes first or last.
+fn moves_unseen(seed: u64, unseen: impl Fn(&mut World, &[Step])) {
+    for (round, to) in ["a", "z"].into_iter().enumerate() {
+        let mut w = world(seed + round as u64);
+        w.on("ana").write("b/rest", "of it").write("y/rest", "of that").write_bytes("one", 99, 30_000);
+        for number in 0..40 {
+            w.on("ana").write_bytes(&format!("photos/{number}.jpg"), number, 30_000);
+        }
+        w.settle();
+        let names: Vec<String> = (0..40).map(|number| format!("/{number}.jpg")).collect();
+        let inodes = |w: &mut World, folder: &str, file: &str| -> Vec<_> {
+            let files = names.iter().map(|name| format!("{folder}{name}")).chain([file.to_owned()]);
+            files.map(|path| w.on("ben").inode(&path).expect(&path)).collect()
+        };
+        let before = inodes(&mut w, "photos", "one");
+        let said = w.bytes_said(|w| {
+            let moves = [("photos", to.to_owned()), ("one", format!("{to}-one"))];
+            unseen(w, &moves.map(|(from, to)| Step::Rename(from.to_owned(), to)));
+            w.settle();
+        });
+        assert!(said < 60_000, "{said} bytes for a move of 1.2 MB");
+        let after = inodes(&mut w, to, &format!("{to}-one"));
+        assert_eq!(before, after, "they were moved, not copied");
+        assert_eq!(w.on("ben").history(), [""; 0], "nothing was filed away");
+        w.assert_nobody_was_asked().assert_all();
+    }
+}
+
+#[test]
+fn i19_what_moves_while_a_device_does_not_run_is_moved_at_the_others() {
+    moves_unseen(420, |w, moves| {
+        w.on("ana").crash().all_unwatched(moves);
+        // What changed just now is read again later.
+        w.pass(Duration::from_secs(10)).on("ana").restart();
+    });
+}
+
+#[test]
+fn i33_what_moves_while_hints_are_lost_is_moved_at_the_others() {
+    moves_unseen(430, |w, moves| {
+        w.on("ana").all_unwatched(moves);
+        w.pass(Duration::from_secs(10)).on("ana").rescan();
+    });
+}
+
 #[test]
 fn a_rename_back_and_forth_ends_where_it_began() {
     let mut w = world(402);

@@ -6,7 +6,8 @@ use shoal_proto::roster::Role;
 use shoal_proto::secret::ShareSecret;
 
 use super::*;
-use crate::io::{Command, JobId, Opened};
+use crate::io::{Command, Differing, JobId, Opened};
+use crate::planner::Rights;
 use crate::status::{Halt, Phase};
 use crate::store::Me;
 use crate::time::Time;
@@ -153,6 +154,27 @@ fn i26_only_who_invited_it_is_believed_that_its_own_invite_was_good() {
         let Some((_, store::Job::Enter { now, .. })) = link_job(&mut share) else { panic!() };
         assert_eq!(now, at, "first contact: {first_contact}");
     }
+}
+
+/// I3: what was taken at first contact is taken no more once all of it is in place.
+#[test]
+fn i3_what_differs_gives_way_at_first_contact_and_never_again() {
+    let mut share = meeting();
+    share.stage = Stage::Running;
+    share.life = Some(Life { first_contact: false, ..life() });
+    share.command(&Command::Meet(Differing::Theirs), NOW);
+    share.tick(NOW);
+    assert_eq!(share.rights(), Rights::Yielding, "before the first contact");
+    share.is_told_life(Life { first_contact: true, ..life() });
+    share.tick(NOW);
+    assert_eq!(share.rights(), Rights::Yielding, "while it is planned");
+    let mut jobs = core::iter::from_fn(|| share.poll());
+    let page = jobs.find_map(|out| match out {
+        Out::Index(job, index::Job::Diverging { .. }) => Some(job),
+        _ => None,
+    });
+    share.indexed(page.unwrap(), index::Answer::Page(Vec::new()), NOW);
+    assert_eq!(share.rights(), Rights::Writer);
 }
 
 /// Somebody who has not heard that it was let in again had refused it.

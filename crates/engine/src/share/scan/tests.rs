@@ -8,6 +8,7 @@ use shoal_proto::segment::Segment;
 use super::*;
 use crate::disk::{Seen, SeenKind};
 use crate::io::Opened;
+use crate::limits::{GONE_MAX, LULL};
 use crate::share::Out;
 
 fn path(text: &str) -> RelPath {
@@ -100,4 +101,72 @@ fn what_was_found_is_taken_though_the_sweep_fails() {
     share.take_on();
     let Some(Out::Disk(_, disk::Job::Take(asked))) = share.poll() else { panic!() };
     assert_eq!(asked, [Take::new(path("a"), Some(seen(10)))]);
+}
+
+/// More is gone than can be held, and all that is held was moved: the rest is looked for.
+#[test]
+fn what_is_gone_beyond_the_bound_is_looked_for_though_all_that_was_held_was_moved() {
+    let mut share = share();
+    let file = |inode| Seen { inode, ..seen(10) };
+    let gone = (0..GONE_MAX as u64).map(|number| {
+        let here = file(number).with_content(content(1));
+        Finding::of(path(&format!("old/{number}")), Some(here), None)
+    });
+    let mut sweep = Sweep::new(None, 7);
+    (sweep.gone, sweep.more_gone) = (gone.collect(), 1);
+    share.hold_swept(&mut sweep);
+    let moved = |number| Finding::of(path(&format!("new/{number}")), None, Some(file(number)));
+    share.found_maybe_moved((0..GONE_MAX as u64).map(moved).collect());
+    share.take_on();
+    share.gone_on();
+    assert!(share.scanner.gone.is_empty() && share.scanner.wanted.is_empty(), "not noted yet");
+    let Some(Out::Disk(job, disk::Job::Take(asked))) = share.poll() else { panic!() };
+    assert_eq!(asked.len(), 2 * GONE_MAX);
+    share.disk_done(job, disk::Answer::Taken(vec![Taken::Unknown(Unknown::Unreadable); asked.len()]), now(2));
+    share.gone_on();
+    assert_eq!(share.scanner.wanted, BTreeSet::from([None]));
+}
+
+/// I19: a person's yes to a loss is to that loss: when nothing of it is left, the next one is asked about.
+#[test]
+fn i19_a_yes_ends_when_nothing_is_left_to_lose() {
+    let mut share = share();
+    let gone = |name| Finding::of(path(name), Some(seen(10).with_content(content(1))), None);
+    share.scanner.meant = Meant::UntilSwept;
+    let mut sweep = Sweep::new(None, 7);
+    sweep.gone.push(gone("a"));
+    share.hold_swept(&mut sweep);
+    share.gone_on();
+    assert_eq!(share.scanner.meant, Meant::UntilNoted);
+    share.scanner.gone.forget(&path("a"));
+    share.gone_on();
+    assert_eq!(share.scanner.meant, Meant::No, "it came back");
+    share.hold_gone(gone("b"));
+    share.now.time = share.now.time.after(LULL);
+    share.gone_on();
+    assert!(share.poll().is_some());
+    let is_meant = |job: &Waiting| matches!(job, Waiting::Take(_, guarding) if guarding.guard.is_meant);
+    assert!(!share.jobs.values().any(is_meant));
+}
+
+/// A folder is looked through after one look, though others come to be looked at all the time.
+#[test]
+fn folders_that_keep_appearing_do_not_keep_a_sweep_waiting() {
+    let mut share = share();
+    share.stage = Stage::Running;
+    let at = |step| Now { time: Time::ZERO.after(LOOK_DELAY * step), wall: 0 };
+    share.hinted(Hint::Below(path("a")), at(1));
+    share.tick(at(2));
+    let asked = core::iter::from_fn(|| share.poll()).collect::<Vec<_>>();
+    let [Out::Disk(look, disk::Job::Look(_)), Out::Index(triples, index::Job::Triples(_))] = &asked[..]
+    else {
+        panic!("the folder itself goes first: {asked:?}")
+    };
+    share.hinted(Hint::Below(path("b")), at(2));
+    share.disk_done(*look, disk::Answer::Looked(vec![Look::Nothing]), at(3));
+    share.indexed(*triples, index::Answer::Triples(vec![None]), at(3));
+    let asked = core::iter::from_fn(|| share.poll()).collect::<Vec<_>>();
+    let is_sweep = |out: &Out| matches!(out, Out::Disk(_, disk::Job::Sweep(_)));
+    let is_look = |out: &Out| matches!(out, Out::Disk(_, disk::Job::Look(_)));
+    assert!(asked.iter().any(is_look) && asked.iter().any(is_sweep), "{asked:?}");
 }
