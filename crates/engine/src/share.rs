@@ -390,8 +390,12 @@ impl Share {
             (Waiting::Fetch(tag), answer) => self.fetch.indexed(tag, answer),
             (Waiting::Serve(tag), answer) => self.served(tag, answer),
             (Waiting::Life, Answer::Life(life)) => self.is_told_life(*life),
-            (Waiting::SweepIndex(number), Answer::Shown(rows)) => self.scanner.shown(number, rows),
-            (Waiting::SweepAhead(number), Answer::Shown(rows)) => self.scanner.shown_ahead(number, &rows),
+            (Waiting::SweepIndex(number), Answer::Shown(rows)) => {
+                self.scanner.with_sweep(number, |sweep| sweep.shown(rows));
+            }
+            (Waiting::SweepAhead(number), Answer::Shown(rows)) => {
+                self.scanner.with_sweep(number, |sweep| sweep.shown_ahead(&rows));
+            }
             (Waiting::LookIndex(number), Answer::Triples(rows)) => self.looked_up(number, rows),
             (Waiting::KnownList(knowing), Answer::List(list)) => self.is_known(knowing, list),
             (Waiting::Observe(observed, guarding), Answer::Observed(outcomes, batches)) => {
@@ -436,7 +440,7 @@ impl Share {
             (Waiting::History(asked), answer) => self.history_told(asked, answer),
             (Waiting::Restore(asked), answer) => self.restore_told(&asked, answer),
             (Waiting::SweepDisk(number), Answer::Swept { entries, is_end }) => {
-                self.scanner.swept(number, entries, is_end);
+                self.scanner.with_sweep(number, |sweep| sweep.swept(entries, is_end));
             }
             (Waiting::SweepDisk(number), Answer::Failed(error)) => self.sweep_failed(number, error),
             (Waiting::LookDisk(number), Answer::Looked(looks)) => self.looked(number, looks),

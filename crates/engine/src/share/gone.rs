@@ -198,9 +198,10 @@ impl Gone {
 impl Share {
     /// Something is gone: it is noted later, with all the rest.
     pub(super) fn hold_gone(&mut self, finding: Finding) {
-        if self.busy.contains(&finding.path) {
-            self.scanner.passed_over(finding.path);
-        } else if self.scanner.gone.hold(finding) {
+        if self.passes_over(&finding.path) {
+            return;
+        }
+        if self.scanner.gone.hold(finding) {
             self.scanner.gone.grows(0, self.now.time);
         } else {
             self.scanner.want_all();
@@ -221,9 +222,7 @@ impl Share {
         }
         let (before, mut has_room) = (core::mem::take(&mut self.scanner.gone.held), true);
         for finding in swept.into_iter().chain(before.findings.into_values()) {
-            if self.busy.contains(&finding.path) {
-                self.scanner.passed_over(finding.path);
-            } else {
+            if !self.passes_over(&finding.path) {
                 has_room &= self.scanner.gone.hold(finding);
             }
         }

@@ -31,9 +31,8 @@ impl Share {
         }
         let (mut paths, mut held, mut asked) = (Vec::new(), Vec::new(), Vec::new());
         for (path, is_forced) in self.scanner.looks.take_due(self.now.time, TAKE_PATHS_MAX) {
-            if !is_forced && self.busy.contains(&path) {
-                // What we are doing there is told of too, and may be all of it.
-                self.scanner.passed_over(path);
+            // What we are doing there is told of too, and may be all of it.
+            if !is_forced && self.passes_over(&path) {
                 continue;
             }
             let placed = self.scanner.placed.remove(&path);

@@ -117,11 +117,6 @@ impl Scanner {
         self.stop_looking();
     }
 
-    /// A path that we change ourselves was found changed.
-    pub(super) fn passed_over(&mut self, path: RelPath) {
-        self.passed_over.insert(path);
-    }
-
     pub(super) fn stop_looking(&mut self) {
         self.number += 1;
         if let Some(looking) = self.looking.take() {
@@ -139,21 +134,10 @@ impl Scanner {
         }
     }
 
-    pub(super) fn swept(&mut self, number: u64, entries: Vec<(RelPath, Look)>, is_end: bool) {
+    /// Tells the sweep of this number, if it is still under way.
+    pub(super) fn with_sweep(&mut self, number: u64, tell: impl FnOnce(&mut Sweep)) {
         if let Some(sweep) = self.sweep.as_mut().filter(|sweep| sweep.number == number) {
-            sweep.swept(entries, is_end);
-        }
-    }
-
-    pub(super) fn shown(&mut self, number: u64, rows: Vec<(RelPath, Here)>) {
-        if let Some(sweep) = self.sweep.as_mut().filter(|sweep| sweep.number == number) {
-            sweep.shown(rows);
-        }
-    }
-
-    pub(super) fn shown_ahead(&mut self, number: u64, rows: &[(RelPath, Here)]) {
-        if let Some(sweep) = self.sweep.as_mut().filter(|sweep| sweep.number == number) {
-            sweep.shown_ahead(rows);
+            tell(sweep);
         }
     }
 
@@ -358,11 +342,18 @@ impl Share {
     // ── taking ──
 
     pub(super) fn found(&mut self, found: Finding) {
-        if self.busy.contains(&found.path) {
-            self.scanner.passed_over.insert(found.path);
-        } else {
+        if !self.passes_over(&found.path) {
             self.scanner.found.push(found);
         }
+    }
+
+    /// Whether we change a path ourselves just now: what was found there is looked at when that is over.
+    pub(super) fn passes_over(&mut self, path: &RelPath) -> bool {
+        let is_busy = self.busy.contains(path);
+        if is_busy {
+            self.scanner.passed_over.insert(path.clone());
+        }
+        is_busy
     }
 
     /// What is being written is looked at when that pauses.
@@ -432,8 +423,7 @@ impl Share {
     pub(super) fn taken(&mut self, findings: Vec<Finding>, mut guarding: Guarding, taken: Vec<Taken>) {
         let (mut observed, mut lists) = (Vec::new(), Vec::new());
         for (Finding { path, compared, .. }, taken) in findings.into_iter().zip(taken) {
-            if self.busy.contains(&path) {
-                self.scanner.passed_over.insert(path);
+            if self.passes_over(&path) {
                 continue;
             }
             if taken != Taken::Changed {
