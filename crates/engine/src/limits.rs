@@ -162,7 +162,8 @@ pub const PROBLEMS_MAX: usize = 10_000;
 /// Paths in one page of a sweep, of the disk and of the index.
 pub const PAGE_PATHS: usize = 1024;
 
-/// Most deletions that one sweep remembers; if there are more, their contents are counted, and another sweep follows.
+/// Most deletions that one sweep remembers; if there are more, their contents are counted, and another sweep follows. Most
+/// files, too, that it keeps until it is known whether they were moved; more are taken for new ones.
 pub const GONE_MAX: usize = if cfg!(test) { 8 } else { 1 << 16 };
 
 /// What is gone is noted, and what others deleted is removed, when for so long no more of it was heard of …

@@ -31,7 +31,7 @@ pub(super) struct Gone {
     /// The most that was gone since nothing was: a file that comes and goes holds nothing up.
     most: u64,
     lull: Lull,
-    /// The guard has said no, or a folder was moved: what is gone may still be found elsewhere.
+    /// The guard has said no, or something was moved: what is gone may still be found elsewhere.
     is_doubted: bool,
 }
 

@@ -17,7 +17,7 @@ use super::looking::Looking;
 use super::looks::Looks;
 use super::sweep::{Finding, Sweep};
 use super::{Share, Stage, Waiting, Wake};
-use crate::disk::{self, Look, Take, Taken, Unknown};
+use crate::disk::{self, Take, Taken, Unknown};
 use crate::index::{self, ListPart, Observed, Outcome};
 use crate::io::{Hint, Now};
 use crate::limits::{LOOK_DELAY, LOOKS_MAX, RETRY_MAX, RETRY_MIN, TAKE_BYTES_MAX, TAKE_PATHS_MAX};
@@ -422,7 +422,7 @@ impl Share {
 
     pub(super) fn taken(&mut self, findings: Vec<Finding>, mut guarding: Guarding, taken: Vec<Taken>) {
         let (mut observed, mut lists) = (Vec::new(), Vec::new());
-        for (Finding { path, compared, .. }, taken) in findings.into_iter().zip(taken) {
+        for (Finding { path, compared, seen, .. }, taken) in findings.into_iter().zip(taken) {
             if self.passes_over(&path) {
                 continue;
             }
@@ -443,7 +443,14 @@ impl Share {
                     self.scanner.suspicious.remove(&path);
                     observed.push(Observed { path, compared, found: None });
                 }
-                Taken::Changed => self.retry_look(path),
+                Taken::Changed => {
+                    // It may have been moved there, and is noted together with where it was.
+                    let moved = seen.and_then(|seen| observed.pop_if(|before| was_at(before, &seen)));
+                    if let Some(Observed { path, compared, .. }) = moved {
+                        self.hold_gone(Finding::of(path, compared, None));
+                    }
+                    self.retry_look(path);
+                }
                 Taken::Unknown(why) => {
                     self.scanner.unknown.insert(path, why);
                 }
@@ -520,6 +527,11 @@ impl Scanner {
     fn is_sweeping(&self) -> bool {
         self.sweep.is_some() || !self.wanted.is_empty() || !self.found.is_empty() || !self.gone.is_empty()
     }
+}
+
+/// Whether this is where a file was that is seen elsewhere.
+fn was_at(gone: &Observed, seen: &disk::Seen) -> bool {
+    gone.found.is_none() && gone.compared.as_ref().is_some_and(|here| here.inode == seen.inode)
 }
 
 /// What was in a folder that is gone.

@@ -6,7 +6,7 @@ use shoal_proto::record::{Mode, Timestamp};
 use shoal_proto::segment::Segment;
 
 use super::*;
-use crate::disk::{Seen, SeenKind};
+use crate::disk::{Look, Seen, SeenKind};
 use crate::io::Opened;
 use crate::limits::{GONE_MAX, LULL};
 use crate::share::Out;
@@ -169,4 +169,32 @@ fn folders_that_keep_appearing_do_not_keep_a_sweep_waiting() {
     let is_sweep = |out: &Out| matches!(out, Out::Disk(_, disk::Job::Sweep(_)));
     let is_look = |out: &Out| matches!(out, Out::Disk(_, disk::Job::Look(_)));
     assert!(asked.iter().any(is_look) && asked.iter().any(is_sweep), "{asked:?}");
+}
+
+/// A file was moved, and changed while it was read: where it was is told with where it is.
+#[test]
+fn what_was_moved_is_noted_at_both_ends_though_it_has_to_be_read_again() {
+    let mut share = share();
+    let gone = |name, inode| {
+        let here = Seen { inode, ..seen(10) }.with_content(content(1));
+        Finding::of(path(name), Some(here), None)
+    };
+    let anew = |name, inode| Finding::of(path(name), None, Some(Seen { inode, ..seen(10) }));
+    share.take(
+        vec![gone("a", 3), gone("old", 7), anew("new", 7), gone("b", 4), anew("c", 5)],
+        Guarding::default(),
+    );
+    let Some(Out::Disk(job, disk::Job::Take(_))) = share.poll() else { panic!() };
+    let (gone, changed) = (Taken::Nothing, Taken::Changed);
+    let taken = vec![gone.clone(), gone.clone(), changed.clone(), gone, changed];
+    share.disk_done(job, disk::Answer::Taken(taken), now(2));
+    let observed = core::iter::from_fn(|| share.poll()).find_map(|out| match out {
+        Out::Index(_, index::Job::Observe { observed, .. }) => Some(observed),
+        _ => None,
+    });
+    let told: Vec<_> = observed.unwrap().into_iter().map(|one| one.path).collect();
+    assert_eq!(told, [path("a"), path("b")]);
+    assert!(share.scanner.gone.holds(&path("old")));
+    let again = share.scanner.gone.with_moved(vec![anew("new", 7)]);
+    assert_eq!(again.iter().map(|one| one.path.clone()).collect::<Vec<_>>(), [path("old"), path("new")]);
 }
