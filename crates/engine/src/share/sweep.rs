@@ -455,6 +455,15 @@ mod tests {
         assert!(sweep.next().is_some() && sweep.anew.found.is_empty() && sweep.ask_ahead().is_none());
     }
 
+    /// I30: so much is kept and no more; the rest is told of at once.
+    #[test]
+    fn i30_what_may_have_been_moved_is_kept_up_to_a_bound() {
+        let names: Vec<String> = (0..GONE_MAX + 5).map(|number| format!("new/{number:04}")).collect();
+        let disk: Vec<_> = names.iter().map(|name| (&**name, Look::Seen(seen(1)))).collect();
+        let mut sweep = go(&disk, &[row("z", 1)], 3);
+        assert_eq!((sweep.unknown.len(), sweep.take_maybe_moved().len()), (5, GONE_MAX));
+    }
+
     /// I19: what is gone beyond what is remembered is counted, file by file.
     #[test]
     fn i19_what_is_gone_beyond_the_bound_is_counted() {
