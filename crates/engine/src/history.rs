@@ -278,7 +278,7 @@ pub struct Restore {
 pub enum Restored {
     /// It is on its way, or waits for what is done at its path.
     Waiting,
-    /// It stands there, as this device's newest version.
+    /// It stands there, as its user's newest version.
     Done(RelPath),
     /// It was not done, and will not be.
     Refused(Refusal),
@@ -293,9 +293,6 @@ pub enum Refusal {
     /// It is not known where it was.
     #[error("nobody knows where version {0} was; say where it is to stand")]
     NoPath(u64),
-    /// This device only reads.
-    #[error("this device only reads; what it changes nobody else would get")]
-    Reader,
     /// The share does not change the disk now.
     #[error("the share is stopped, or has not met a member yet")]
     NotLive,

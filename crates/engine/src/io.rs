@@ -13,6 +13,7 @@ use shoal_proto::roster::{DeviceName, Entry};
 use shoal_proto::secret::{ShareSecret, Side};
 
 use crate::history::{Restore, Retention};
+pub use crate::share::{GivenUp, given_up};
 use crate::time::Time;
 use crate::{disk, index};
 
@@ -124,6 +125,8 @@ pub enum Command {
     /// Go on: after a pause, or as what stopped the share is over. If a guard has asked, because most of it would be
     /// deleted, here or by others: that is meant. Of anything that was not asked nothing is said.
     Resume,
+    /// What the user of a device that only reads has changed at these paths is given up, as far as they still show this.
+    Revert(GivenUp),
     /// Nobody else is to be waited for: what is here is the share.
     Alone,
     /// What is found to differ at first contact is to be treated so; nobody is asked any more. Comes too late once it is over.

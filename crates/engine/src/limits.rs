@@ -291,6 +291,9 @@ pub const RESTORE_PAUSE: Duration = Duration::from_secs(1);
 /// … and so often.
 pub const RESTORE_TRIES_MAX: u32 = 60;
 
+/// Most changes of a reader that a person has given up and that are not over.
+pub const REVERTS_MAX: usize = 1 << 14;
+
 // ── connections ──
 
 /// After such a silence the other end is asked whether it is there.

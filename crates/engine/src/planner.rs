@@ -2,7 +2,7 @@
 //!
 //! Promise: a function of what it is given, so a crash needs no repair: we look again and decide again. It never plans
 //! over a user's change that nobody has published: a disk is changed only where it shows what it agreed with, or where a
-//! reader's own difference has been overtaken by a newer version, and then the difference is filed in history.
+//! reader's own difference has been overtaken by a newer version, or given up, and then the difference is filed in history.
 //!
 //! Whether the bytes are here, the folder above stands and the way is free is for who carries it out.
 
@@ -19,6 +19,8 @@ pub enum Rights {
     Yielding,
     /// Show what others publish.
     Reader,
+    /// The same, where the user has given up what was changed here.
+    Reverting,
 }
 
 /// What is to be done about a path.
@@ -63,7 +65,8 @@ impl Decision<'_> {
 /// Decides about a path of a share that has made its first contact and is not halted.
 #[must_use]
 pub fn decide(at: &Triple, rights: Rights) -> Decision<'_> {
-    let resolves = rights != Rights::Reader && !at.heads.conflict(at.below).is_empty();
+    let may_resolve = matches!(rights, Rights::Writer | Rights::Yielding);
+    let resolves = may_resolve && !at.heads.conflict(at.below).is_empty();
     Decision { disk: deed(at, rights), resolves }
 }
 
@@ -265,7 +268,7 @@ mod tests {
         /// I2: a deed that is done leaves nothing to do.
         #[test]
         fn i2_a_deed_that_is_done_is_the_last(at in triple()) {
-            for rights in [Rights::Writer, Rights::Yielding, Rights::Reader] {
+            for rights in [Rights::Writer, Rights::Yielding, Rights::Reader, Rights::Reverting] {
                 let after = done(&at, deed(&at, rights));
                 let again = deed(&after, rights);
                 if !matches!(again, Deed::Publish | Deed::LocalDifference) {
@@ -302,8 +305,18 @@ mod tests {
         /// I26: a reader publishes and settles nothing.
         #[test]
         fn i26_a_reader_publishes_nothing(at in triple()) {
-            let decision = decide(&at, Rights::Reader);
-            prop_assert!(!decision.resolves && decision.disk != Deed::Publish);
+            for rights in [Rights::Reader, Rights::Reverting] {
+                let decision = decide(&at, rights);
+                prop_assert!(!decision.resolves && decision.disk != Deed::Publish);
+            }
+        }
+
+        /// I1: what a reader's user has given up, differs no more; all else is as if nothing had been given up.
+        #[test]
+        fn i1_a_difference_that_is_given_up_ends(at in triple()) {
+            let (reader, reverting) = (deed(&at, Rights::Reader), deed(&at, Rights::Reverting));
+            prop_assert!(reverting != Deed::LocalDifference && reverting != Deed::Publish);
+            prop_assert!(reader == Deed::LocalDifference || reader == reverting, "{:?}", reader);
         }
     }
 }

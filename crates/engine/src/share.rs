@@ -11,6 +11,7 @@
 //!
 //! scan.rs     hints, sweeps ─► take ─► observe ─► publish        the disk's side; what is gone waits in gone.rs
 //! plan.rs     diverging ─► decide ─► goals.rs ─► commit.rs ─► placed  the others' side
+//! revert.rs   what a reader's user gives up
 //! resolve.rs  conflicts ─► copies on the disk ─► resolve
 //! peers.rs    links, who has what, what to tell
 //! life.rs     what this device is, what stops it, what a person says
@@ -29,6 +30,7 @@ mod plan;
 mod report;
 mod resolve;
 mod restore;
+mod revert;
 mod scan;
 mod sweep;
 
@@ -51,8 +53,10 @@ use self::peers::Peer;
 use self::plan::Planner;
 use self::resolve::Resolver;
 use self::restore::Restorer;
+use self::revert::Reverter;
 use self::scan::{Knowing, Scanner};
 use self::sweep::Finding;
+pub use self::revert::{GivenUp, given_up};
 use crate::disk;
 use crate::fetch::{Fetch, Tag};
 use crate::index::{self, Life, Observed};
@@ -184,6 +188,7 @@ pub(crate) struct Share {
     busy: BTreeSet<RelPath>,
     historian: Historian,
     restorer: Restorer,
+    reverter: Reverter,
     scanner: Scanner,
     planner: Planner,
     goals: Goals,
@@ -236,6 +241,7 @@ impl Share {
             busy: BTreeSet::new(),
             historian: Historian::new(opened.retention),
             restorer: Restorer::default(),
+            reverter: Reverter::default(),
             scanner: Scanner::default(),
             planner: Planner::default(),
             goals: Goals::default(),
@@ -323,6 +329,7 @@ impl Share {
             Command::Meet(differing) => self.meet(*differing),
             Command::Pause => self.pause(),
             Command::Restore(restore) => self.wants_back(restore.clone()),
+            Command::Revert(changes) => self.gives_up(changes),
             Command::Heed(number) => self.heeds(*number),
             Command::Retain(retention) => self.retains(*retention),
             Command::Enter(entries) => self.index(Waiting::Entered, index::Job::Enter(entries.clone())),

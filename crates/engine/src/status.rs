@@ -39,6 +39,8 @@ pub struct Status {
     /// Versions that a person wanted back, and what became of it, the last one last; at most
     /// [`RESTORES_TOLD_MAX`](crate::limits::RESTORES_TOLD_MAX) of those that are over.
     pub restores: Vec<(Restore, Restored)>,
+    /// How many of a reader's own changes are given up, and wait for what the share has.
+    pub reverts: usize,
     /// Looks at everything that a person has asked for.
     pub rescans: Rescans,
 }

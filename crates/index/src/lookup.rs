@@ -5,10 +5,12 @@
 use core::ops::ControlFlow;
 
 use rusqlite::params;
+use shoal_engine::planner::{Deed, Rights, decide};
 use shoal_proto::heads::Below;
 use shoal_proto::here::{Here, Triple};
 use shoal_proto::limits::PATH_BYTES_MAX;
 use shoal_proto::path::RelPath;
+use shoal_proto::record::Kind;
 
 use crate::error::IndexError;
 use crate::packed::here_in;
@@ -63,6 +65,31 @@ impl Index {
             }
         }
         Ok(())
+    }
+
+    /// What the user of a device that only reads has changed at a path and below it (`None`: everywhere), and above it what
+    /// stands, or is lacking, in the way of what the share has there. In path order.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or is damaged.
+    pub fn local_differences(&self, at: Option<&RelPath>) -> Result<Vec<Triple>, IndexError> {
+        let is_folder = |here: &Here| here.version.kind == Kind::Directory;
+        let is_meant = |row: &Triple| {
+            at.is_none_or(|at| {
+                let is_in_the_way = at.is_below(&row.path) && !row.here.as_ref().is_some_and(is_folder);
+                row.path == *at || row.path.is_below(at) || is_in_the_way
+            })
+        };
+        let mut found = Vec::new();
+        self.each_diverging(|row| {
+            let row = self.triple_of(row);
+            if is_meant(&row) && decide(&row, Rights::Reader).disk == Deed::LocalDifference {
+                found.push(row);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        found.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        Ok(found)
     }
 
     /// All paths below a folder (`None`: all of the share), in path order, those after `after`; at most so many.

@@ -355,6 +355,14 @@ fn i26_a_reader_publishes_nothing_and_its_records_are_not_merged() {
         Err(IndexError::MayNotPublish)
     ));
     assert_eq!((reader.life().counter, reader.counts().diverging), (0, 2));
+    let differences = |at: Option<&str>| {
+        let found = reader.local_differences(at.map(path).as_ref()).unwrap();
+        found.into_iter().map(|row| row.path.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(differences(None), ["a", "b"]);
+    assert_eq!((differences(Some("b")), differences(Some("c")).len()), (vec!["b".to_owned()], 0));
+    // A file where the share may have a folder.
+    assert_eq!(differences(Some("a/x")), ["a"]);
     check(&reader);
 
     // What it signs all the same, nobody takes.

@@ -42,6 +42,11 @@ pub enum Deed {
         /// Where it is to stand; `None`: where it was.
         to: Option<String>,
     },
+    /// The user of the device that only reads gives up some of what is changed there.
+    Revert {
+        /// Of which it is drawn, what.
+        pick: u64,
+    },
     /// A device says something of the roster: gives the share a new secret if it may, or calls itself something else.
     Say {
         /// Which device.
@@ -77,6 +82,7 @@ pub fn draw(seed: u64, options: &Options) -> Vec<Act> {
     }
     acts.extend(draw_restores(seed, options, at));
     acts.extend(draw_said(seed, options, at));
+    acts.extend(draw_reverts(seed, options, at));
     acts.sort_by_key(|act| act.at);
     acts
 }
@@ -103,6 +109,18 @@ fn draw_said(seed: u64, options: &Options, end: Time) -> Vec<Act> {
         Act { group: options.acts + options.restores + number, at, deed }
     };
     (0..options.said).map(draw_one).collect()
+}
+
+/// What the user of the device that only reads gives up until this moment.
+fn draw_reverts(seed: u64, options: &Options, end: Time) -> Vec<Act> {
+    let mut draw = Draw::new(seed ^ 0x0e_7e_47);
+    let first = options.acts + options.restores + options.said;
+    let draw_one = |number: usize| {
+        let at = moment(&mut draw, end);
+        Act { group: first + number, at, deed: Deed::Revert { pick: draw.any() } }
+    };
+    let reverts = if options.with_reader { options.reverts } else { 0 };
+    (0..reverts).map(draw_one).collect()
 }
 
 /// Any moment before the end.

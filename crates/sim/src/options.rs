@@ -26,6 +26,8 @@ pub struct Options {
     pub retention: Retention,
     /// How often users want something back from history.
     pub restores: usize,
+    /// How often the user of the device that only reads gives up what was changed there.
+    pub reverts: usize,
     /// How often devices say something of the roster.
     pub said: usize,
     /// Until when the invites by which devices come in are good; `None`: for ever.
@@ -44,6 +46,7 @@ impl Default for Options {
             with_reader: false,
             retention: Retention::default(),
             restores: 0,
+            reverts: 0,
             said: 0,
             invites_last: None,
             is_traced: false,
@@ -66,6 +69,7 @@ impl Options {
             retention: draw_retention(&mut draw_kept),
             restores: [0, 0, 2, 6][draw_kept.below(4)],
             said: [0, 0, 0, 2, 5][draw_kept.below(5)],
+            reverts: [0, 2, 5][draw_kept.below(3)],
             devices,
             acts: 15 + draw.below(40),
             with_faults: !draw.one_in(5),

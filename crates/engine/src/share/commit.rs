@@ -112,8 +112,7 @@ impl Planned {
     }
 
     /// Whether the heads still ask for it.
-    pub(super) fn is_wanted(&self, row: Option<&Triple>, rights: Rights) -> bool {
-        let Some(row) = row else { return false };
+    pub(super) fn is_wanted(&self, row: &Triple, rights: Rights) -> bool {
         if row.here != self.here {
             return false;
         }
@@ -226,14 +225,15 @@ impl Share {
 
     /// Hands what of a batch is wanted to the disk.
     fn commit(&mut self, (batch, rows, authors): Rechecked) {
-        let rights = self.rights();
         let may_go_on = self.may_plan();
         let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
         for ((mut planned, row), author) in batch.into_iter().zip(rows).zip(authors) {
             planned.change.by = author;
             planned.change.why = row.as_ref().map_or(Why::Unknown, |row| why(row, &planned.change.deed));
             let is_wanted = match planned.purpose {
-                Purpose::Shown => planned.is_wanted(row.as_ref(), rights),
+                Purpose::Shown => {
+                    row.as_ref().is_some_and(|row| planned.is_wanted(row, self.rights_at(row)))
+                }
                 Purpose::Copy(_) => row.is_none_or(|row| row.here == planned.here),
             };
             if is_wanted && may_go_on { wanted.push(planned) } else { unwanted.push(planned) }
@@ -460,7 +460,7 @@ fn why(row: &Triple, deed: &ChangeDeed) -> Why {
     let removes = matches!(deed, ChangeDeed::Remove(_));
     if row.heads.iter().any(loses) || winner.is_some_and(only_lost) {
         Why::Conflict
-    } else if row.standing == Standing::Differs && (!removes || row.base.is_some()) {
+    } else if row.standing == Standing::Differs && (!removes || row.base.is_some() || row.heads.is_empty()) {
         Why::Difference
     } else if removes {
         Why::Deleted

@@ -118,7 +118,7 @@ impl Share {
     /// What a path waits for; what is not asked for any more is given up.
     pub(super) fn is_awaited(&mut self, row: &Triple, rights: Rights) -> Option<StageId> {
         let (stage, planned) = self.goals.at(&row.path)?;
-        if planned.purpose != Purpose::Shown || planned.is_wanted(Some(row), rights) {
+        if planned.purpose != Purpose::Shown || planned.is_wanted(row, rights) {
             return Some(stage);
         }
         self.give_up_goals(|other, _| other == stage);

@@ -150,6 +150,7 @@ impl Share {
         self.heed_awaited_word();
         if self.planner.pass.is_none() && core::mem::take(&mut self.planner.is_dirty) {
             self.resolver.pass_begins();
+            self.reverter.pass_begins();
             let is_meant = core::mem::take(&mut self.planner.accepts_removals);
             self.planner.pass = Some(Pass { is_meant, ..Pass::default() });
         }
@@ -190,6 +191,7 @@ impl Share {
         if !are_waiting {
             self.planner.lull.end();
         }
+        self.reverter.pass_ends();
         (self.planner.problems, self.planner.more_problems) = (pass.problems, pass.more_problems);
         let later =
             self.planner.deferred.values().map(|deferred| deferred.at).filter(|at| *at > self.now.time);
@@ -228,13 +230,13 @@ impl Share {
     // ── pages ──
 
     pub(super) fn planned_page(&mut self, rows: Vec<Triple>) {
-        let rights = self.rights();
+        let change = |row| changes_to(row, self.rights_at(row));
+        let changes: Vec<(RelPath, bool)> =
+            rows.iter().filter_map(|row| Some((row.path.clone(), change(row)?))).collect();
         let Some(pass) = &mut self.planner.pass else { return };
         pass.is_asked = false;
         pass.is_end = rows.len() < PLAN_PATHS;
         pass.after = rows.last().map(|row| row.path.clone()).or_else(|| pass.after.take());
-        let changes: Vec<(RelPath, bool)> =
-            rows.iter().filter_map(|row| Some((row.path.clone(), changes_to(row, rights)?))).collect();
         if changes.is_empty() {
             return self.plan_page(rows, &BTreeSet::new());
         }
@@ -254,10 +256,10 @@ impl Share {
     }
 
     fn plan_page(&mut self, rows: Vec<Triple>, ignored: &BTreeSet<RelPath>) {
-        let rights = self.rights();
         let removes = self.planner.pass.as_ref().is_some_and(|pass| pass.removes);
         let mut agreed = Vec::new();
         for row in rows {
+            let rights = self.rights_at(&row);
             if ignored.contains(&row.path) {
                 self.list_problem(row.path, Cause::Ignored);
             } else if removes {
@@ -278,6 +280,9 @@ impl Share {
     }
 
     fn plan(&mut self, row: Triple, rights: Rights, agreed: &mut Vec<Placed>) {
+        if rights == Rights::Reverting {
+            self.reverter.meets(&row.path);
+        }
         if self.scanner.gone.holds(&row.path) {
             // What the index holds of it is not so any more, and will be noted in a moment.
             self.planner.has_passed_over = true;
@@ -340,7 +345,7 @@ impl Share {
             Deed::Remove(_) => {
                 if let Some(pass) = &mut self.planner.pass {
                     pass.has_removals = true;
-                    pass.has_losses |= is_loss(&row);
+                    pass.has_losses |= is_loss(&row) && is_weighed(rights);
                 }
                 return;
             }
@@ -363,14 +368,16 @@ impl Share {
             head.cloned(),
         );
         let Some(pass) = &mut self.planner.pass else { return };
-        let was_seen = pass.has_losses || !is_loss(row);
-        let left = pass.surveyed.filter(|_| was_seen).and_then(|left| left.checked_sub(1));
-        let Some(left) = left else {
-            // It has come since the first run, or the survey: another pass weighs it with what comes still.
-            (pass.is_end, self.planner.is_dirty) = (true, true);
-            return;
-        };
-        pass.surveyed = Some(left);
+        if is_weighed(rights) {
+            let was_seen = pass.has_losses || !is_loss(row);
+            let left = pass.surveyed.filter(|_| was_seen).and_then(|left| left.checked_sub(1));
+            let Some(left) = left else {
+                // It has come since the first run, or the survey: another pass weighs it with what comes still.
+                (pass.is_end, self.planner.is_dirty) = (true, true);
+                return;
+            };
+            pass.surveyed = Some(left);
+        }
         pass.removals.push(planned);
         if pass.removals.len() >= REMOVALS_MAX {
             self.remove_gathered();
@@ -474,6 +481,11 @@ fn changes_to(row: &Triple, rights: Rights) -> Option<bool> {
         Deed::Retouch(_) | Deed::Remove(_) => Some(row.here.as_ref().is_some_and(is_folder)),
         Deed::Nothing | Deed::Agree(_) | Deed::Publish | Deed::LocalDifference => None,
     }
+}
+
+/// Whether a guard weighs what goes from a path: not what its user has given up.
+fn is_weighed(rights: Rights) -> bool {
+    rights != Rights::Reverting
 }
 
 /// Whether more than a folder would go from a path.

@@ -46,6 +46,7 @@ impl Share {
             history: self.historian.held(),
             late_edits: self.historian.late_edits().clone(),
             restores: self.restorer.told().cloned().collect(),
+            reverts: self.reverter.len(),
             rescans: self.scanner.rescans,
         }
     }

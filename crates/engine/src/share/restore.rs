@@ -1,6 +1,6 @@
 //! A version in history that a person wants back: copied into the folder, and published as this device's newest one.
 //!
-//! Promise: it is an edit of the user's like any other: the version stays in history, and what it takes the place of goes
+//! Promise: it is an edit of the user's like any other, and so a local difference where this device only reads. The version stays in history, and what it takes the place of goes
 //! there; what its user has just done at that path is published first, and what others have done there unseen is not
 //! replaced by it (I3). One version at a time; what became of each is told. A crash between the two steps leaves a
 //! file that its user might have put there, and that is found as such.
@@ -21,7 +21,6 @@ use crate::disk::{self, Committed, Look, Seen};
 use crate::history::{self, Kept, Refusal, Restore, Restored, Why};
 use crate::index::{self, Guard, Observed, Outcome};
 use crate::limits::{RESTORE_PAUSE, RESTORE_TRIES_MAX, RESTORES_MAX, RESTORES_TOLD_MAX};
-use crate::planner::Rights;
 use crate::time::Time;
 
 /// What was asked of the disk or the index.
@@ -109,14 +108,11 @@ impl Share {
     fn begin_restore(&mut self, wish: Wish) {
         let Restore { number, to } = wish.restore.clone();
         self.restorer.under_way = Some(wish);
-        if self.rights() == Rights::Reader {
-            self.restore_is_refused(Refusal::Reader);
-        } else if !self.may_plan() {
-            self.restore_is_refused(Refusal::NotLive);
-        } else {
-            let job = index::Job::History(history::Job::One(number, to));
-            self.index(Waiting::Restore(Asked::One), job);
+        if !self.may_plan() {
+            return self.restore_is_refused(Refusal::NotLive);
         }
+        let job = index::Job::History(history::Job::One(number, to));
+        self.index(Waiting::Restore(Asked::One), job);
     }
 
     pub(super) fn restore_answered(&mut self, asked: Asked, answer: index::Answer) {

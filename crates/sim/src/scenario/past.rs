@@ -5,7 +5,7 @@
 
 use shoal_disk::FileTime;
 use shoal_engine::history::{Kept, Listing, Restore, Restored, Retention, Why};
-use shoal_engine::io::Command;
+use shoal_engine::io::{Command, given_up};
 use shoal_proto::path::RelPath;
 
 use super::{At, Plan};
@@ -53,6 +53,17 @@ impl At<'_> {
     pub fn wants_back_number(self, number: u64, to: Option<&str>) -> Self {
         let to = to.and_then(|path| RelPath::parse(path.as_bytes()).ok());
         self.command(Command::Restore(Restore { number, to }))
+    }
+
+    /// Its user gives up what is known to be changed at a path and below it; `None`: everywhere.
+    ///
+    /// # Panics
+    /// When its index cannot be read.
+    pub fn reverts(self, path: Option<&str>) -> Self {
+        let at = path.and_then(|path| RelPath::parse(path.as_bytes()).ok());
+        let index = &self.world.devices[self.device].index;
+        let changes = index.local_differences(at.as_ref()).expect("an index that can be read");
+        self.command(Command::Revert(given_up(changes)))
     }
 
     /// What became of what its user wanted back, the last one last.

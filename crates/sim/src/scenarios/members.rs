@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use shoal_engine::history::Why;
+use shoal_engine::io::{Command, given_up};
 use shoal_engine::status::Cause;
 
 use crate::hostile::Tamper;
@@ -93,6 +95,85 @@ fn i26_what_a_reader_changes_stays_with_it() {
     w.settle();
     w.on("rea").assert_reads("c", "3, edited").assert_reads("a", "1, of the reader");
     w.assert_all();
+}
+
+/// I1, I3: what the share has comes back, and what a reader's user had made of it is in its history, from which it comes back
+/// for that device alone.
+#[test]
+fn i26_what_a_reader_gives_up_goes_to_its_history() {
+    let mut w = World::seeded(311).peers(["ana", "ben", "rea"]).last_reads().share("notes");
+    w.settle();
+    w.on("ana").write("a", "1").write("b", "2").write("c/d", "3").write("k", "4");
+    w.settle();
+    w.on("rea").write("a", "1, of the reader").write("own/x", "of the reader").remove("b").remove_all("c");
+    w.on("rea").rename("k", "moved").write("c", "a file");
+    w.look().look();
+    let is_listed = |w: &mut World, path: &str| w.on("rea").cause(path) == Some(Cause::LocalDifference);
+    for path in ["a", "own", "own/x", "b", "c", "c/d", "k", "moved"] {
+        assert!(is_listed(&mut w, path), "{path}");
+    }
+    // One thing, with what is in its way.
+    w.on("rea").reverts(Some("c/d"));
+    w.look().look();
+    w.on("rea").assert_reads("c/d", "3").assert_reads("a", "1, of the reader").assert_nothing_at("b");
+    assert!(is_listed(&mut w, "a") && is_listed(&mut w, "own/x") && w.on("rea").cause("c/d").is_none());
+    assert_eq!(w.on("rea").past_of("c"), [(Why::Difference, Some("ana".to_owned()))]);
+    // All that is left, more than a guard would let go unasked; and it stays in the history.
+    w.on("rea").reverts(None);
+    w.settle().assert_all_show(["a", "b", "c", "c/d", "k"]).assert_all_read("a", "1").assert_all_read("k", "4");
+    assert_eq!(w.on("rea").status().map(|status| (status.problems.len(), status.reverts)), Some((0, 0)));
+    let own: Vec<Why> = w.on("rea").past_of("own").into_iter().map(|(why, _)| why).collect();
+    assert_eq!((own, w.on("rea").past_of("moved").len()), (vec![Why::Difference], 0));
+    w.on("rea").wants_back("1, of the reader", None).wants_back("of the reader", None);
+    w.look().look();
+    w.on("rea").assert_reads("a", "1, of the reader").assert_reads("own/x", "of the reader");
+    assert!(is_listed(&mut w, "a") && is_listed(&mut w, "own/x"));
+    w.on("ana").assert_reads("a", "1").assert_nothing_at("own/x");
+    w.assert_all();
+}
+
+/// I3: what its user does there after it was given up, before anybody who has the bytes is there.
+#[test]
+fn i26_what_a_reader_changes_after_it_gave_up_stays() {
+    let mut w = World::seeded(312).peers(["ana", "rea"]).last_reads().share("notes");
+    w.settle();
+    w.on("ana").write_bytes("a", 1, 300_000).write_bytes("b", 2, 300_000);
+    w.settle();
+    w.on("rea").write("a", "first").write("b", "first");
+    w.look().look();
+    w.cut("ana", "rea");
+    w.pass(MINUTE * 10);
+    w.on("rea").reverts(None).assert_reads("a", "first");
+    w.look();
+    assert_eq!(w.on("rea").status().map(|status| status.reverts), Some(2));
+    assert_eq!(w.on("rea").cause("a"), Some(Cause::NoSource));
+    w.on("rea").write("a", "second");
+    w.look().look();
+    assert_eq!(w.on("rea").status().map(|status| status.reverts), Some(1));
+    w.heal().settle();
+    w.on("rea").assert_reads("a", "second");
+    assert_eq!(w.on("rea").cause("a"), Some(Cause::LocalDifference));
+    assert_eq!(w.on("rea").reads("b").map(|bytes| bytes.len()), Some(300_000));
+    w.assert_all();
+}
+
+/// A writer has nothing of the kind, and a share that is paused is left alone.
+#[test]
+fn i26_only_a_reader_gives_up_and_only_while_its_share_is_live() {
+    let mut w = World::seeded(313).peers(["ana", "rea"]).last_reads().share("notes");
+    w.settle();
+    w.on("ana").write("a", "1");
+    w.settle();
+    w.on("rea").write("a", "2");
+    w.look().look();
+    let given = given_up(w.devices[1].index.local_differences(None).unwrap());
+    w.on("ana").write("a", "3").command(Command::Revert(given));
+    w.look();
+    w.on("ana").assert_reads("a", "3");
+    w.settle().on("rea").assert_reads("a", "3").write("a", "4");
+    w.look().on("rea").command(Command::Pause).reverts(None).command(Command::Resume);
+    w.look().look().on("rea").assert_reads("a", "4").reverts(None);
+    w.settle().assert_all_read("a", "3").assert_all();
 }
 
 #[test]

@@ -242,10 +242,6 @@ fn what_does_not_come_back_says_why() {
     w.on("ana").write("plan.txt", "v2");
     w.settle();
     let refused = Restored::Refused;
-    w.on("ben").wants_back("v1", None).assert_reads("plan.txt", "v2");
-    w.look();
-    assert_eq!(w.on("ben").restored(), [refused(Refusal::Reader)]);
-    w.on("ben").assert_reads("plan.txt", "v2");
     let restored = |w: &mut World| w.on("ana").restored().pop().unwrap();
     w.on("ana").wants_back_number(9999, None);
     w.look();

@@ -11,7 +11,7 @@ use shoal_disk::Space;
 use shoal_disk::mem::Trouble;
 use shoal_engine::disk;
 use shoal_engine::history::Restore;
-use shoal_engine::io::{Command, Input};
+use shoal_engine::io::{Command, Input, given_up};
 use shoal_engine::time::Time;
 use shoal_proto::heads::Heads;
 use shoal_proto::key::rand_core::RngCore;
@@ -41,6 +41,7 @@ impl World {
                 Ok(())
             }
             Deed::Restore { device, pick, to } => self.user_wants_back(device, pick, to.as_deref()),
+            Deed::Revert { pick } => self.user_gives_up(pick),
             Deed::Say { device, number } => self.says(device, number),
             Deed::Fault(fault) => self.fault(&fault),
         }
@@ -83,6 +84,22 @@ impl World {
         let restore = Restore { number: number.unwrap_or_default(), to };
         self.trace.say(self.queue.now(), || format!("the user of {}: {restore:?}", NAMES[device % 16]));
         self.hear(device, Input::Command(self.share(), Command::Restore(restore)))
+    }
+
+    /// The user of the device that only reads gives up half of what is known to be changed there.
+    fn user_gives_up(&mut self, pick: u64) -> Result<(), Broken> {
+        let mut draw = Draw::new(pick);
+        let Some(device) = self.devices.iter().position(|device| device.role == Role::Reader) else {
+            return Ok(());
+        };
+        let changes = self.devices[device].index.local_differences(None);
+        let mut changes = changes.map_err(|error| Broken::of_world(error.to_string()))?;
+        changes.retain(|_| draw.one_in(2));
+        self.trace.say(self.queue.now(), || {
+            let paths: Vec<String> = changes.iter().map(|row| row.path.to_string()).collect();
+            format!("the user of {} gives up {paths:?}", NAMES[device % 16])
+        });
+        self.hear(device, Input::Command(self.share(), Command::Revert(given_up(changes))))
     }
 
     /// Something breaks, or is mended.

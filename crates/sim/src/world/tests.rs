@@ -271,6 +271,7 @@ impl Brain for Placid {
             history: Held::default(),
             late_edits: BTreeMap::new(),
             restores: Vec::new(),
+            reverts: 0,
             rescans: shoal_engine::status::Rescans::default(),
             is_asking: false,
         })

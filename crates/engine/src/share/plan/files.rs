@@ -36,7 +36,6 @@ impl Share {
     }
 
     pub(in crate::share) fn planned_moves(&mut self, rows: Vec<Option<Triple>>) {
-        let rights = self.rights();
         let Some(pass) = &mut self.planner.pass else { return };
         pass.is_asked = false;
         let (placing, movers) = (core::mem::take(&mut pass.placing), core::mem::take(&mut pass.movers));
@@ -48,11 +47,12 @@ impl Share {
                 && !self.busy.contains(&placing.row.path)
                 && !self.planner.deferred.contains_key(&placing.row.path);
             let goes = |row: &&Triple| {
-                !self.busy.contains(&row.path) && matches!(decide(row, rights).disk, Deed::Remove(_))
+                !self.busy.contains(&row.path)
+                    && matches!(decide(row, self.rights_at(row)).disk, Deed::Remove(_))
             };
             let may_wait = is_free && !movers.is_empty() && self.may_await_moves(&placing.row.path);
             match rows.iter().find(goes).filter(|_| is_free) {
-                Some(from) => self.start_move(from, placing, rights),
+                Some(from) => self.start_move(from, placing),
                 None if may_wait => {
                     if let Some(pass) = &mut self.planner.pass {
                         pass.awaits_moves = true;
@@ -63,7 +63,8 @@ impl Share {
         }
     }
 
-    fn start_move(&mut self, from: &Triple, to: Placing, rights: Rights) {
+    fn start_move(&mut self, from: &Triple, to: Placing) {
+        let rights = self.rights_at(from);
         let (Some(here), Deed::Remove(gone)) = (&from.here, decide(from, rights).disk) else { return };
         let deed = ChangeDeed::Move { to: to.row.path.clone(), present: Seen::from(here) };
         let mut planned = Planned::new(from.path.clone(), deed, to.row.here.clone(), Some(to.head));
