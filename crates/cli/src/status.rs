@@ -175,7 +175,9 @@ pub(crate) fn cause(cause: &Cause) -> String {
         CauseKind::NoSource => "nobody who is connected has its bytes",
         CauseKind::NoSpace => "the disk is full",
         CauseKind::Conflict => "versions contradict each other, and are being settled",
-        CauseKind::LocalDifference => "changed here, where this device only reads; nobody else gets it",
+        CauseKind::LocalDifference => {
+            "changed here, where this device only reads, so nobody else gets it; `shoal revert` takes it back"
+        }
         CauseKind::Unpublished => "has changed here and is not published yet",
         CauseKind::InFlux => "changes all the time",
         CauseKind::Suspicious => {

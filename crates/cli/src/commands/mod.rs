@@ -14,6 +14,7 @@ mod rescan;
 mod resolve;
 mod restore;
 mod resume;
+mod revert;
 mod revoke;
 mod share;
 mod shares;
@@ -46,6 +47,7 @@ pub(crate) enum Command {
     History(history::HistoryArgs),
     Restore(restore::RestoreArgs),
     Undo(undo::UndoArgs),
+    Revert(revert::RevertArgs),
     Conflicts(conflicts::ConflictsArgs),
     Resolve(resolve::ResolveArgs),
     Ignore(ignore::IgnoreArgs),
@@ -84,6 +86,7 @@ impl Command {
             Self::History(args) => history::history(&args),
             Self::Restore(args) => restore::restore(&args),
             Self::Undo(args) => undo::undo(&args),
+            Self::Revert(args) => revert::revert(&args),
             Self::Conflicts(args) => conflicts::conflicts(&args),
             Self::Resolve(args) => resolve::resolve(&args),
             Self::Ignore(args) => ignore::ignore(&args),

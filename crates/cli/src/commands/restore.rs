@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use shoal_daemon::control::Client;
-use shoal_daemon::control::report::{Listed, Restored};
+use shoal_daemon::control::report::{Listed, Restored, Role};
 use shoal_daemon::control::types::{GetStatus, Restore};
 use tokio::time::timeout;
 
@@ -22,7 +22,7 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// Bring a version of the history back, as the newest one everywhere
 ///
-/// What stands there now goes to the history. Exit codes: 0 it is back, 3 the time is over and it is still on its way.
+/// What stands there now goes to the history. On a device that only reads it comes back there alone. Exit codes: 0 it is back, 3 the time is over and it is still on its way.
 #[derive(clap::Args)]
 #[command(args_override_self = true)]
 pub(crate) struct RestoreArgs {
@@ -72,7 +72,12 @@ pub(crate) fn restore(args: &RestoreArgs) -> anyhow::Result<Exit> {
         match restored {
             Restored::Done { path } => {
                 if style == Style::Human {
-                    talk(format_args!("{path} is back."));
+                    let alone = if share.role == Some(Role::Reader) {
+                        ", on this device alone: it only reads"
+                    } else {
+                        ""
+                    };
+                    talk(format_args!("{path} is back{alone}."));
                 }
                 Ok(Exit::Well)
             }

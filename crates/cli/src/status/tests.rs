@@ -127,7 +127,7 @@ fn i31_who_waits_for_others_is_not_said_to_fetch() {
          1,204 files, 5.00 MiB; 2 devices, 1 connected\n       \
          ben: holds all of it\n       \
          1 file, 3 B to go\n       \
-         f1: changed here, where this device only reads; nobody else gets it\n"
+         f1: changed here, where this device only reads, so nobody else gets it; `shoal revert` takes it back\n"
     );
     let state = |change| state(&status(&change).shares[0]);
     assert_eq!(

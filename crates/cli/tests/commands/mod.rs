@@ -224,6 +224,38 @@ fn what_others_did_is_listed_and_undone_only_when_that_is_said() {
 }
 
 #[test]
+fn what_was_changed_here_is_listed_and_taken_back_only_when_that_is_said() {
+    let world = World::new(Played::default());
+    let listed = "deleted  b\nadded    d/a\\u{202e}.txt\n";
+    let (code, stdout, stderr) = run(&world, &["revert"]);
+    assert_eq!((code, stdout.as_str()), (2, listed));
+    assert!(stderr.contains("Take back 2 changes? Nobody can be asked here; say `--yes`"), "{stderr}");
+    let (code, stdout, stderr) = run(&world, &["revert", "--dry-run"]);
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (0, listed, "2 changes would be taken back.\n"));
+    assert!(world.asked().iter().all(|asked| asked["revert"]["dry_run"] != false));
+
+    let (code, _, stderr) = run(&world, &["revert", "notes/d", "--yes"]);
+    assert_eq!(
+        (code, stderr.as_str()),
+        (0, "2 changes are taken back; what was made here is in the history.\n")
+    );
+    let asked = world.asked().pop().unwrap()["revert"].clone();
+    assert_eq!((&asked["path"], &asked["milliseconds"]), (&json!("d"), &json!(600_000)));
+    let (code, _, stderr) = run(&world, &["revert", "--yes", "--timeout", "1"]);
+    assert_eq!(
+        (code, stderr.as_str()),
+        (
+            3,
+            "b: nobody who is connected has its bytes\n\
+             1 change is taken back; what was made here is in the history.\n\
+             1 is left; what waits for its bytes comes by itself.\n"
+        )
+    );
+    let (code, stdout, _) = run(&world, &["revert", "--yes", "--json"]);
+    assert_eq!((code, stdout.lines().count()), (3, 1), "{stdout}");
+}
+
+#[test]
 fn the_other_commands_ask_for_what_they_say() {
     let world = World::new(Played::default());
     let share = share_id();

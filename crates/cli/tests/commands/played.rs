@@ -122,6 +122,15 @@ impl Played {
             }
             "restore" if wish["number"] == 5 => json!({"restored": {"waiting": {}}}),
             "restore" => json!({"restored": {"done": {"path": "x"}}}),
+            "revert" => {
+                let change = |path: &str, change: &str| json!({"path": path, "change": change, "here": null});
+                let left = match wish["dry_run"] == true || wish["path"] == "d" {
+                    true => json!([]),
+                    false => json!([{"path": "b", "cause": "no-source", "is_settled": false}]),
+                };
+                let changes = [change("b", "deleted"), change("d/a\u{202e}.txt", "added")];
+                json!({"reverted": {"changes": changes, "more": 0, "left": left}})
+            }
             "list-conflicts" => json!({"conflicts": []}),
             "get-ignore" => json!({"ignore": {"is_offered": false, "rules": null}}),
             "rescan" => json!({"rescanned": {"is_done": wish["wait"], "looked": 3, "changed": 1}}),

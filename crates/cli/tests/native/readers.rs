@@ -57,3 +57,40 @@ fn i26_what_a_reader_does_stays_with_it_and_is_told_until_a_newer_version_comes(
     assert!(history.iter().any(|version| version["size"] == 7), "{history:#?}");
     assert_eq!(ana.done(&["conflicts"]).len() + ben.done(&["conflicts"]).len(), 0);
 }
+
+#[test]
+fn i1_what_a_reader_takes_back_is_as_the_others_have_it_and_can_be_had_again() {
+    let (ana, cleo) = (Machine::start("ana"), Machine::start("cleo"));
+    for path in ["edited", "deleted", "folder/in it", "renamed"] {
+        ana.write(path, b"by ana");
+    }
+    cleo.join(&ana.share(&["--role", "reader"]), &[]);
+    let before = wait_agreed(&ana, &cleo, |tree| tree.len() == 5);
+    cleo.write("edited", b"by cleo");
+    cleo.write("own/deep/file", b"by cleo");
+    fs::remove_file(cleo.folder.join("deleted")).unwrap();
+    fs::remove_dir_all(cleo.folder.join("folder")).unwrap();
+    fs::rename(cleo.folder.join("renamed"), cleo.folder.join("other name")).unwrap();
+
+    // At once: what the daemon has not heard of is found.
+    let folder = cleo.folder.path().to_str().unwrap();
+    let found = cleo.done(&["revert", "--dry-run", "--share", folder]);
+    assert_eq!(found[0]["changes"].as_array().unwrap().len(), 9, "{found:#?}");
+    let status = cleo.command(&["status"]).output().unwrap();
+    let said = String::from_utf8(status.stdout).unwrap();
+    assert!(status.status.code() == Some(3) && said.contains("`shoal revert` takes it back"), "{said}");
+    let done = cleo.done(&["revert", "folder/in it", "--yes", "--share", folder]);
+    assert_eq!(done[0]["left"], serde_json::json!([]));
+    assert_eq!((&*cleo.tree()["folder/in it"], &*cleo.tree()["edited"]), (&b"by ana"[..], &b"by cleo"[..]));
+    cleo.done(&["revert", "--yes", "--share", folder]);
+    assert_eq!(wait_agreed(&ana, &cleo, |_| true), before);
+
+    let history = cleo.done(&["history", "own", "--share", folder]);
+    let number = history[0]["number"].to_string();
+    let restored = cleo.command(&["restore", &number, "--share", folder]).output().unwrap();
+    let said = String::from_utf8(restored.stderr).unwrap();
+    assert_eq!(said, "own/deep/file is back, on this device alone: it only reads.\n");
+    assert_eq!(cleo.tree()["own/deep/file"], b"by cleo");
+    let (code, _, stderr) = ana.run(&["revert"]);
+    assert!(code == 1 && stderr.contains("what this device changes, the others get"), "{stderr}");
+}

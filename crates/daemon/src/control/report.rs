@@ -529,6 +529,43 @@ pub struct Refused {
     pub why: String,
 }
 
+/// What is taken back, or would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reverted {
+    /// What was changed here, in the order of paths.
+    pub changes: Vec<Difference>,
+    /// How many more there are: to be taken back in a second go.
+    pub more: u64,
+    /// Those that still stand as they were changed, and why. What waits for its bytes goes on.
+    pub left: Vec<Problem>,
+}
+
+/// What the user of a device that only reads has changed at a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Which.
+    pub path: Place,
+    /// In which way.
+    pub change: Changed,
+    /// What stands there; `null`: nothing.
+    pub here: Option<Version>,
+}
+
+/// In which way a path was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Changed {
+    /// The share has nothing there.
+    Added,
+    /// The share has something else there.
+    Edited,
+    /// Nothing is left of what the share has there.
+    Deleted,
+    /// Of a newer daemon.
+    #[serde(other)]
+    Other,
+}
+
 /// Versions of a path that contradicted each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conflict {

@@ -14,7 +14,7 @@ use shoal_proto::key::InviteKey;
 
 use super::report::{
     Conflict, DeviceStatus, Event, History, IgnoreStatus, InviteGiven, Listed, Position, Reloaded, Rescanned,
-    Restored, Role, Shared, Status, Undone, Waited, Why,
+    Restored, Reverted, Role, Shared, Status, Undone, Waited, Why,
 };
 use super::text::{Directory, Id, InviteText, Moment, Place};
 
@@ -120,6 +120,8 @@ requests! {
     Restore => Restored(Restored);
     /// Bring back what others have replaced or deleted.
     Undo => Undone(Undone);
+    /// Take back what was changed on this device, which only reads.
+    Revert => Reverted(Reverted);
     /// Versions that contradicted each other: copies that stand beside their path, and what is not settled.
     ListConflicts => Conflicts(Vec<Conflict>);
     /// End a conflict by keeping one side.
@@ -166,6 +168,8 @@ pub enum Response {
     Restored(Restored),
     /// To [`Undo`].
     Undone(Undone),
+    /// To [`Revert`].
+    Reverted(Reverted),
     /// To [`ListConflicts`].
     Conflicts(Vec<Conflict>),
     /// To [`GetIgnore`].
@@ -377,6 +381,24 @@ pub struct Undo {
     /// Say what would come back, and do nothing.
     #[serde(default)]
     pub dry_run: bool,
+}
+
+/// Take back what was changed on this device, which only reads: it goes to the history, and what the share has comes to
+/// stand there. All is looked at first, so that nothing of it is unknown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revert {
+    /// In this share.
+    pub share: Id<ShareId>,
+    /// At this path, and below it; `null`: everywhere.
+    #[serde(default)]
+    pub path: Option<Place>,
+    /// Say what would be taken back, and do nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// So long it is waited for until it is done; `null`: five seconds.
+    #[serde(default)]
+    pub milliseconds: Option<u64>,
 }
 
 /// End a conflict by keeping one side; the other one goes to the history.

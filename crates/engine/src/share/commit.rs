@@ -231,9 +231,7 @@ impl Share {
             planned.change.by = author;
             planned.change.why = row.as_ref().map_or(Why::Unknown, |row| why(row, &planned.change.deed));
             let is_wanted = match planned.purpose {
-                Purpose::Shown => {
-                    row.as_ref().is_some_and(|row| planned.is_wanted(row, self.rights_at(row)))
-                }
+                Purpose::Shown => row.as_ref().is_some_and(|row| planned.is_wanted(row, self.rights_at(row))),
                 Purpose::Copy(_) => row.is_none_or(|row| row.here == planned.here),
             };
             if is_wanted && may_go_on { wanted.push(planned) } else { unwanted.push(planned) }

@@ -120,7 +120,10 @@ fn i26_what_a_reader_gives_up_goes_to_its_history() {
     assert_eq!(w.on("rea").past_of("c"), [(Why::Difference, Some("ana".to_owned()))]);
     // All that is left, more than a guard would let go unasked; and it stays in the history.
     w.on("rea").reverts(None);
-    w.settle().assert_all_show(["a", "b", "c", "c/d", "k"]).assert_all_read("a", "1").assert_all_read("k", "4");
+    w.settle()
+        .assert_all_show(["a", "b", "c", "c/d", "k"])
+        .assert_all_read("a", "1")
+        .assert_all_read("k", "4");
     assert_eq!(w.on("rea").status().map(|status| (status.problems.len(), status.reverts)), Some((0, 0)));
     let own: Vec<Why> = w.on("rea").past_of("own").into_iter().map(|(why, _)| why).collect();
     assert_eq!((own, w.on("rea").past_of("moved").len()), (vec![Why::Difference], 0));

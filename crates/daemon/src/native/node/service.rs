@@ -10,6 +10,7 @@
 //! | how everything stands | `status.rs` |
 //! | what is known of one path; conflicts; what is ignored | `paths.rs` |
 //! | what was displaced, and how it comes back | `history.rs` |
+//! | what a reader takes back | `reverting.rs` |
 //! | what the first meeting of a share has found | `contact.rs` |
 //! | what is told without being asked | `news.rs` |
 
@@ -18,6 +19,7 @@ mod devices;
 mod history;
 pub(super) mod news;
 mod paths;
+mod reverting;
 mod sharing;
 mod status;
 mod work;
@@ -25,14 +27,21 @@ mod work;
 pub(super) use self::contact::asks_first;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use shoal_engine::status::Status;
 use shoal_index::{Index, IndexError};
 use shoal_proto::id::ShareId;
+use shoal_proto::roster::Role;
+use tokio::time::{Instant, sleep};
 
 use super::opening::refused;
 use super::{Core, Node, Opened};
 use crate::control::types::{Code, Done, Failure, Request, Response};
 use crate::control::{Answering, Diary, Service};
+
+/// So often it is seen whether anything has happened, by who waits for a share to stand otherwise.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
 impl Service for Node {
     fn handle(&self, request: Request) -> Answering<'_> {
@@ -70,6 +79,7 @@ impl Core {
             }
             Request::Restore(wish) => Response::Restored(self.restore(wish).await?),
             Request::Undo(wish) => Response::Undone(self.undo(wish).await?),
+            Request::Revert(wish) => Response::Reverted(self.revert(wish).await?),
             Request::ListConflicts(asked) => {
                 Response::Conflicts(self.waiting(move |core| core.conflicts(asked.share.0)).await?)
             }
@@ -95,6 +105,36 @@ impl Core {
     ) -> Result<Response, Failure> {
         self.waiting(deed).await?;
         Ok(Response::Done(Done {}))
+    }
+
+    /// Looks at how a share stands, again whenever something has happened, until `look` finds what it looks for; `None`: it was
+    /// not found in this time.
+    async fn until<T>(
+        self: &Arc<Self>,
+        share: ShareId,
+        at_most: Duration,
+        mut look: impl FnMut(&Status) -> Result<Option<T>, Failure>,
+    ) -> Result<Option<T>, Failure> {
+        let began = Instant::now();
+        let mut turns = None;
+        loop {
+            let (now, is_over) = (self.shell.turns(), began.elapsed() > at_most);
+            if turns.replace(now) != Some(now) || is_over {
+                let status = self.waiting(move |core| Ok(core.shell.status(share))).await?;
+                let (status, _) = status.ok_or_else(|| Failure::no_share(&share))?;
+                let found = look(&status)?;
+                if found.is_some() || is_over {
+                    return Ok(found);
+                }
+            }
+            sleep(LOOK_PAUSE).await;
+        }
+    }
+
+    /// Whether this device only reads in a share that is at work.
+    fn is_reader(&self, share: ShareId) -> Result<bool, Failure> {
+        let device = self.device();
+        self.look(share, move |index| index.roster().role(&device) == Some(Role::Reader))
     }
 
     /// Whether a share is at work; if it is not, why.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use shoal_engine::history::{self as kept, Listing};
 use shoal_engine::io::Command;
+use shoal_engine::status::Status;
 use shoal_proto::id::ShareId;
-use tokio::time::{Instant, sleep};
 
 use super::super::Core;
 use crate::control::report::{History, Kept, Refused, Restored, Undone};
@@ -17,10 +17,7 @@ use crate::control::undo::Choosing;
 const AT_MOST: usize = 1000;
 
 /// So long is waited for a version to stand in the folder, unless it was said how long.
-const RESTORING: Duration = Duration::from_secs(5);
-
-/// So often it is looked whether it does.
-const LOOK_PAUSE: Duration = Duration::from_millis(20);
+pub(super) const RESTORING: Duration = Duration::from_secs(5);
 
 impl Core {
     pub(super) fn history(&self, asked: &ListHistory) -> Result<History, Failure> {
@@ -62,6 +59,11 @@ impl Core {
     pub(super) async fn undo(self: &Arc<Self>, wish: Undo) -> Result<Undone, Failure> {
         let share = wish.share.0;
         self.registered(&share)?;
+        if self.waiting(move |core| core.is_reader(share)).await? {
+            let text = "this device only reads: what it brings back nobody else would get";
+            let hint = "`shoal restore` brings a version back for this device alone";
+            return Err(Failure::new(Code::NotAllowed, text).with_hint(hint));
+        }
         let asked = wish.clone();
         let mut undone = self.waiting(move |core| core.to_undo(&asked)).await?;
         if wish.dry_run || undone.versions.is_empty() {
@@ -109,23 +111,14 @@ impl Core {
         for restore in &restores {
             self.shell.command(share, Command::Restore(restore.clone()));
         }
-        let began = Instant::now();
-        let mut turns = None;
-        loop {
-            let now = self.shell.turns();
-            if turns.replace(now) != Some(now) {
-                let told = self.told(share).await?;
-                let outcomes: Vec<Restored> =
-                    restores.iter().map(|restore| outcome(restore, &before, &told)).collect();
-                let is_over = !outcomes.contains(&Restored::Waiting {});
-                if is_over || began.elapsed() > at_most {
-                    return Ok(outcomes);
-                }
-            } else if began.elapsed() > at_most {
-                turns = None;
-            }
-            sleep(LOOK_PAUSE).await;
-        }
+        let mut outcomes = Vec::new();
+        let are_over = |status: &Status| {
+            let became = |restore| outcome(restore, &before, &status.restores);
+            outcomes = restores.iter().map(became).collect();
+            Ok((!outcomes.contains(&Restored::Waiting {})).then_some(()))
+        };
+        self.until(share, at_most, are_over).await?;
+        Ok(outcomes)
     }
 
     async fn told(self: &Arc<Self>, share: ShareId) -> Result<Vec<(kept::Restore, kept::Restored)>, Failure> {

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shoal_engine::io::Command;
-use shoal_engine::status::{Halt, Phase, Rescans};
+use shoal_engine::status::{Halt, Phase, Rescans, Status};
 use shoal_proto::id::ShareId;
 use shoal_proto::roster::{Described, Entry, Statement};
-use tokio::time::sleep;
 
 use super::super::opening::refused;
 use super::super::{Core, Opened};
@@ -15,9 +14,6 @@ use super::status::why;
 use crate::config::Config;
 use crate::control::report::{Happening, Reloaded, Rescanned};
 use crate::control::types::{Code, Failure, Rescan};
-
-/// So often who waits for a look at everything sees whether it is over.
-const LOOK_PAUSE: Duration = Duration::from_millis(25);
 
 impl Core {
     pub(super) fn pause(&self, share: ShareId) -> Result<(), Failure> {
@@ -47,29 +43,24 @@ impl Core {
         if !wish.wait {
             return Ok(Rescanned::default());
         }
-        let (mut turns, mut asked) = (None, None);
-        loop {
-            let now = self.shell.turns();
-            if turns.replace(now) != Some(now) {
-                let status = self.waiting(move |core| Ok(core.shell.status(share))).await?;
-                let (status, _) = status.ok_or_else(|| Failure::no_share(&share))?;
-                let Rescans { asked: all, done, last } = status.rescans;
-                // Those that were asked for since are answered by the same look, or by a later one.
-                if done >= *asked.get_or_insert(all) {
-                    return match &status.trouble {
-                        None => Ok(Rescanned { is_done: true, looked: last.paths, changed: last.changed }),
-                        Some(_) => Err(not_looked(why(&status))),
-                    };
-                }
-                match status.phase {
-                    // What others have deleted waits; the folder is looked at all the same.
-                    Phase::Halted(Halt::MassDeletion { .. }) => {}
-                    Phase::Halted(_) | Phase::Paused => return Err(not_looked(why(&status))),
-                    _ => {}
-                }
+        let mut asked = None;
+        let looked = |status: &Status| {
+            let Rescans { asked: all, done, last } = status.rescans;
+            // Those that were asked for since are answered by the same look, or by a later one.
+            if done >= *asked.get_or_insert(all) {
+                return match &status.trouble {
+                    None => Ok(Some(Rescanned { is_done: true, looked: last.paths, changed: last.changed })),
+                    Some(_) => Err(not_looked(why(status))),
+                };
             }
-            sleep(LOOK_PAUSE).await;
-        }
+            match status.phase {
+                // What others have deleted waits; the folder is looked at all the same.
+                Phase::Halted(Halt::MassDeletion { .. }) => Ok(None),
+                Phase::Halted(_) | Phase::Paused => Err(not_looked(why(status))),
+                _ => Ok(None),
+            }
+        };
+        Ok(self.until(share, Duration::MAX, looked).await?.unwrap_or_default())
     }
 
     pub(super) fn reload(&self) -> Result<Reloaded, Failure> {

@@ -1,0 +1,184 @@
+//! Who belongs to a share: by which invites they come, how they go, and by which name they are known.
+
+use std::fs;
+
+use shoal_daemon::control::report::{DeviceStatus, Event, Happening, InviteGiven, Phase, Role};
+use shoal_daemon::control::text::{InviteText, Moment};
+use shoal_daemon::control::types::{
+    Code, Invite, InviteTerms, Leave, ListDevices, ListShares, Rescan, Revoke, Revoked,
+};
+use shoal_daemon::home::{Environment, Home};
+
+use super::{Machine, folders, join, pair, share, text, until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_is_removed_hears_nothing_more_and_its_files_stay() {
+    let (root, one, two) = folders(&[("a", "1")]);
+    let (ana, ben, share) = pair(root.path(), &one, &two).await;
+    let DeviceStatus { devices, .. } = ana.ask(ListDevices { share }).await;
+    let of = |name: &str| devices.iter().find(|device| device.name.as_deref() == Some(name)).unwrap().clone();
+    assert!(of("ana").is_this && of("ana").role == Role::Admin && of("ben").peer.is_some());
+    assert_eq!(of("ben").added_by, Some(of("ana").device));
+
+    ana.until(|event| matches!(event.happening, Happening::Joined { .. }).then_some(())).await;
+    let refused = ben.refusal(Revoke { share, what: Revoked::Device(of("ana").device) }).await;
+    assert_eq!(refused.code, Code::NotAllowed);
+    ana.ask(Revoke { share, what: Revoked::Device(of("ben").device) }).await;
+    let removed = |event: &Event| {
+        matches!(event.happening, Happening::Phase { phase: Phase::Removed, .. }).then_some(())
+    };
+    ben.until(removed).await;
+    let gone = |event: &Event| match event.happening {
+        Happening::Gone { device, .. } => Some(device),
+        _ => None,
+    };
+    assert_eq!(ana.until(gone).await, of("ben").device);
+    fs::write(one.join("a"), "not for ben").unwrap();
+    assert!(ana.ask(Rescan { share, wait: true }).await.is_done);
+    assert_eq!(ana.status(share).await.peers, []);
+    assert_eq!(text(two.join("a")), "1");
+    // It can still leave what it is not in any more.
+    ben.ask(Leave { share }).await;
+    assert_eq!((ben.ask(ListShares {}).await.len(), text(two.join("a"))), (0, "1".into()));
+    for machine in [ana, ben] {
+        machine.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_is_known_to_have_left_and_can_be_invited_again() {
+    let (root, one, two) = folders(&[("a", "1")]);
+    let (ana, ben, share) = pair(root.path(), &one, &two).await;
+    ana.until(|event| matches!(event.happening, Happening::Joined { .. }).then_some(())).await;
+    fs::write(two.join("of ben"), "b").unwrap();
+    until(|| text(one.join("of ben")) == "b").await;
+    ben.ask(Leave { share }).await;
+    assert_eq!(ben.refusal(Leave { share }).await.code, Code::NoShare);
+    assert_eq!(text(two.join("a")), "1");
+    ana.until(|event| matches!(event.happening, Happening::Gone { .. }).then_some(())).await;
+    assert_eq!(ana.ask(ListDevices { share }).await.devices.len(), 1);
+    // What it published stays.
+    assert_eq!(ana.status(share).await.holds.files, 2);
+
+    let given = ana.ask(Invite { share, terms: InviteTerms::default() }).await;
+    ben.join(&given.invite, &two).await;
+    ben.in_sync().await;
+    assert_eq!(ana.ask(ListDevices { share }).await.devices.len(), 2);
+    fs::write(two.join("of ben"), "b again").unwrap();
+    until(|| text(one.join("of ben")) == "b again").await;
+    for machine in [ana, ben] {
+        machine.close().await;
+    }
+}
+
+/// Nobody could hear that it left: that comes with its next entry.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_while_nobody_hears_it_can_be_invited_again() {
+    let (root, one, two) = folders(&[("a", "1")]);
+    let (ana, ben, share) = pair(root.path(), &one, &two).await;
+    ana.close().await;
+    ben.until(|event| matches!(event.happening, Happening::Disconnected { .. }).then_some(())).await;
+    ben.ask(Leave { share }).await;
+    let ana = Machine::start(root.path(), "ana").await;
+    let given = ana.ask(Invite { share, terms: InviteTerms::default() }).await;
+    ben.join(&given.invite, &two).await;
+    ben.in_sync().await;
+    for machine in [ana, ben] {
+        machine.close().await;
+    }
+}
+
+/// I18: who was let in while the invite was good is a member, also for one who has to be told so anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i18_members_are_known_again_after_the_index_of_their_inviter_is_lost() {
+    let (root, one, two) = folders(&[("a", "1")]);
+    let (ana, ben) = (Machine::start(root.path(), "ana").await, Machine::start(root.path(), "ben").await);
+    let terms = InviteTerms { seconds: 3, ..InviteTerms::default() };
+    let given = ana.ask(share(&one, Some(terms))).await;
+    let (share, invite) = (given.listed.share, given.invite.unwrap());
+    ben.join(&invite.invite, &two).await;
+    ben.in_sync().await;
+    let home = Home::find(Some(&ana.home), &Environment::default()).unwrap();
+    ana.close().await;
+    until(|| Moment::now() > invite.not_after).await;
+    let index = home.index_file(&share.0);
+    let name = index.file_name().unwrap().to_string_lossy().into_owned();
+    for entry in fs::read_dir(index.parent().unwrap()).unwrap().map(Result::unwrap) {
+        if entry.file_name().to_string_lossy().starts_with(&name) {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let ana = Machine::start(root.path(), "ana").await;
+    fs::write(two.join("b"), "2").unwrap();
+    until(|| text(one.join("b")) == "2").await;
+    for machine in [&ana, &ben] {
+        machine.in_sync().await;
+    }
+    for machine in [ana, ben] {
+        machine.close().await;
+    }
+}
+
+/// Who calls is known by its name as soon as it was met once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_and_goes_is_told_by_its_name() {
+    let (root, one, two) = folders(&[("a", "1")]);
+    let (ana, ben, _) = pair(root.path(), &one, &two).await;
+    ben.close().await;
+    let gone = |event: &Event| match &event.happening {
+        Happening::Disconnected { name, .. } => Some(name.clone()),
+        _ => None,
+    };
+    assert_eq!(ana.until(gone).await.as_deref(), Some("ben"));
+    let ben = Machine::start(root.path(), "ben").await;
+    let came = |event: &Event| match &event.happening {
+        Happening::Connected { name: Some(name), .. } => Some(name.clone()),
+        _ => None,
+    };
+    assert_eq!((ana.until(came).await, ben.until(came).await), ("ben".to_owned(), "ana".to_owned()));
+    for machine in [ana, ben] {
+        machine.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invites_that_cannot_be_used_say_so() {
+    let (root, one, two) = folders(&[("a", "1")]);
+    let (ana, ben, share) = pair(root.path(), &one, &two).await;
+    let cleo = Machine::start(root.path(), "cleo").await;
+    let three = root.path().join("three");
+
+    let nonsense = cleo.refusal(join(&InviteText::new("shoal1nonsense".into()), &three)).await;
+    assert_eq!(nonsense.code, Code::Invite);
+    let expired =
+        ana.ask(Invite { share, terms: InviteTerms { seconds: 0, ..InviteTerms::default() } }).await;
+    let refused = cleo.refusal(join(&expired.invite, &three)).await;
+    assert!(refused.code == Code::Invite && refused.message.contains("expired"), "{refused}");
+    for terms in [
+        InviteTerms { uses: 0, ..InviteTerms::default() },
+        InviteTerms { role: Role::Admin, ..InviteTerms::default() },
+    ] {
+        assert_eq!(ana.refusal(Invite { share, terms }).await.code, Code::BadCall);
+    }
+    let given = ana.ask(Invite { share, terms: InviteTerms::default() }).await;
+    assert_eq!(ana.refusal(join(&given.invite, &three)).await.code, Code::Invite);
+    assert_eq!(ben.refusal(join(&given.invite, &three)).await.code, Code::Invite);
+    assert!(!three.exists(), "nothing is made for an invite that cannot be used");
+
+    // Taken back.
+    let InviteGiven { invite, key, .. } = given;
+    let open = ana.ask(ListDevices { share }).await.invites;
+    assert_eq!(open.iter().map(|open| open.key).collect::<Vec<_>>(), [key]);
+    ana.ask(Revoke { share, what: Revoked::Invite(key) }).await;
+    assert_eq!(ana.ask(ListDevices { share }).await.invites, []);
+    cleo.join(&invite, &three).await;
+    let dan = Machine::start(root.path(), "dan").await;
+    let other = ana.ask(Invite { share, terms: InviteTerms::default() }).await;
+    dan.join(&other.invite, &root.path().join("four")).await;
+    dan.in_sync().await;
+    assert!(!three.join("a").exists(), "who holds a revoked invite comes in nowhere");
+    assert_eq!(ana.ask(ListDevices { share }).await.devices.len(), 3);
+    for machine in [ana, ben, cleo, dan] {
+        machine.close().await;
+    }
+}
