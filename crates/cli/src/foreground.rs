@@ -1,7 +1,7 @@
 //! A daemon in the foreground: `shoal up`, and `share` and `join` where none runs.
 //!
 //! Promise: there is one daemon a home; it is asked over its socket from the first moment that it says it is ready, and what
-//! it had begun is durable when the program ends. systemd is told of beginning and end, if it started us.
+//! it had begun is durable when the program ends. systemd is told of beginning and end, and how the shares stand, if it started us.
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use sd_notify::NotifyState;
 use shoal_daemon::config::Config;
+use shoal_daemon::control::report::Happening;
 use shoal_daemon::control::types::{GetStatus, Reload, Watch};
 use shoal_daemon::control::{Client, Daemon, Server, Service};
 use shoal_daemon::home::{Held, Home};
@@ -21,6 +22,7 @@ use crate::exit::Exit;
 use crate::follow::Follow;
 use crate::print::{count, object, talk};
 use crate::signals;
+use crate::status::summary;
 use crate::ui::Style;
 
 /// So long threads may take to notice that the program ends.
@@ -87,11 +89,17 @@ async fn serve(
     let mut client = Client::local(Arc::clone(&service));
     let mut follow = Follow::start(&mut client, style).await?;
     let (_, mut events) = client.watch(Watch::default()).await?;
+    let is_watched = std::env::var_os("NOTIFY_SOCKET").is_some();
     let told = async {
         say_ready(&mut client, style).await?;
         first.ask(&mut client).await?;
         while let Some(event) = events.next().await? {
+            let is_news = is_watched && changes_standing(&event.happening);
             follow.event(&mut client, event).await?;
+            if is_news {
+                let status = client.ask(GetStatus::default()).await?;
+                notify(&[NotifyState::Status(&summary(&status))]);
+            }
         }
         anyhow::Ok(())
     };
@@ -121,7 +129,12 @@ async fn serve(
 
 async fn say_ready(client: &mut Client, style: Style) -> anyhow::Result<()> {
     let status = client.ask(GetStatus::default()).await?;
-    notify(&[NotifyState::Ready, NotifyState::MainPid(std::process::id())]);
+    let standing = summary(&status);
+    notify(&[
+        NotifyState::Ready,
+        NotifyState::MainPid(std::process::id()),
+        NotifyState::Status(&standing),
+    ]);
     if style == Style::Json {
         object(&serde_json::json!({
             "event": "ready", "listening": status.listening, "device": status.device, "pid": status.pid,
@@ -135,6 +148,22 @@ async fn say_ready(client: &mut Client, style: Style) -> anyhow::Result<()> {
         talk(format_args!("{what} at {}; ctrl-C ends it.", addresses.join(" and ")));
     }
     Ok(())
+}
+
+/// Whether a share may stand otherwise since this happened.
+fn changes_standing(happening: &Happening) -> bool {
+    use Happening::{Added, Asked, Connected, Disconnected, InSync, Left, OutOfSync, Phase};
+    matches!(
+        happening,
+        Added
+            | Left
+            | InSync
+            | OutOfSync
+            | Phase { .. }
+            | Asked { .. }
+            | Connected { .. }
+            | Disconnected { .. }
+    )
 }
 
 /// Reads the configuration again; one that cannot be used changes nothing.

@@ -81,13 +81,9 @@ pub(crate) fn shown(text: &str) -> String {
     Escaped(text.as_bytes()).to_string()
 }
 
-/// A time as people read it, to the second, in UTC.
+/// A time as people read it.
 pub(crate) fn time(moment: Moment) -> String {
-    let text = moment.to_string();
-    match text.split_once('.') {
-        Some((seconds, _)) if !seconds.starts_with('@') => format!("{}Z", seconds.replace('T', " ")),
-        _ => text,
-    }
+    moment.to_the_second()
 }
 
 /// A size as people read it.

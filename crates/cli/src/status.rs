@@ -35,6 +35,22 @@ pub(crate) fn report(status: &Status, with_all: bool) -> String {
     text
 }
 
+/// How all shares stand, in a line: those that are not in sync by name, as far as there are few.
+pub(crate) fn summary(status: &Status) -> String {
+    const NAMED: usize = 3;
+    let (well, other): (Vec<_>, Vec<_>) = status.shares.iter().partition(|share| share.is_in_sync);
+    let mut parts: Vec<String> = Vec::new();
+    if !well.is_empty() {
+        parts.push(format!("{} in sync", count(well.len() as u64, "share", "shares")));
+    }
+    let named = |share: &&ShareStatus| format!("{}: {}", shown(&share.listed.name), state(share));
+    parts.extend(other.iter().take(NAMED).map(named));
+    if other.len() > NAMED {
+        parts.push(format!("{} more", other.len() - NAMED));
+    }
+    if parts.is_empty() { "no shares yet".into() } else { parts.join("; ") }
+}
+
 /// How a share stands, in a few words.
 pub(crate) fn state(share: &ShareStatus) -> String {
     if share.question.is_some() {
@@ -173,7 +189,7 @@ pub(crate) fn cause(cause: &Cause) -> String {
     let words = match cause.cause {
         CauseKind::Fetching => "is being fetched",
         CauseKind::NoSource => "nobody who is connected has its bytes",
-        CauseKind::NoSpace => "the disk is full",
+        CauseKind::NoSpace => "there is not enough space: 64 MiB of the disk, or a hundredth of it, are left free",
         CauseKind::Conflict => "versions contradict each other, and are being settled",
         CauseKind::LocalDifference => {
             "changed here, where this device only reads, so nobody else gets it; `shoal revert` takes it back"

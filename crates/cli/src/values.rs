@@ -50,6 +50,13 @@ pub(crate) fn count(text: &str) -> Result<usize, String> {
     count.ok_or_else(|| "give a number of at least 1".into())
 }
 
+/// The number of a version in the history.
+pub(crate) fn version(text: &str) -> Result<u64, String> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = is_plain.then(|| text.parse().ok()).flatten();
+    number.ok_or_else(|| "give the number of a version, as `shoal history` lists them".into())
+}
+
 /// How many files may be fetched at once.
 pub(crate) fn jobs(text: &str) -> Result<usize, String> {
     count(text)

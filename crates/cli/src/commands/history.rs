@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::print::{bytes, object, table, talk, text, time};
 use crate::session::{self, Common};
 use crate::ui::Style;
+use crate::values;
 
 /// List what was replaced or deleted here and is kept, the newest first
 ///
@@ -29,7 +30,7 @@ pub(crate) struct HistoryArgs {
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
     /// Only those before this number: how one goes on
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = values::version)]
     before: Option<u64>,
     #[command(flatten)]
     common: Common,

@@ -69,8 +69,13 @@ fn accept(of: &OfShare) -> anyhow::Result<Exit> {
     let style = of.common.style();
     of.common.ask(async |mut client| {
         let share = session::share(&mut client, of.share.as_deref()).await?.share;
+        let is_offered = client.ask(GetIgnore { share }).await?.is_offered;
         client.ask(AcceptIgnore { share }).await?;
-        print::done(style, "accepted", &share.0.to_string(), "The rules are in force.")?;
+        let words = match is_offered {
+            true => "The rules are in force.",
+            false => "Nobody has written other rules; nothing has changed.",
+        };
+        print::done(style, "accepted", &share.0.to_string(), words)?;
         Ok(Exit::Well)
     })
 }

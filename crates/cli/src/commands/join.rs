@@ -1,6 +1,6 @@
 //! `shoal join`
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -68,13 +68,11 @@ pub(crate) fn join(args: JoinArgs) -> anyhow::Result<Exit> {
     let home = args.common.home()?;
     let style = args.common.style();
     let choice = args.choice();
-    let folder = args.dir;
+    let (given, folder) = in_order(args.invite, args.dir);
     let no_directory = |error| WrongUse(format!("cannot use {}: {error}", shown(&folder.to_string_lossy())));
     // The real one if it is there, as the daemon knows it.
     let absolute = std::path::absolute(&folder).map_err(no_directory)?;
     let directory = Directory(absolute.canonicalize().unwrap_or(absolute));
-    let given = args.invite;
-
     let client = client_runtime()?.block_on(async {
         match Client::connect(&home).await {
             Err(ClientError::NotRunning) => Ok(None),
@@ -120,6 +118,18 @@ pub(crate) fn join(args: JoinArgs) -> anyhow::Result<Exit> {
     match done {
         Ok(()) => Ok(Exit::Well),
         Err(joining) => foreground::run(&home, style, joining),
+    }
+}
+
+/// Invite and folder, also of who gave them the other way round.
+fn in_order(invite: Option<OsString>, dir: PathBuf) -> (Option<OsString>, PathBuf) {
+    let is_invite =
+        |text: &OsStr| text.to_string_lossy().trim_start().to_ascii_lowercase().starts_with("shoal1");
+    match invite {
+        Some(first) if !is_invite(&first) && is_invite(dir.as_os_str()) => {
+            (Some(dir.into_os_string()), first.into())
+        }
+        invite => (invite, dir),
     }
 }
 

@@ -22,11 +22,13 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// Bring a version of the history back, as the newest one everywhere
 ///
-/// What stands there now goes to the history. On a device that only reads it comes back there alone. Exit codes: 0 it is back, 3 the time is over and it is still on its way.
+/// What stands there now goes to the history. On a device that only reads it comes back there alone. Exit codes: 0 it is
+/// back, 3 the time is over and it is still on its way.
 #[derive(clap::Args)]
 #[command(args_override_self = true)]
 pub(crate) struct RestoreArgs {
     /// Its number, as `shoal history` lists it
+    #[arg(value_parser = values::version)]
     number: u64,
     /// Where it is to stand: from where you are, or in the share if one is named [default: where it was]
     #[arg(long, value_name = "PATH")]

@@ -116,6 +116,20 @@ fn i31_in_sync_is_said_only_where_the_daemon_says_so() {
 }
 
 #[test]
+fn a_line_for_all_names_what_is_not_in_sync() {
+    let mut all = status(&serde_json::json!({"is_in_sync": true}));
+    assert_eq!(summary(&all), "1 share in sync");
+    let paused = status(&serde_json::json!({"is_in_sync": false, "phase": "paused", "name": "p\nq"}));
+    for _ in 0..4 {
+        all.shares.extend(paused.shares.clone());
+    }
+    let named = "p\\nq: paused; ".repeat(3);
+    assert_eq!(summary(&all), format!("1 share in sync; {named}1 more"));
+    all.shares.clear();
+    assert_eq!(summary(&all), "no shares yet");
+}
+
+#[test]
 fn i31_who_waits_for_others_is_not_said_to_fetch() {
     let change = serde_json::json!({
         "role": "reader", "is_in_sync": false, "to_go": {"files": 1, "bytes": 3}, "bytes_in_per_second": 700,

@@ -103,6 +103,9 @@ fn join_reads_the_invite_from_stdin_and_stops_rather_than_guess() {
         assert_eq!(code, 0);
         assert_eq!(joined()["choice"], choice);
     }
+    // The other way round, too.
+    let (code, ..) = run(&world, &["join", path, &invite]);
+    assert_eq!((code, &joined()["directory"]), (0, &json!(path)));
     for (input, what) in [
         ("", "no invite was given"),
         ("hello", "this is no invite: invites begin with 'shoal1'"),
@@ -219,6 +222,8 @@ fn what_others_did_is_listed_and_undone_only_when_that_is_said() {
         (&undo["dry_run"], &undo["deleted_only"], &undo["by"]),
         (&json!(false), &json!(true), &Value::Null)
     );
+    let (code, _, stderr) = run(&world, &["restore", "newest"]);
+    assert!(code == 2 && stderr.contains("give the number of a version"), "{stderr}");
     let (code, _, stderr) = run(&world, &["undo", "--since", "yesterday"]);
     assert!(code == 2 && stderr.contains("give a time like"), "{stderr}");
 }
@@ -297,7 +302,7 @@ fn the_other_commands_ask_for_what_they_say() {
         (&["pause"][..], "paused", "Paused 'notes'."),
         (&["resume"], "resumed", "Resumed 'notes'."),
         (&["revoke", "ben", "--yes"], "revoked", "Removed the device ben (bbbbbbb)."),
-        (&["ignore", "accept"], "accepted", "The rules are in force."),
+        (&["ignore", "accept"], "accepted", "Nobody has written other rules; nothing has changed."),
     ] {
         assert_eq!(run(&world, args).2, format!("{words}\n"));
         let (_, stdout, _) = run(&world, &[args, &["--json"]].concat());

@@ -29,6 +29,11 @@ impl Manager {
         String::from_utf8(text[..length].to_vec()).unwrap().lines().map(str::to_owned).collect()
     }
 
+    /// Waits until it is told this.
+    fn until_told(&self, line: &str) {
+        while self.told() != [line] {}
+    }
+
     fn starts(&self, machine: &Machine) -> Program {
         let mut command = machine.command(&["up", "--json"]);
         Program::start("the service", command.env("NOTIFY_SOCKET", self.folder.join("notify")))
@@ -42,7 +47,7 @@ fn a_manager_is_told_when_the_daemon_serves_and_when_it_ends() {
     let manager = Manager::new();
     let daemon = manager.starts(&machine);
     let pid = daemon.pid().as_raw_nonzero();
-    assert_eq!(manager.told(), ["READY=1", &format!("MAINPID={pid}")]);
+    assert_eq!(manager.told(), ["READY=1", &format!("MAINPID={pid}"), "STATUS=no shares yet"]);
     // Ready is who answers.
     assert_eq!(machine.done(&["status"])[0]["pid"], pid.get());
     // ExecReload: whoever asks for it is told whether it was done.
@@ -50,9 +55,13 @@ fn a_manager_is_told_when_the_daemon_serves_and_when_it_ends() {
     assert_eq!(machine.done(&["reload"])[0]["changed"], serde_json::json!(["name"]));
     fs::write(machine.home.join("config.toml"), "name = 1\n").unwrap();
     assert_eq!(machine.run(&["reload"]).0, 1);
+    // What `systemctl status` shows.
+    let path = machine.folder.path().to_str().unwrap();
+    machine.done(&["share", path, "--name", "notes"]);
+    manager.until_told("STATUS=notes: nobody else has come in yet");
     let (status, stderr) = daemon.stop(Signal::TERM);
     assert!(status.success(), "{stderr}");
-    assert_eq!(manager.told(), ["STOPPING=1"]);
+    manager.until_told("STOPPING=1");
 }
 
 #[test]

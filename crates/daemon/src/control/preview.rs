@@ -39,7 +39,8 @@ pub fn preview(text: &InviteText) -> Result<Preview, Failure> {
     let not_after = Moment::at_second(i64::try_from(invite.delegation.not_after).unwrap_or(i64::MAX));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     if now >= invite.delegation.not_after {
-        return Err(Failure::new(Code::Invite, format!("the invite has expired, at {not_after}"))
+        let text = format!("the invite has expired, at {}", not_after.to_the_second());
+        return Err(Failure::new(Code::Invite, text)
             .with_hint("ask for a new one: `shoal invite` makes it"));
     }
     let texts = |addresses: &[Address]| addresses.iter().map(ToString::to_string).collect();
@@ -88,7 +89,7 @@ mod tests {
         assert_eq!(seen.addresses, ["192.0.2.1:4242"]);
         assert!(preview(&text(u64::MAX, &["[::1]:4242"])).unwrap().is_local_only);
         let expired = preview(&text(5, &[])).unwrap_err();
-        assert_eq!(expired.message, "the invite has expired, at 1970-01-01T00:00:05.000000000Z");
+        assert_eq!(expired.message, "the invite has expired, at 1970-01-01 00:00:05Z");
         let escape = preview(&InviteText::new("shoal1\u{1b}[2J".into())).unwrap_err();
         assert_eq!(escape.message, "'\\u{1b}' at place 7 does not belong into an invite");
         for text in [String::new(), "x".repeat(1 << 20), text(u64::MAX, &[]).expose()[..90].to_owned()] {

@@ -200,6 +200,16 @@ impl Moment {
         Self(Timestamp::new(seconds, 0).unwrap_or(Timestamp::ZERO))
     }
 
+    /// As people read it, to the second, in UTC.
+    #[must_use]
+    pub fn to_the_second(&self) -> String {
+        let text = self.to_string();
+        match text.split_once('.') {
+            Some((seconds, _)) if !seconds.starts_with('@') => format!("{}Z", seconds.replace('T', " ")),
+            _ => text,
+        }
+    }
+
     fn read(text: &str) -> Option<Self> {
         if let Some(text) = text.strip_prefix('@') {
             let (seconds, nanos) = text.split_once('.')?;

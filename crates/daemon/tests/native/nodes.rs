@@ -229,6 +229,24 @@ async fn a_node_that_is_started_again_has_all_that_it_had() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_share_that_cannot_be_made_leaves_no_folder() {
+    let (root, one, two) = folders(&[("a", "1")]);
+    let (ana, ben, _) = pair(root.path(), &one, &two).await;
+    let inside = ana.refusal(share(&one.join("new/deep"), None)).await;
+    assert!(inside.code == Code::Directory && inside.message.contains("inside"), "{inside}");
+    assert!(!one.join("new").exists());
+    let elsewhere = root.path().join("three");
+    for name in ["", " \t", "two\nlines", &"x".repeat(256)] {
+        let named = Share { name: Some(name.to_owned()), ..share(&elsewhere, None) };
+        assert_eq!(ana.refusal(named).await.code, Code::BadCall, "{name:?}");
+    }
+    assert!(!elsewhere.exists());
+    for machine in [ana, ben] {
+        machine.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_look_at_everything_says_what_it_found_or_why_it_did_not_look() {
     let (root, one, two) = folders(&[("a", "1"), ("d/b", "2")]);
     let (ana, ben, share) = pair(root.path(), &one, &two).await;

@@ -3,6 +3,7 @@
 //! Promise: an invite is remembered before it is shown, so that it can be taken back; who leaves says so to whoever is
 //! connected, and keeps its files as they are.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ use crate::control::text::{Directory, Id, InviteText, Moment};
 use crate::control::types::{Code, Done, Failure, InviteTerms, Join, Response, Share};
 use crate::registry::Given;
 
+/// The longest name that a share can be given.
+const NAME_BYTES_MAX: usize = 255;
+
 /// So long somebody who leaves waits for others to hear of it.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -32,7 +36,11 @@ impl Core {
     pub(super) fn share(&self, wish: &Share) -> Result<Shared, Failure> {
         let (registered, is_new) = match self.at_directory(&wish.directory) {
             Some(known) => (known, false),
-            None => (self.found(&wish.directory.0, wish.name.as_deref(), wish.broad)?, true),
+            None => {
+                check_name(wish.name.as_deref())?;
+                let found = || self.found(&wish.directory.0, wish.name.as_deref(), wish.broad);
+                (or_unmade(&wish.directory.0, found)?, true)
+            }
         };
         let share = registered.share;
         if wish.alone && !is_new {
@@ -51,7 +59,8 @@ impl Core {
             return Err(Failure::new(Code::Invite, "this invite is by this device itself")
                 .with_hint("use it on another device"));
         }
-        let registered = self.join(&invite, wish)?;
+        check_name(wish.name.as_deref())?;
+        let registered = or_unmade(&wish.directory.0, || self.join(&invite, wish))?;
         let listed = known_as(&registered, self.role(registered.share));
         Ok(Shared { listed, is_new: true, invite: None })
     }
@@ -164,6 +173,29 @@ impl Core {
         }
         Err(Failure::new(Code::System, "the roster of the share is full, or cannot be written"))
     }
+}
+
+/// Whether a share can be called this: it stands in lines of text, and in commands.
+fn check_name(name: Option<&str>) -> Result<(), Failure> {
+    let is_one = |name: &str| {
+        !name.trim().is_empty() && name.len() <= NAME_BYTES_MAX && !name.chars().any(char::is_control)
+    };
+    if name.is_none_or(is_one) {
+        return Ok(());
+    }
+    let text = format!("a share cannot be called that; give a line of 1 to {NAME_BYTES_MAX} bytes");
+    Err(Failure::new(Code::BadCall, text))
+}
+
+/// Does what makes a directory and may fail: then no directory is left of it.
+fn or_unmade<T>(directory: &Path, deed: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    let missing: Vec<&Path> = directory.ancestors().take_while(|above| !above.exists()).collect();
+    let done = deed();
+    if done.is_err() {
+        // Whatever has come into one meanwhile keeps it.
+        missing.into_iter().take_while(|made| std::fs::remove_dir(made).is_ok()).for_each(drop);
+    }
+    done
 }
 
 /// A second since 1970, as it is told.
