@@ -130,11 +130,7 @@ async fn serve(
 async fn say_ready(client: &mut Client, style: Style) -> anyhow::Result<()> {
     let status = client.ask(GetStatus::default()).await?;
     let standing = summary(&status);
-    notify(&[
-        NotifyState::Ready,
-        NotifyState::MainPid(std::process::id()),
-        NotifyState::Status(&standing),
-    ]);
+    notify(&[NotifyState::Ready, NotifyState::MainPid(std::process::id()), NotifyState::Status(&standing)]);
     if style == Style::Json {
         object(&serde_json::json!({
             "event": "ready", "listening": status.listening, "device": status.device, "pid": status.pid,

@@ -189,7 +189,9 @@ pub(crate) fn cause(cause: &Cause) -> String {
     let words = match cause.cause {
         CauseKind::Fetching => "is being fetched",
         CauseKind::NoSource => "nobody who is connected has its bytes",
-        CauseKind::NoSpace => "there is not enough space: 64 MiB of the disk, or a hundredth of it, are left free",
+        CauseKind::NoSpace => {
+            "there is not enough space: 64 MiB of the disk, or a hundredth of it, are left free"
+        }
         CauseKind::Conflict => "versions contradict each other, and are being settled",
         CauseKind::LocalDifference => {
             "changed here, where this device only reads, so nobody else gets it; `shoal revert` takes it back"
