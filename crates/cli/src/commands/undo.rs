@@ -20,7 +20,8 @@ use crate::ui::Style;
 /// Bring back what others have replaced or deleted
 ///
 /// Lists what would come back, and asks. Of each path the version comes back that stood there before; what stands there
-/// now goes to the history. What was done on this device is left alone, unless `--by` names it.
+/// now goes to the history. What was done on this device is left alone, unless `--by` names it; what it changed where it only
+/// reads, `shoal revert` takes back. Exit codes: 0 all comes back, 3 something does not, or there is more.
 #[derive(clap::Args)]
 #[command(args_override_self = true)]
 pub(crate) struct UndoArgs {

@@ -1,12 +1,16 @@
 //! A daemon as a service: what the manager that started it is told, as `Type=notify` of systemd wants it.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixDatagram;
+use std::process::Command;
 
 use rustix::process::Signal;
 
 use super::Machine;
-use crate::support::{Folder, Program, SOON, shoal};
+use crate::support::{Folder, Program, SOON, shoal, skip};
+
+const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dist/systemd/shoal.service");
 
 /// A manager that listens.
 struct Manager {
@@ -76,8 +80,7 @@ fn a_daemon_that_cannot_start_never_says_that_it_is_ready() {
 
 #[test]
 fn the_unit_starts_what_there_is() {
-    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dist/systemd/shoal.service");
-    let unit = fs::read_to_string(unit).unwrap();
+    let unit = fs::read_to_string(UNIT).unwrap();
     let commands: Vec<&str> = unit
         .lines()
         .filter_map(|line| line.strip_prefix("Exec")?.split_once("=%h/.cargo/bin/shoal "))
@@ -88,4 +91,20 @@ fn the_unit_starts_what_there_is() {
         let output = shoal().args([command, "--help"]).output().unwrap();
         assert!(output.status.success(), "{command}");
     }
+}
+
+#[test]
+fn systemd_understands_all_of_the_unit() {
+    let home = Folder::new();
+    fs::create_dir_all(home.join(".cargo/bin")).unwrap();
+    symlink(shoal().get_program(), home.join(".cargo/bin/shoal")).unwrap();
+    let mut verify = Command::new("systemd-analyze");
+    verify.args(["--user", "verify", UNIT]).env("HOME", home.path()).env("XDG_RUNTIME_DIR", home.path());
+    let output = match verify.output() {
+        Ok(output) => output,
+        Err(error) => return skip("a unit as systemd reads it", &error.to_string()),
+    };
+    let said = String::from_utf8(output.stderr).unwrap();
+    // Other units of this machine are told of, too.
+    assert!(!said.contains("shoal"), "{said}");
 }

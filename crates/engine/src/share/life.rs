@@ -28,6 +28,10 @@ impl Share {
             Some(why) => Halt::Refused(why),
             None => Halt::Removed { by: life.removed_by },
         };
+        // Where others have said so, what this device holds itself never was otherwise.
+        let knew_it = |known: &Life| known.role.is_none() || known.removed.contains(&self.device);
+        let is_let_in =
+            self.life.as_ref().is_some_and(knew_it) || self.peers.values().any(|peer| peer.has_agreed);
         self.belongs_anew |= self.life.as_ref().is_none_or(|known| known.is_of_others(&life));
         self.life = Some(life);
         if is_removed {
@@ -36,7 +40,7 @@ impl Share {
         self.part_with_removed();
         if is_first {
             self.begin(was_halted);
-        } else if self.is_out() {
+        } else if self.is_out() && is_let_in {
             // Whoever removed it has let it in again, or another one has let it in.
             self.belongs_anew = true;
             self.stage =

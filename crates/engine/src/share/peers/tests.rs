@@ -177,6 +177,22 @@ fn i3_what_differs_gives_way_at_first_contact_and_never_again() {
     assert_eq!(share.rights(), Rights::Writer);
 }
 
+/// I26: what was being asked of the own index when the refusal came is no word of who lets it in.
+#[test]
+fn i26_who_was_refused_stays_out_whatever_it_holds_itself() {
+    let hosts = BTreeSet::from([OTHER]);
+    for (first_contact, why) in [(false, Refusal::Expired), (true, Refusal::Removed)] {
+        let mut share = meeting();
+        let life =
+            Life { hosts: hosts.clone(), first_contact, members: vec![(OTHER, Role::Admin)], ..life() };
+        share.life = Some(life.clone());
+        share.received(CONN, RequestId::NONE, Message::Refused { channel: CHANNEL, why }, NOW);
+        assert!(share.is_out());
+        share.is_told_life(life);
+        assert!(share.is_out() && share.belonging().secrets.is_empty());
+    }
+}
+
 /// Somebody who has not heard that it was let in again had refused it.
 #[test]
 fn i29_who_was_refused_and_is_let_in_by_another_goes_on() {
