@@ -40,8 +40,7 @@ pub fn preview(text: &InviteText) -> Result<Preview, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     if now >= invite.delegation.not_after {
         let text = format!("the invite has expired, at {}", not_after.to_the_second());
-        return Err(Failure::new(Code::Invite, text)
-            .with_hint("ask for a new one: `shoal invite` makes it"));
+        return Err(Failure::new(Code::Invite, text).with_hint("ask for a new one: `shoal invite` makes it"));
     }
     let texts = |addresses: &[Address]| addresses.iter().map(ToString::to_string).collect();
     let is_local_only = invite.trackers.is_empty() && invite.addresses.iter().all(Address::is_loopback);
