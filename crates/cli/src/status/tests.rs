@@ -123,7 +123,7 @@ fn a_line_for_all_names_what_is_not_in_sync() {
     for _ in 0..4 {
         all.shares.extend(paused.shares.clone());
     }
-    let named = "p\\nq: paused; ".repeat(3);
+    let named = "p\\x0aq: paused; ".repeat(3);
     assert_eq!(summary(&all), format!("1 share in sync; {named}1 more"));
     all.shares.clear();
     assert_eq!(summary(&all), "no shares yet");
