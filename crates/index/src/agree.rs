@@ -54,14 +54,9 @@ impl Index {
     /// # Errors
     /// When the database cannot be read, or is damaged.
     pub fn records_of(&self, leaf: Leaf) -> Result<Vec<Record>, IndexError> {
-        let hashes = self.memory.leaves.hashes(leaf).iter().zip(self.memory.leaves.rows(leaf));
-        hashes
-            .map(|(hash, &id)| {
-                let row = read_row(&self.conn, id)?;
-                let head = row.and_then(|row| row.head(hash).map(|(record, _)| record.clone()));
-                head.ok_or_else(|| IndexError::damaged("a record that is in the tables and not in its row"))
-            })
-            .collect()
+        let lost = || IndexError::damaged("a record that is in the tables and not in its row");
+        let hashes = self.memory.leaves.hashes(leaf).iter();
+        hashes.map(|hash| self.record(hash)?.ok_or_else(lost)).collect()
     }
 
     /// These records with their publications: whole ones where all of it was asked for and is there, else with a proof

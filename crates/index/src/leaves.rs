@@ -1,4 +1,4 @@
-//! The hashes of all records by leaf, and the row of each: what agreeing asks for all the time.
+//! The hashes of all records by leaf: what agreeing asks for all the time.
 //!
 //! Promise: a leaf's hashes stand together, ascending, each once, so that they can be lent; some 40 bytes for each.
 
@@ -7,48 +7,34 @@ use shoal_proto::hash::{RecordHash, prefix};
 
 /// The records of the share by leaf.
 #[derive(Debug)]
-pub(crate) struct Leaves(Vec<Records>);
+pub(crate) struct Leaves(Vec<Vec<RecordHash>>);
 
-#[derive(Clone, Debug, Default)]
-struct Records {
-    hashes: Vec<RecordHash>,
-    rows: Vec<u32>, // in the order of the hashes
-}
-
-/// By how many records a full leaf grows: doubling would waste half of what a million files take.
-const GROWS_BY: usize = 4;
+/// A full leaf grows by this part of itself: doubling would waste half of what a million files take.
+const GROWS_BY: usize = 8;
 
 /// How many records a leaf has that somebody may have crowded: there nothing is even.
 const CROWDED: usize = 128;
 
 impl Leaves {
     /// Puts a record in, which is not there.
-    pub(crate) fn insert(&mut self, leaf: Leaf, hash: &RecordHash, row: u32) {
-        let records = &mut self.0[usize::from(leaf.0)];
-        let at = records.place_of(hash);
-        records.grow();
-        records.hashes.insert(at, *hash);
-        records.rows.insert(at, row);
+    pub(crate) fn insert(&mut self, leaf: Leaf, hash: &RecordHash) {
+        let hashes = &mut self.0[usize::from(leaf.0)];
+        let at = place_of(hash, hashes);
+        grow(hashes);
+        hashes.insert(at, *hash);
     }
 
     /// Puts in one of many, in any order; [`Self::sort`] comes after the last of them and before anything is asked.
-    pub(crate) fn append(&mut self, leaf: Leaf, hash: &RecordHash, row: u32) {
-        let records = &mut self.0[usize::from(leaf.0)];
-        records.grow();
-        records.hashes.push(*hash);
-        records.rows.push(row);
+    pub(crate) fn append(&mut self, leaf: Leaf, hash: &RecordHash) {
+        let hashes = &mut self.0[usize::from(leaf.0)];
+        grow(hashes);
+        hashes.push(*hash);
     }
 
     /// Puts what was appended in order.
     pub(crate) fn sort(&mut self) {
-        let mut sorted: Vec<(RecordHash, u32)> = Vec::new();
-        for records in &mut self.0 {
-            sorted.clear();
-            sorted.extend(records.hashes.iter().copied().zip(records.rows.iter().copied()));
-            sorted.sort_unstable();
-            for (at, (hash, row)) in sorted.iter().enumerate() {
-                (records.hashes[at], records.rows[at]) = (*hash, *row);
-            }
+        for hashes in &mut self.0 {
+            hashes.sort_unstable();
         }
     }
 
@@ -57,77 +43,64 @@ impl Leaves {
         let part = records / LEAVES;
         // About one deviation more, so that few leaves grow and little is left empty.
         let each = part + part.isqrt();
-        for leaf in &mut self.0 {
-            leaf.hashes.reserve_exact(each);
-            leaf.rows.reserve_exact(each);
+        for hashes in &mut self.0 {
+            hashes.reserve_exact(each);
         }
     }
 
     /// Takes a record out.
     pub(crate) fn remove(&mut self, leaf: Leaf, hash: &RecordHash) {
-        let records = &mut self.0[usize::from(leaf.0)];
-        let at = records.place_of(hash);
-        if records.hashes.get(at) == Some(hash) {
-            records.hashes.remove(at);
-            records.rows.remove(at);
+        let hashes = &mut self.0[usize::from(leaf.0)];
+        let at = place_of(hash, hashes);
+        if hashes.get(at) == Some(hash) {
+            hashes.remove(at);
         }
     }
 
     /// The hashes of a leaf, ascending.
     pub(crate) fn hashes(&self, leaf: Leaf) -> &[RecordHash] {
-        &self.0[usize::from(leaf.0)].hashes
-    }
-
-    /// The rows of a leaf's records, in the order of their hashes.
-    pub(crate) fn rows(&self, leaf: Leaf) -> &[u32] {
-        &self.0[usize::from(leaf.0)].rows
+        &self.0[usize::from(leaf.0)]
     }
 
     /// Bytes of memory.
     pub(crate) fn bytes(&self) -> usize {
-        let of = |records: &Records| records.hashes.capacity() * 32 + records.rows.capacity() * 4;
-        self.0.capacity() * size_of::<Records>() + self.0.iter().map(of).sum::<usize>()
+        let held: usize = self.0.iter().map(Vec::capacity).sum();
+        self.0.capacity() * size_of::<Vec<RecordHash>>() + held * size_of::<RecordHash>()
     }
 }
 
-impl Records {
-    /// Where a hash stands, or would stand. Hashes are spread evenly, so it is mostly near the part of the way that its
-    /// first bytes say; looking there reads less of the leaf, which is what costs, than going by halves.
-    fn place_of(&self, hash: &RecordHash) -> usize {
-        if self.hashes.len() > CROWDED {
-            return self.hashes.partition_point(|other| other < hash);
-        }
-        let part = prefix(hash.as_bytes()) >> 32;
-        let mut at = usize::try_from((part * self.hashes.len() as u64) >> 32).unwrap_or(0);
-        while at > 0 && self.hashes[at - 1] >= *hash {
-            at -= 1;
-        }
-        while self.hashes.get(at).is_some_and(|other| other < hash) {
-            at += 1;
-        }
-        at
+/// Where a hash stands, or would stand. Hashes are spread evenly, so it is mostly near the part of the way that its
+/// first bytes say; looking there reads less of the leaf, which is what costs, than going by halves.
+fn place_of(hash: &RecordHash, hashes: &[RecordHash]) -> usize {
+    if hashes.len() > CROWDED {
+        return hashes.partition_point(|other| other < hash);
     }
+    let part = prefix(hash.as_bytes()) >> 32;
+    let mut at = usize::try_from((part * hashes.len() as u64) >> 32).unwrap_or(0);
+    while at > 0 && hashes[at - 1] >= *hash {
+        at -= 1;
+    }
+    while hashes.get(at).is_some_and(|other| other < hash) {
+        at += 1;
+    }
+    at
+}
 
-    /// Makes room for one more.
-    fn grow(&mut self) {
-        if self.hashes.len() == self.hashes.capacity() {
-            let more = GROWS_BY.max(self.hashes.len() / 8);
-            self.hashes.reserve_exact(more);
-            self.rows.reserve_exact(more);
-        }
+/// Makes room for one more.
+fn grow(hashes: &mut Vec<RecordHash>) {
+    if hashes.len() == hashes.capacity() {
+        hashes.reserve_exact((hashes.len() / GROWS_BY).max(1));
     }
 }
 
 impl Default for Leaves {
     fn default() -> Self {
-        Self(vec![Records::default(); LEAVES])
+        Self(vec![Vec::new(); LEAVES])
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -144,33 +117,30 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hashes_are_in_order_with_their_rows_whether_put_in_or_appended(
+        fn hashes_are_in_order_whether_put_in_or_appended(
             hashes in proptest::collection::btree_set(hash(), 0..2 * CROWDED), gone in any::<u64>()
         ) {
             let leaf = Leaf(7);
-            let mut given: Vec<_> = hashes.iter().copied().zip(1..).collect();
             // Another order, the same every time.
-            given.sort_by_key(|(hash, row)| (row * 7 % 5, *hash));
+            let mut given: Vec<_> = hashes.iter().copied().enumerate().collect();
+            given.sort_by_key(|(number, hash)| (number * 7 % 5, *hash));
             let (mut inserted, mut appended) = (Leaves::default(), Leaves::default());
             appended.reserve(usize::from(u16::MAX) * 2);
-            for (hash, row) in &given {
-                inserted.insert(leaf, hash, *row);
-                appended.append(leaf, hash, *row);
+            for (_, hash) in &given {
+                inserted.insert(leaf, hash);
+                appended.append(leaf, hash);
             }
             appended.sort();
-            let mut left: BTreeSet<_> = given.into_iter().collect();
             for leaves in [&inserted, &appended] {
-                prop_assert!(leaves.hashes(leaf).iter().eq(left.iter().map(|(hash, _)| hash)));
-                prop_assert!(leaves.rows(leaf).iter().eq(left.iter().map(|(_, row)| row)));
+                prop_assert!(leaves.hashes(leaf).iter().eq(&hashes));
             }
-            let some: Vec<_> = left.iter().copied().filter(|(_, row)| gone >> (row % 64) & 1 == 1).collect();
-            for one in some {
-                inserted.remove(leaf, &one.0);
-                inserted.remove(leaf, &one.0);
-                left.remove(&one);
+            let is_left = |number: usize| gone >> (number % 64) & 1 == 0;
+            for (_, hash) in given.iter().filter(|(number, _)| !is_left(*number)) {
+                inserted.remove(leaf, hash);
+                inserted.remove(leaf, hash);
             }
-            prop_assert!(inserted.hashes(leaf).iter().eq(left.iter().map(|(hash, _)| hash)));
-            prop_assert!(inserted.rows(leaf).iter().eq(left.iter().map(|(_, row)| row)));
+            let left = hashes.iter().enumerate().filter(|(number, _)| is_left(*number)).map(|(_, hash)| hash);
+            prop_assert!(inserted.hashes(leaf).iter().eq(left));
         }
     }
 }

@@ -166,7 +166,7 @@ impl Memory {
                 changed.clear();
             }
             for said in &found.said {
-                self.leaves.append(leaf_of(place), &said.hash, id);
+                self.leaves.append(leaf_of(place), &said.hash);
             }
             self.put(id, leaf_of(place), found.held())?;
             contents.extend(found.contents.iter().map(|content| (prefix(content.as_bytes()), id)));
@@ -211,7 +211,7 @@ impl Memory {
         }
         self.take(row.id, row.leaf(), before);
         for said in now.said {
-            self.leaves.insert(row.leaf(), &said.hash, row.id);
+            self.leaves.insert(row.leaf(), &said.hash);
         }
         self.put(row.id, row.leaf(), now)?;
         for content in now.contents {
