@@ -256,7 +256,13 @@ type Planned = (Record, Option<StageId>);
 
 fn write(at: usize, bytes: &[u8]) -> Write {
     let segment = Segment { id: SegmentId::from_bytes(*blake3::hash(bytes).as_bytes()), length: 4096 };
-    Write { stage: StageId(at as u64), size: 4096, offset: 0, segment, from: Source::Bytes(bytes.to_vec()) }
+    Write {
+        stage: StageId(at as u64),
+        size: 4096,
+        offset: 0,
+        segment,
+        from: Source::Bytes(vec![bytes.to_vec()]),
+    }
 }
 
 fn change(head: &Record, stage: Option<StageId>) -> Change {

@@ -207,11 +207,14 @@ pub struct Write {
     pub from: Source,
 }
 
+/// Bytes in the pieces in which they came, one after the other: to copy them together costs as much as to encrypt them.
+pub type Pieces = Vec<Vec<u8>>;
+
 /// Where the bytes of a segment are from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Source {
-    /// They came.
-    Bytes(Vec<u8>),
+    /// They came, in these pieces.
+    Bytes(Pieces),
     /// They are here, at one of these places.
     Places(Vec<BytesAt>),
     /// Some of them came, the others are among those near it.

@@ -298,7 +298,8 @@ impl Store {
             return Written::Done;
         }
         let bytes = match write.from {
-            Source::Bytes(bytes) => {
+            Source::Bytes(pieces) => {
+                let bytes = pieces.concat();
                 self.came += bytes.len() as u64;
                 bytes
             }

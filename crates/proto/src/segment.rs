@@ -133,7 +133,27 @@ impl Segment {
     /// Whether these are its bytes.
     #[must_use]
     pub fn is(&self, bytes: &[u8]) -> bool {
-        u32::try_from(bytes.len()) == Ok(self.length) && blake3::hash(bytes).as_bytes() == self.id.as_bytes()
+        self.is_made_of(&[bytes])
+    }
+
+    /// Whether these are its bytes, one piece after the other.
+    #[must_use]
+    pub fn is_made_of(&self, pieces: &[impl AsRef<[u8]>]) -> bool {
+        let length: usize = pieces.iter().map(|piece| piece.as_ref().len()).sum();
+        if u32::try_from(length) != Ok(self.length) {
+            return false;
+        }
+        let hash = match pieces {
+            [whole] => blake3::hash(whole.as_ref()),
+            _ => {
+                let mut hasher = blake3::Hasher::new();
+                for piece in pieces {
+                    hasher.update(piece.as_ref());
+                }
+                hasher.finalize()
+            }
+        };
+        hash.as_bytes() == self.id.as_bytes()
     }
 
     fn encode(&self) -> [u8; SEGMENT_ENCODED_BYTES] {

@@ -55,18 +55,23 @@ impl<F: Fs> PartFile<F> {
         self.written.holds(span)
     }
 
-    /// Writes bytes at their place, which must be within the size.
-    pub(crate) fn write_at(&mut self, bytes: &[u8], offset: u64) -> Result<(), StageError> {
-        let span = self.span(offset, bytes.len() as u64)?;
+    /// Writes bytes, one piece after the other, at their place, which must be within the size.
+    pub(crate) fn write_at(&mut self, pieces: &[impl AsRef<[u8]>], offset: u64) -> Result<(), StageError> {
+        let length = pieces.iter().map(|piece| piece.as_ref().len() as u64).sum();
+        let span = self.span(offset, length)?;
         let size = self.size;
         let written = self.open().and_then(|file| {
-            write_all_at(file, bytes, offset)?;
+            let mut at = offset;
+            for piece in pieces {
+                write_all_at(file, piece.as_ref(), at)?;
+                at += piece.as_ref().len() as u64;
+            }
             if size >= WRITE_OUT_BYTES {
-                file.start_write_out(offset, bytes.len() as u64);
+                file.start_write_out(offset, length);
             }
             Ok(())
         });
-        written.map_err(|source| self.error(bytes.len() as u64, source))?;
+        written.map_err(|source| self.error(length, source))?;
         self.holes.0.retain(|hole| hole.end <= span.start || span.end <= hole.start);
         self.written.add(span);
         Ok(())
@@ -80,7 +85,7 @@ impl<F: Fs> PartFile<F> {
             let mut at = span.start;
             while at < span.end {
                 let length = usize::try_from(span.end - at).unwrap_or(usize::MAX).min(ZEROS.len());
-                self.write_at(&ZEROS[..length], at)?;
+                self.write_at(&[&ZEROS[..length]], at)?;
                 at += length as u64;
             }
         } else {

@@ -44,28 +44,30 @@ impl<F: Fs> Stages<F> {
             return Written::Failed("a segment that is not within its file".to_owned());
         }
         // Zeros need to be read from nowhere.
-        let bytes = match from {
-            Source::Bytes(bytes) if segment.is(&bytes) => Some(bytes).filter(|_| segment != Segment::ZEROS),
+        let pieces = match from {
+            Source::Bytes(pieces) if segment.is_made_of(&pieces) => {
+                Some(pieces).filter(|_| segment != Segment::ZEROS)
+            }
             Source::Bytes(_) => return Written::False,
             Source::Places(_) if segment == Segment::ZEROS => None,
             Source::Places(places) => {
                 let read = |place| reader.read_at(place, segment.length).filter(|bytes| segment.is(bytes));
                 match places.iter().find_map(read) {
-                    Some(bytes) => Some(bytes),
+                    Some(bytes) => Some(vec![bytes]),
                     None => return Written::NotHere,
                 }
             }
             Source::Chunks { compared, came } => {
                 let near = reader.near(&compared);
                 match assemble(&segment, &compared, &near, &came) {
-                    Assembled::Whole(bytes) => Some(bytes),
+                    Assembled::Whole(bytes) => Some(vec![bytes]),
                     Assembled::NotHere => return Written::NotHere,
                     Assembled::False => return Written::False,
                 }
             }
         };
-        let written = self.with(stage, size, |file| match &bytes {
-            Some(bytes) => file.write_at(bytes, offset),
+        let written = self.with(stage, size, |file| match &pieces {
+            Some(pieces) => file.write_at(pieces, offset),
             None => file.write_zeros_at(segment.length.into(), offset),
         });
         match written {

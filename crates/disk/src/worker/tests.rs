@@ -227,7 +227,7 @@ fn writes(stage: u64, bytes: &[u8]) -> Vec<Write> {
         size: bytes.len() as u64,
         offset: range.start as u64,
         segment,
-        from: Source::Bytes(bytes[range].to_vec()),
+        from: Source::Bytes(vec![bytes[range].to_vec()]),
     };
     segments(bytes).into_iter().map(write).collect()
 }

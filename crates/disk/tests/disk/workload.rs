@@ -205,7 +205,7 @@ fn put<F: Fs>(worker: &Worker<F>, stage: u64, bytes: &[u8]) -> Option<()> {
         size: bytes.len() as u64,
         offset: 0,
         segment: segment(bytes),
-        from: Source::Bytes(bytes.into()),
+        from: Source::Bytes(vec![bytes.into()]),
     };
     match worker.perform(Job::Write(vec![write])) {
         Answer::Written(written) if written == [Written::Done] => Some(()),

@@ -266,10 +266,10 @@ impl Fetch {
             }
             Wants::List(..) | Wants::Chunks(..) => return None,
         };
-        let (number, bytes) = match arrival.take(number, from, is_last, bytes) {
+        let (number, pieces) = match arrival.take(number, from, is_last, bytes) {
             Came::Misplaced => return None,
             Came::Part => return Some(true),
-            Came::Whole(number, bytes) => (number, bytes),
+            Came::Whole(number, pieces) => (number, pieces),
         };
         let is_over = arrival.is_over();
         match wants {
@@ -278,18 +278,18 @@ impl Fetch {
                     && self.transfer.piece_came(ask, &Piece::Content(*content))
                     && let Some(&stage) = self.by_content.get(content)
                 {
-                    self.write_small(stage, From::Bytes(bytes, source));
+                    self.write_small(stage, From::Bytes(pieces, source));
                 }
             }
             Wants::Segment(content, at, _) => {
                 if self.transfer.piece_came(ask, &Piece::Segment(*content, *at))
                     && let Some(&stage) = self.by_content.get(content)
                 {
-                    self.write_segment(stage, *at, From::Bytes(bytes, source));
+                    self.write_segment(stage, *at, From::Bytes(pieces, source));
                 }
             }
             Wants::Spans { content, at, compared, spans, came, .. } => {
-                came.extend(spans.get(number).map(|span| (span.from, bytes)));
+                came.extend(spans.get(number).map(|span| (span.from, pieces.concat())));
                 if is_over
                     && self.transfer.piece_came(ask, &Piece::Segment(*content, *at))
                     && let Some(&stage) = self.by_content.get(content)

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use shoal_proto::segment::Segment;
 
-use crate::disk::{self, BytesAt, Compare, StageId};
+use crate::disk::{self, BytesAt, Compare, Pieces, StageId};
 use crate::limits::{WRITE_BYTES_MAX, WRITE_JOBS_MAX, WRITES_MAX};
 use crate::transfer::SourceId;
 
@@ -25,7 +25,7 @@ pub(super) enum Part {
 #[derive(Debug)]
 pub(super) enum From {
     /// They came.
-    Bytes(Vec<u8>, SourceId),
+    Bytes(Pieces, SourceId),
     /// They are here.
     Places(Vec<BytesAt>),
     /// Some of them came.
@@ -144,7 +144,7 @@ impl Writes {
 impl Writing {
     fn came(&self) -> u64 {
         match &self.from {
-            From::Bytes(bytes, _) => bytes.len() as u64,
+            From::Bytes(pieces, _) => pieces.iter().map(|piece| piece.len() as u64).sum(),
             From::Chunks { came, .. } => came.iter().map(|(_, bytes)| bytes.len() as u64).sum(),
             From::Places(_) | From::Zeros => 0,
         }
@@ -163,12 +163,12 @@ impl Writing {
     fn into_write(self) -> disk::Write {
         let Self { stage, size, offset, segment, from, .. } = self;
         let from = match from {
-            From::Bytes(bytes, _) => disk::Source::Bytes(bytes),
+            From::Bytes(pieces, _) => disk::Source::Bytes(pieces),
             From::Places(places) => disk::Source::Places(places),
             From::Chunks { compared, came, .. } => disk::Source::Chunks { compared, came },
             // Costs no memory before somebody looks at it, and a disk knows the segment by its name.
             From::Zeros => {
-                disk::Source::Bytes(vec![0; usize::try_from(segment.length).unwrap_or(usize::MAX)])
+                disk::Source::Bytes(vec![vec![0; usize::try_from(segment.length).unwrap_or(usize::MAX)]])
             }
         };
         disk::Write { stage, size, offset, segment, from }

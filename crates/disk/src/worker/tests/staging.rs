@@ -17,7 +17,7 @@ fn bytes_come_in_any_order_and_only_true_ones_are_written() {
     for (at, write) in order.iter().enumerate() {
         let Source::Bytes(true_bytes) = &write.from else { panic!() };
         let mut wrong = true_bytes.clone();
-        wrong[0] ^= 1;
+        wrong[0][0] ^= 1;
         let from = Source::Bytes(wrong);
         assert_eq!(share.put(Write { from, ..write.clone() }), Written::False);
         assert_eq!(share.put(Write { from: Source::Bytes(Vec::new()), ..write.clone() }), Written::False);
@@ -26,7 +26,7 @@ fn bytes_come_in_any_order_and_only_true_ones_are_written() {
         assert_eq!(share.worker.perform(read.clone()), Answer::Read(vec![None]), "not written yet");
         assert_eq!(share.commit_one(place("a", 1, &bytes, None)), Committed::NotStaged, "after {at}");
         assert_eq!(share.put(write.clone()), Written::Done);
-        assert_eq!(share.worker.perform(read), Answer::Read(vec![Some(true_bytes.clone())]));
+        assert_eq!(share.worker.perform(read), Answer::Read(vec![Some(true_bytes.concat())]));
     }
     assert!(is_done(&share.commit_one(place("a", 1, &bytes, None))));
     assert_eq!(share.read("a"), Some(bytes));
@@ -49,18 +49,25 @@ fn zeros_are_read_from_nowhere_and_stay_holes_unless_something_was_there() {
     let tail_at = 8 << 20;
     assert_eq!(share.put(write(4 << 20, Segment::ZEROS, Source::Places(Vec::new()))), Written::Done);
     // Something else was there: the zeros are written.
-    assert_eq!(share.put(write(0, segment(&tail), Source::Bytes(tail.clone()))), Written::Done);
+    assert_eq!(share.put(write(0, segment(&tail), Source::Bytes(vec![tail.clone()]))), Written::Done);
     assert_eq!(share.put(write(0, Segment::ZEROS, Source::Places(Vec::new()))), Written::Done);
     let read = |offset| {
         let places = vec![BytesAt::Staged { stage: StageId(1), offset }];
         share.worker.perform(Job::Read(vec![Wanted { places, length: 300 }]))
     };
     assert_eq!(read(0), Answer::Read(vec![Some(vec![0; 300])]));
-    assert_eq!(share.put(write(0, segment(&head), Source::Bytes(head.clone()))), Written::Done);
-    assert_eq!(share.put(write(tail_at, segment(&tail), Source::Bytes(tail.clone()))), Written::Done);
+    assert_eq!(
+        share.put(write(
+            0,
+            segment(&head),
+            Source::Bytes(vec![head[..1 << 20].to_vec(), head[1 << 20..].to_vec()])
+        )),
+        Written::Done
+    );
+    assert_eq!(share.put(write(tail_at, segment(&tail), Source::Bytes(vec![tail.clone()]))), Written::Done);
     let end = tail_at + tail.len();
-    assert_eq!(share.put(write(end, Segment::ZEROS, Source::Bytes(vec![0; 3]))), Written::False);
-    assert_eq!(share.put(write(end, Segment::ZEROS, Source::Bytes(zeros.clone()))), Written::Done);
+    assert_eq!(share.put(write(end, Segment::ZEROS, Source::Bytes(vec![vec![0; 3]]))), Written::False);
+    assert_eq!(share.put(write(end, Segment::ZEROS, Source::Bytes(vec![zeros.clone()]))), Written::Done);
     assert_eq!(read(end as u64 + 5), Answer::Read(vec![Some(vec![0; 300])]), "the file ends before");
     let kind = Kind::File { size: bytes.len() as u64, content: content(&bytes) };
     let version = Version::new(kind, time(1), MODE);
@@ -179,7 +186,7 @@ fn what_does_not_fit_its_file_is_refused() {
         size: 10,
         offset: 6,
         segment: segment(b"12345"),
-        from: Source::Bytes(b"12345".to_vec()),
+        from: Source::Bytes(vec![b"12345".to_vec()]),
     };
     assert!(matches!(share.put(write.clone()), Written::Failed(_)));
     assert!(matches!(share.put(Write { offset: u64::MAX, ..write.clone() }), Written::Failed(_)));
