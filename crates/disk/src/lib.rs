@@ -31,6 +31,7 @@
 //! [`Worker`] is told to read with, and any idea of what should be fetched.
 
 mod batch;
+mod buffers;
 mod change;
 mod commit;
 mod content;
@@ -60,6 +61,7 @@ mod walk;
 mod watch;
 pub mod worker;
 
+pub use buffers::{Buffers, Lent};
 pub use change::{Change, ChangeError, Changed, TreeDeed, TreeOutcome};
 pub use commit::{
     BATCH_BYTES_MAX, BATCH_FILES_MAX, CommitError, Committed, Committer, Deed, Outcome, Placement,

@@ -47,6 +47,7 @@ use self::reading::{Reader, local_chunks};
 use self::rules::{Of, Rules};
 use self::stages::Stages;
 use self::taking::Taking;
+use crate::buffers::Buffers;
 use crate::folder::{Folder, RootError, Shared};
 use crate::fs::Fs;
 use crate::os::Os;
@@ -69,6 +70,7 @@ pub struct Worker<F: Fs = Os> {
     was_unclean: AtomicBool,
     folds_case: bool,
     threads: usize,
+    buffers: Buffers,
 }
 
 impl Worker {
@@ -107,6 +109,7 @@ impl<F: Fs> Worker<F> {
             was_unclean: AtomicBool::new(false),
             folds_case: shared.folds_case(),
             threads: 1,
+            buffers: Buffers::default(),
         }
     }
 
@@ -115,6 +118,12 @@ impl<F: Fs> Worker<F> {
     #[must_use]
     pub fn with_threads(self, threads: usize) -> Self {
         Self { threads: threads.max(1), ..self }
+    }
+
+    /// The same, and what it reads to be sent is put into these buffers.
+    #[must_use]
+    pub fn with_buffers(self, buffers: Buffers) -> Self {
+        Self { buffers, ..self }
     }
 
     /// From now on nothing is begun, and what reads much breaks off at the next of its reads; the answers say that it failed.
@@ -291,7 +300,7 @@ impl<F: Fs> Worker<F> {
     }
 
     fn reader<'a>(&'a self, rules: &'a Rules) -> Reader<'a, F> {
-        Reader::new(self.shared(), &self.stages, rules)
+        Reader::new(self.shared(), &self.stages, rules, &self.buffers)
     }
 
     fn changing<'a>(&'a self, rules: &'a Rules) -> Changing<'a, F> {

@@ -5,6 +5,8 @@
 
 use std::sync::{Arc, Weak};
 
+use bytes::Bytes;
+use shoal_disk::Buffers;
 use shoal_engine::io::Conn;
 use shoal_net::{Incoming, Outgoing, Secured};
 use shoal_proto::frame::RequestId;
@@ -16,20 +18,26 @@ use super::meter::Traffic;
 use super::shell::{Connected, Outlet, Shell};
 
 /// The engine's end of what is said.
-struct Wire(Outgoing, Arc<Traffic>);
+struct Wire {
+    outgoing: Outgoing,
+    traffic: Arc<Traffic>,
+    buffers: Buffers,
+}
 
 impl Outlet for Wire {
     fn send(&mut self, request: RequestId, message: Message) {
         match message.into_frame(request) {
             Ok((head, content)) => {
-                self.1.outward.add(head.len() + content.len());
-                self.0.push(head);
-                self.0.push(content);
+                self.traffic.outward.add(head.len() + content.len());
+                self.outgoing.push(head);
+                if !content.is_empty() {
+                    self.outgoing.push(Bytes::from_owner(self.buffers.lend(content)));
+                }
             }
             // The engine makes none that is too large; who hears half of what is said hears nothing.
             Err(error) => {
                 tracing::error!("a message cannot be sent, and ends the connection: {error}");
-                self.0.end();
+                self.outgoing.end();
             }
         }
     }
@@ -38,7 +46,7 @@ impl Outlet for Wire {
 impl Drop for Wire {
     /// The engine has said all.
     fn drop(&mut self) {
-        self.0.close();
+        self.outgoing.close();
     }
 }
 
@@ -62,7 +70,8 @@ pub(super) async fn serve(
             }
         }
     });
-    let outlet = Box::new(Wire(outgoing.clone(), Arc::clone(&traffic)));
+    let (wire, buffers) = (outgoing.clone(), shell.buffers());
+    let outlet = Box::new(Wire { outgoing: wire, traffic: Arc::clone(&traffic), buffers });
     shell.connect(conn, Connected { device, side, exporter, outlet, gate: Arc::clone(&gate) });
     stands(outgoing.clone());
     if let Err(why) = hear(&shell, conn, &gate, &traffic, incoming).await {

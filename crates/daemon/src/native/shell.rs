@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use shoal_disk::{Heard, Watch, WatchStatus, Worker};
+use shoal_disk::{Buffers, Heard, Watch, WatchStatus, Worker};
 use shoal_engine::Engine;
 use shoal_engine::history::Retention;
 use shoal_engine::io::{Action, Command, Conn, Hint, Input, Now, Opened};
@@ -40,6 +40,7 @@ pub struct Shell {
     inbox: Sender<Event>,
     turns: Arc<AtomicU64>,
     belongs: watch::Receiver<u64>,
+    buffers: Buffers,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -138,7 +139,7 @@ impl Shell {
             pool: DiskPool::start(DISK_THREADS)?,
         };
         let thread = thread::Builder::new().name("engine".into()).spawn(move || work.run(&events))?;
-        Ok(Self { inbox, turns, belongs, thread: Some(thread) })
+        Ok(Self { inbox, turns, belongs, buffers: Buffers::default(), thread: Some(thread) })
     }
 
     /// Opens a share; returns once its folder is watched, which takes some 20 µs for each directory.
@@ -234,6 +235,12 @@ impl Shell {
         let look = move |index: &mut Index| drop(answer.send(look(index)));
         self.tell(Event::Looks(share, Box::new(look)));
         answers.recv().ok()
+    }
+
+    /// In which what is read to be sent goes from the workers to the connections, and back.
+    #[must_use]
+    pub fn buffers(&self) -> Buffers {
+        self.buffers.clone()
     }
 
     fn happens(&self, input: Input) {

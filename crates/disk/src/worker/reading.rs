@@ -16,6 +16,7 @@ use shoal_proto::segment::Segment;
 use super::rules::{Of, Rules};
 use super::stages::Stages;
 use super::words;
+use crate::buffers::Buffers;
 use crate::content::{Opened, Span};
 use crate::folder::Shared;
 use crate::fs::Fs;
@@ -29,6 +30,7 @@ pub(super) struct Reader<'a, F: Fs> {
     folder: &'a Arc<Shared<F>>,
     stages: &'a Stages<F>,
     rules: &'a Rules,
+    buffers: &'a Buffers,
     last: Option<Last<F>>,
 }
 
@@ -49,8 +51,13 @@ pub(super) enum Assembled {
 }
 
 impl<'a, F: Fs> Reader<'a, F> {
-    pub(super) fn new(folder: &'a Arc<Shared<F>>, stages: &'a Stages<F>, rules: &'a Rules) -> Self {
-        Self { folder, stages, rules, last: None }
+    pub(super) fn new(
+        folder: &'a Arc<Shared<F>>,
+        stages: &'a Stages<F>,
+        rules: &'a Rules,
+        buffers: &'a Buffers,
+    ) -> Self {
+        Self { folder, stages, rules, buffers, last: None }
     }
 
     /// The bytes of a span, from the first place that has all of them; at most [`SEGMENT_BYTES_MAX`].
@@ -85,7 +92,7 @@ impl<'a, F: Fs> Reader<'a, F> {
             self.last = Some(Last::Folder(path.clone(), seen.clone(), opened));
         }
         let Some(Last::Folder(_, _, opened)) = &self.last else { return None };
-        let mut bytes = vec![0; length];
+        let mut bytes = self.buffers.take(length);
         match opened.read_at(&mut bytes, offset) {
             Ok(Span::Read(read)) if read == length => Some(bytes),
             _ => {
@@ -109,7 +116,7 @@ impl<'a, F: Fs> Reader<'a, F> {
             self.last = Some(Last::History(number, opened));
         }
         let Some(Last::History(_, opened)) = &self.last else { return None };
-        let mut bytes = vec![0; length];
+        let mut bytes = self.buffers.take(length);
         let is_it = (opened.stat().size, opened.stat().mtime) == shape;
         match opened.read_at(&mut bytes, offset) {
             Ok(Span::Read(read)) if read == length && is_it => Some(bytes),

@@ -139,7 +139,8 @@ impl Core {
         for problem in recovered.problems {
             self.warn(registered.share, problem);
         }
-        let worker = Arc::new(Worker::new(&folder).with_threads(FOLDER_THREADS));
+        let worker =
+            Arc::new(Worker::new(&folder).with_threads(FOLDER_THREADS).with_buffers(self.shell.buffers()));
         worker.was_unclean(index.was_unclean());
         let new = NewShare {
             index,
