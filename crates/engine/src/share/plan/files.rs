@@ -13,7 +13,7 @@ use crate::disk::{BytesAt, ChangeDeed, Seen};
 use crate::fetch::Older;
 use crate::index;
 use crate::limits::MOVES_WAIT_MAX;
-use crate::planner::{Deed, Rights, decide};
+use crate::planner::{Deed, decide};
 use crate::share::commit::Planned;
 use crate::share::goals::Wish;
 use crate::share::{Share, Waiting, Wake};
