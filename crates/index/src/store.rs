@@ -28,7 +28,7 @@ const APPLICATION_ID: i64 = 0x5368_6f61;
 pub(crate) const SCHEMA: i64 = 1;
 
 /// Pages that SQLite keeps in memory, in KiB; the minus sign says KiB.
-const CACHE: i64 = -8 * 1024;
+const CACHE: i64 = -4 * 1024;
 
 /// Bytes of a page: with larger ones fewer are looked for, split and copied.
 const PAGE_BYTES: i64 = 8 * 1024;
