@@ -6,6 +6,8 @@
 //! listed with their cause, and tried again when something has changed, or later.
 
 mod files;
+#[cfg(test)]
+mod tests;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +22,7 @@ use super::lull::Lull;
 use super::{Share, Waiting, Wake};
 use crate::disk::{self, BytesAt, ChangeDeed, Seen, SeenKind, StageId};
 use crate::index::{self, Placed, Survey};
-use crate::limits::{CHANGES_MAX, LULL, MOVES_WAIT_MAX, PLAN_PATHS, PROBLEMS_MAX, REMOVALS_MAX};
+use crate::limits::{CHANGES_MAX, MOVES_WAIT_MAX, PLAN_PATHS, PROBLEMS_MAX, REMOVALS_MAX};
 use crate::planner::{Deed, Rights, decide};
 use crate::status::Cause;
 use crate::time::Time;
@@ -28,6 +30,9 @@ use crate::time::Time;
 /// The least and the longest wait before what could not be done is tried again.
 const REPLAN_MIN: Duration = Duration::from_secs(1);
 const REPLAN_MAX: Duration = Duration::from_secs(3600);
+
+/// When what does not become possible by itself is tried again.
+const NEVER: Time = Time(u64::MAX);
 
 /// What is being planned, fetched and put in place.
 #[derive(Debug, Default)]
@@ -77,6 +82,8 @@ struct Pass {
     has_losses: bool,
     /// A person has said that removals are meant.
     is_meant: bool,
+    /// Removals have come that it does not know: another pass weighs them.
+    is_cut_short: bool,
     /// Removals were surveyed, and so many may be done.
     surveyed: Option<u64>,
     removals: Vec<Planned>,
@@ -136,6 +143,17 @@ impl Planner {
         self.are_removals_waiting || self.awaits_moves.is_some()
     }
 
+    /// Why a path cannot be done, if that does not end by itself.
+    fn obstacle(&self, path: &RelPath) -> Option<&Cause> {
+        self.deferred.get(path).filter(|deferred| deferred.at == NEVER).map(|deferred| &deferred.cause)
+    }
+
+    /// A person wants it done: what stood in the way may not stand there any more.
+    pub(super) fn tries_again(&mut self, path: &RelPath) {
+        self.deferred.remove(path);
+        self.is_dirty = true;
+    }
+
     /// Whether anything is being planned or on its way to the disk.
     pub(super) fn is_busy(&self) -> bool {
         self.is_dirty || self.pass.is_some() || self.is_waiting() || !self.ready.is_empty()
@@ -188,14 +206,14 @@ impl Share {
         if !pass.has_removals {
             self.planner.held_back = None;
         }
-        if !are_waiting {
+        if !are_waiting && !pass.is_cut_short {
             self.planner.lull.end();
         }
         self.reverter.pass_ends();
         (self.planner.problems, self.planner.more_problems) = (pass.problems, pass.more_problems);
         let later =
             self.planner.deferred.values().map(|deferred| deferred.at).filter(|at| *at > self.now.time);
-        if let Some(at) = later.min().filter(|at| at.0 < u64::MAX) {
+        if let Some(at) = later.min().filter(|at| *at < NEVER) {
             self.timers.set_no_later(Wake::Plan, at);
         }
         self.plan_on();
@@ -281,7 +299,7 @@ impl Share {
 
     fn plan(&mut self, row: Triple, rights: Rights, agreed: &mut Vec<Placed>) {
         if rights == Rights::Reverting {
-            self.reverter.meets(&row.path);
+            self.reverter.meets(&row.path, self.planner.obstacle(&row.path).is_some());
         }
         if self.scanner.gone.holds(&row.path) {
             // What the index holds of it is not so any more, and will be noted in a moment.
@@ -341,11 +359,14 @@ impl Share {
                 self.scanner.look(path, at, true);
                 return;
             }
-            Deed::LocalDifference => return self.list_problem(path, Cause::LocalDifference),
+            Deed::LocalDifference => {
+                let cause = self.planner.obstacle(&path).unwrap_or(&Cause::LocalDifference).clone();
+                return self.list_problem(path, cause);
+            }
             Deed::Remove(_) => {
                 if let Some(pass) = &mut self.planner.pass {
                     pass.has_removals = true;
-                    pass.has_losses |= is_loss(&row) && is_weighed(rights);
+                    pass.has_losses |= is_loss(&row) && is_weighed(&row, rights);
                 }
                 return;
             }
@@ -368,12 +389,12 @@ impl Share {
             head.cloned(),
         );
         let Some(pass) = &mut self.planner.pass else { return };
-        if is_weighed(rights) {
+        if is_weighed(row, rights) {
             let was_seen = pass.has_losses || !is_loss(row);
             let left = pass.surveyed.filter(|_| was_seen).and_then(|left| left.checked_sub(1));
             let Some(left) = left else {
                 // It has come since the first run, or the survey: another pass weighs it with what comes still.
-                (pass.is_end, self.planner.is_dirty) = (true, true);
+                (pass.is_end, pass.is_cut_short, self.planner.is_dirty) = (true, true, true);
                 return;
             };
             pass.surveyed = Some(left);
@@ -396,17 +417,10 @@ impl Share {
         let Some(pass) = &mut self.planner.pass else { return };
         pass.is_asked = false;
         pass.surveyed = Some(removals);
-        if looks_unmounted(survey.had, survey.lost) && !pass.is_meant {
-            pass.is_end = true;
-            if pass.has_losses {
-                self.planner.held_back = Some(survey);
-            } else {
-                // They came while folders were to be removed: a later pass waits until no more do.
-                self.timers.set_no_later(Wake::Plan, self.now.time.after(LULL));
-            }
-        } else {
-            self.planner.held_back = None;
-        }
+        // Where only folders go, nothing is lost; and losses that have come since the first run cut the second one short.
+        let asks = pass.has_losses && !pass.is_meant && looks_unmounted(survey.had, survey.lost);
+        pass.is_end |= asks;
+        self.planner.held_back = asks.then_some(survey);
     }
 
     // ── doing ──
@@ -434,7 +448,7 @@ impl Share {
         let wait = before.map_or(REPLAN_MIN, |wait| (wait * 2).min(REPLAN_MAX));
         // What stands in the way of these does not go by itself.
         let waits = !matches!(cause, Cause::NotEmpty | Cause::NoWay(_));
-        let at = if waits { self.now.time.after(wait) } else { Time(u64::MAX) };
+        let at = if waits { self.now.time.after(wait) } else { NEVER };
         if self.planner.deferred.len() >= PROBLEMS_MAX && !self.planner.deferred.contains_key(&path) {
             // It cannot be told from what was not tried yet: at once, all of it would be tried again and again.
             self.planner.more_problems += 1;
@@ -483,9 +497,9 @@ fn changes_to(row: &Triple, rights: Rights) -> Option<bool> {
     }
 }
 
-/// Whether a guard weighs what goes from a path: not what its user has given up.
-fn is_weighed(rights: Rights) -> bool {
-    rights != Rights::Reverting
+/// Whether a guard weighs what goes from a path, as a survey does: not what goes only because its user has given it up.
+fn is_weighed(row: &Triple, rights: Rights) -> bool {
+    rights != Rights::Reverting || matches!(decide(row, Rights::Reader).disk, Deed::Remove(_))
 }
 
 /// Whether more than a folder would go from a path.
@@ -523,47 +537,4 @@ fn change(row: &Triple, deed: Deed<'_>) -> Planned {
         }
     };
     Planned::new(row.path.clone(), deed, row.here.clone(), head)
-}
-
-#[cfg(test)]
-mod tests {
-    use shoal_proto::id::{DeviceId, ShareId};
-
-    use super::*;
-    use crate::io::{Now, Opened};
-    use crate::testing::path;
-
-    /// I2, I30: of what cannot be done only so much is remembered, and the rest does not begin a pass of its own.
-    #[test]
-    fn i2_what_cannot_be_done_and_is_too_much_to_remember_waits() {
-        let device = DeviceId::from_bytes([1; 32]);
-        let opened = Opened::new(ShareId::from_bytes([3; 32]), Vec::new());
-        let mut share = Share::new(device, opened, [2; 32], 0, Now { time: Time(1), wall: 0 });
-        for number in 0..PROBLEMS_MAX {
-            share.blocked(path(&format!("d/{number}")), Cause::NoWay(String::new()));
-        }
-        assert!(core::mem::take(&mut share.planner.is_dirty), "what is remembered is listed");
-        share.blocked(path("e"), Cause::NoWay(String::new()));
-        assert_eq!((share.planner.is_dirty, share.planner.deferred.len()), (false, PROBLEMS_MAX));
-        assert_eq!((share.planner.more_problems, share.next_wake()), (1, Some(Time(1).after(REPLAN_MAX))));
-        share.blocked(path("d/0"), Cause::NotEmpty);
-        assert!(share.planner.is_dirty);
-    }
-
-    /// I19: losses that come while only folders were to be removed are asked about once no more of them come.
-    #[test]
-    fn i19_what_comes_while_folders_are_removed_is_not_asked_about_early() {
-        let device = DeviceId::from_bytes([1; 32]);
-        let survey = Survey { had: 2, lost: 2 };
-        for has_losses in [false, true] {
-            let opened = Opened::new(ShareId::from_bytes([3; 32]), Vec::new());
-            let mut share = Share::new(device, opened, [2; 32], 0, Now { time: Time(1), wall: 0 });
-            share.planner.pass = Some(Pass { removes: true, has_losses, ..Pass::default() });
-            share.surveyed(survey, 3);
-            assert!(share.planner.pass.as_ref().is_some_and(|pass| pass.is_end));
-            assert_eq!(share.planner.held_back, has_losses.then_some(survey));
-            let later = (!has_losses).then_some(Time(1).after(LULL));
-            assert_eq!(share.next_wake(), later, "has losses: {has_losses}");
-        }
-    }
 }

@@ -3,7 +3,8 @@
 //! Promise: only what the person has seen is given up. What a path showed then goes to history as soon as the share's version
 //! can take its place; what its user does there before that is a change like any other, and stays (I3). Nothing here
 //! changes a disk: for the planner such a path is as overtaken as by a newer version, and for the guards its removal is
-//! meant.
+//! meant, unless others have deleted it as well. It ends: what something stands in the way of, which does not go by
+//! itself, is listed and not given up any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,8 +31,9 @@ pub(super) struct Reverter {
     /// Since the last pass began.
     fresh: GivenUp,
     planned: GivenUp,
-    /// What the pass under way has come across.
+    /// What the pass under way has come across, and what of it something stands in the way of.
     met: BTreeSet<RelPath>,
+    stuck: BTreeSet<RelPath>,
 }
 
 impl Reverter {
@@ -44,17 +46,26 @@ impl Reverter {
     pub(super) fn pass_begins(&mut self) {
         self.planned.append(&mut self.fresh);
         self.met.clear();
+        self.stuck.clear();
     }
 
     /// The pass has come across this path, which is still as it was given up.
-    pub(super) fn meets(&mut self, path: &RelPath) {
-        self.met.insert(path.clone());
+    pub(super) fn meets(&mut self, path: &RelPath, is_stuck: bool) {
+        let paths = if is_stuck { &mut self.stuck } else { &mut self.met };
+        paths.insert(path.clone());
     }
 
-    /// What was not come across does not differ any more, or not as it did: it is over.
+    /// What was not come across does not differ any more, or not as it did: it is over. So is what is stuck, unless what
+    /// it waits for is being given up above it or below it.
     pub(super) fn pass_ends(&mut self) {
-        let met = core::mem::take(&mut self.met);
-        self.planned.retain(|path, _| met.contains(path));
+        let (met, stuck) = (core::mem::take(&mut self.met), core::mem::take(&mut self.stuck));
+        let is_above: BTreeSet<RelPath> = match stuck.first() {
+            Some(_) => met.iter().flat_map(RelPath::ancestors).collect(),
+            None => BTreeSet::new(),
+        };
+        let waits =
+            |path: &RelPath| is_above.contains(path) || path.ancestors().any(|folder| met.contains(&folder));
+        self.planned.retain(|path, _| met.contains(path) || stuck.contains(path) && waits(path));
     }
 }
 
@@ -66,8 +77,10 @@ impl Share {
         }
         let room = REVERTS_MAX.saturating_sub(self.reverter.len());
         let changes = changes.iter().take(room).map(|(path, shown)| (path.clone(), shown.clone()));
-        self.reverter.fresh.extend(changes);
-        self.planner.is_dirty = true;
+        for (path, shown) in changes {
+            self.planner.tries_again(&path);
+            self.reverter.fresh.insert(path, shown);
+        }
     }
 
     /// What this device may do at a path.
@@ -77,5 +90,27 @@ impl Share {
             (Rights::Reader, Some(given_up)) if given_up.as_ref() == shown() => Rights::Reverting,
             (rights, _) => rights,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::path;
+
+    /// I31: a folder waits for what is given up in it, and a path for the folder above it, but for nothing else.
+    #[test]
+    fn i31_what_is_stuck_is_over_unless_it_waits_for_what_is_given_up_too() {
+        let left = |met: &[(&str, bool)]| {
+            let fresh = met.iter().map(|(at, _)| (path(at), None)).collect();
+            let mut reverter = Reverter { fresh, ..Reverter::default() };
+            reverter.pass_begins();
+            met.iter().for_each(|(at, is_stuck)| reverter.meets(&path(at), *is_stuck));
+            reverter.pass_ends();
+            reverter.planned.into_keys().map(|at| at.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(left(&[("d", true), ("d/e", true), ("d-e", false)]), ["d-e"]);
+        assert_eq!(left(&[("d", true), ("d/e", true), ("d/e/f", false)]), ["d", "d/e", "d/e/f"]);
+        assert_eq!(left(&[("d", false), ("d/e/f", true), ("e", true)]), ["d", "d/e/f"]);
     }
 }
