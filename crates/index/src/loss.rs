@@ -63,8 +63,7 @@ impl Index {
     /// # Errors
     /// When the database cannot be read, or is damaged.
     pub fn survey(&self) -> Result<(Survey, u64), IndexError> {
-        let is_writer = self.memory.roster.role(&self.life.device) >= Some(Role::Writer);
-        let rights = if is_writer { Rights::Writer } else { Rights::Reader };
+        let rights = self.rights();
         let (mut changes, mut removals) = (Changes::default(), 0);
         self.each_diverging(|row| {
             let triple = self.triple_of(row);
@@ -86,6 +85,12 @@ impl Index {
             Ok(ControlFlow::Continue(()))
         })?;
         Ok((self.survey_of(&changes, &self.memory.lost_to_others), removals))
+    }
+
+    /// What the role of this device lets it do.
+    pub(crate) fn rights(&self) -> Rights {
+        let is_writer = self.memory.roster.role(&self.life.device) >= Some(Role::Writer);
+        if is_writer { Rights::Writer } else { Rights::Reader }
     }
 
     /// The records that this device wants and whose bytes are nowhere on this disk, at most one more than `at_most`; and

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use shoal_engine::history::Kept;
 use shoal_engine::index::{Guard, List, Observed, Outcome, Placed, PlacedOutcome};
 use shoal_engine::limits::LOSS_QUIET;
+use shoal_engine::planner::{Deed, Rights, decide};
 use shoal_engine::time::Time;
 use shoal_proto::hash::ContentId;
 use shoal_proto::here::Here;
@@ -121,7 +122,8 @@ impl Index {
         Ok(answer)
     }
 
-    /// As [`Self::placed`]. What is lost by it, because others deleted it, is added up.
+    /// As [`Self::placed`]. What is lost by it, because others deleted it, is added up; what a reader's user had made, and
+    /// has given up, is not.
     ///
     /// # Errors
     /// As there.
@@ -131,7 +133,7 @@ impl Index {
         displaced: &[Kept],
         now: Time,
     ) -> Result<Vec<PlacedOutcome>, IndexError> {
-        let gone: Vec<_> = placed.iter().map(|one| gone(one.planned.as_ref(), one.now.as_ref())).collect();
+        let gone = placed.iter().map(|one| self.gone_by_others(one)).collect::<Result<Vec<_>, _>>()?;
         if gone.iter().any(Option::is_some) {
             self.memory.lost_to_others.begin(now);
         }
@@ -144,6 +146,18 @@ impl Index {
             }
         }
         Ok(outcomes)
+    }
+
+    /// The content of a file that the share had at a path, where nothing is now.
+    fn gone_by_others(&self, placed: &Placed) -> Result<Option<u64>, IndexError> {
+        let gone = gone(placed.planned.as_ref(), placed.now.as_ref());
+        let rights = self.rights();
+        if gone.is_none() || rights != Rights::Reader {
+            return Ok(gone);
+        }
+        let row = self.triple(&placed.path)?;
+        let is_own = row.is_some_and(|row| decide(&row, rights).disk == Deed::LocalDifference);
+        Ok(gone.filter(|_| !is_own))
     }
 
     /// Whether no file on this disk has a content.
