@@ -173,8 +173,8 @@ impl<'a, 'b> Choice<'a, 'b> {
         Ok(())
     }
 
-    /// The oldest of the path that takes most, until the rest is not too much. What a path had when it was deleted goes
-    /// only when nothing else can.
+    /// The oldest of the path that takes most, until the rest is not too much. What a path had when it was deleted, or a
+    /// reader's own change was given up or overtaken, goes only when nothing else can: nobody else may have it.
     fn by_size(&mut self) -> Result<(), IndexError> {
         self.by_size_of(false)?;
         if self.numbers.is_empty() {
@@ -231,7 +231,7 @@ impl<'a, 'b> Choice<'a, 'b> {
             && is_all
             && path.is_some()
             && !takes_last
-            && why == why_as(Why::Deleted)
+            && [Why::Deleted, Why::Difference].map(why_as).contains(&why)
         {
             versions.pop_back_if(|candidate| candidate.number == number);
         }

@@ -224,6 +224,17 @@ fn room_is_made_at_the_path_that_takes_most_the_oldest_first() {
 
 #[test]
 fn what_a_path_had_when_it_was_deleted_goes_last() {
+    last_of_a_path_goes_last(Why::Deleted);
+}
+
+/// I3: nobody else has what only this disk had.
+#[test]
+fn i3_what_was_only_here_goes_last() {
+    last_of_a_path_goes_last(Why::Difference);
+}
+
+fn last_of_a_path_goes_last(why: Why) {
+    let deleted = |number, at, byte, size| Kept { why, ..deleted(number, at, byte, size) };
     let all = [
         deleted(1, "a", 1, 90),
         of(2, "a", 2, 30),
