@@ -3,6 +3,7 @@
 //! Promise: pages in path order, each of bounded memory; a page tells of the index as it is when it is asked for.
 
 use core::ops::ControlFlow;
+use std::collections::BTreeMap;
 
 use rusqlite::params;
 use shoal_engine::planner::{Deed, Rights, decide};
@@ -68,11 +69,16 @@ impl Index {
     }
 
     /// What the user of a device that only reads has changed at a path and below it (`None`: everywhere), and above it what
-    /// stands, or is lacking, in the way of what the share has there. In path order.
+    /// stands, or is lacking, in the way of what the share has there. The first so many by their paths, and how many
+    /// more there are.
     ///
     /// # Errors
     /// When the database cannot be read, or is damaged.
-    pub fn local_differences(&self, at: Option<&RelPath>) -> Result<Vec<Triple>, IndexError> {
+    pub fn local_differences(
+        &self,
+        at: Option<&RelPath>,
+        at_most: usize,
+    ) -> Result<(Vec<Triple>, u64), IndexError> {
         let is_folder = |here: &Here| here.version.kind == Kind::Directory;
         let is_meant = |row: &Triple| {
             at.is_none_or(|at| {
@@ -80,16 +86,19 @@ impl Index {
                 row.path == *at || row.path.is_below(at) || is_in_the_way
             })
         };
-        let mut found = Vec::new();
+        let (mut found, mut more) = (BTreeMap::new(), 0);
         self.each_diverging(|row| {
             let row = self.triple_of(row);
             if is_meant(&row) && decide(&row, Rights::Reader).disk == Deed::LocalDifference {
-                found.push(row);
+                found.insert(row.path.clone(), row);
+                if found.len() > at_most {
+                    found.pop_last();
+                    more += 1;
+                }
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        found.sort_unstable_by(|one, other| one.path.cmp(&other.path));
-        Ok(found)
+        Ok((found.into_values().collect(), more))
     }
 
     /// All paths below a folder (`None`: all of the share), in path order, those after `after`; at most so many.

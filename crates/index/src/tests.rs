@@ -356,13 +356,23 @@ fn i26_a_reader_publishes_nothing_and_its_records_are_not_merged() {
     ));
     assert_eq!((reader.life().counter, reader.counts().diverging), (0, 2));
     let differences = |at: Option<&str>| {
-        let found = reader.local_differences(at.map(path).as_ref()).unwrap();
+        let (found, more) = reader.local_differences(at.map(path).as_ref(), 2).unwrap();
+        assert_eq!(more, 0);
         found.into_iter().map(|row| row.path.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(differences(None), ["a", "b"]);
     assert_eq!((differences(Some("b")), differences(Some("c")).len()), (vec!["b".to_owned()], 0));
     // A file where the share may have a folder.
     assert_eq!(differences(Some("a/x")), ["a"]);
+    for at_most in 0..2 {
+        let (found, more) = reader.local_differences(None, at_most).unwrap();
+        let found: Vec<RelPath> = found.into_iter().map(|row| row.path).collect();
+        assert_eq!(
+            (found, more),
+            ([path("a")][..at_most].to_vec(), 2 - at_most as u64),
+            "the first ones (I30)"
+        );
+    }
     check(&reader);
 
     // What it signs all the same, nobody takes.

@@ -62,7 +62,8 @@ impl At<'_> {
     pub fn reverts(self, path: Option<&str>) -> Self {
         let at = path.and_then(|path| RelPath::parse(path.as_bytes()).ok());
         let index = &self.world.devices[self.device].index;
-        let changes = index.local_differences(at.as_ref()).expect("an index that can be read");
+        let (changes, _) =
+            index.local_differences(at.as_ref(), usize::MAX).expect("an index that can be read");
         self.command(Command::Revert(given_up(changes)))
     }
 

@@ -169,8 +169,8 @@ fn i26_only_a_reader_gives_up_and_only_while_its_share_is_live() {
     w.settle();
     w.on("rea").write("a", "2");
     w.look().look();
-    let given = given_up(w.devices[1].index.local_differences(None).unwrap());
-    w.on("ana").write("a", "3").command(Command::Revert(given));
+    let (given, _) = w.devices[1].index.local_differences(None, 9).unwrap();
+    w.on("ana").write("a", "3").command(Command::Revert(given_up(given)));
     w.look();
     w.on("ana").assert_reads("a", "3");
     w.settle().on("rea").assert_reads("a", "3").write("a", "4");

@@ -92,8 +92,8 @@ impl World {
         let Some(device) = self.devices.iter().position(|device| device.role == Role::Reader) else {
             return Ok(());
         };
-        let changes = self.devices[device].index.local_differences(None);
-        let mut changes = changes.map_err(|error| Broken::of_world(error.to_string()))?;
+        let changes = self.devices[device].index.local_differences(None, usize::MAX);
+        let (mut changes, _) = changes.map_err(|error| Broken::of_world(error.to_string()))?;
         changes.retain(|_| draw.one_in(2));
         self.trace.say(self.queue.now(), || {
             let paths: Vec<String> = changes.iter().map(|row| row.path.to_string()).collect();

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use shoal_engine::io::{Command, given_up};
 use shoal_engine::status;
+use shoal_index::Index;
 use shoal_proto::heads::Shown;
 use shoal_proto::here::Triple;
 use shoal_proto::id::ShareId;
@@ -33,9 +34,7 @@ impl Core {
         }
         self.rescan(Rescan { share: wish.share, wait: true }).await?;
         let at = wish.path.map(|path| path.0);
-        let mut rows = self.differences(share, at.clone()).await?;
-        let more = rows.len().saturating_sub(AT_MOST) as u64;
-        rows.truncate(AT_MOST);
+        let (rows, more) = self.differences(share, at.clone()).await?;
         let changes: Vec<Difference> = rows.iter().map(Difference::from).collect();
         if wish.dry_run || changes.is_empty() {
             return Ok(Reverted { changes, more, left: Vec::new() });
@@ -50,7 +49,8 @@ impl Core {
         let at_most = wish.milliseconds.map_or(RESTORING, Duration::from_millis);
         self.until(share, at_most, are_over).await?;
         let problems = problems.unwrap_or_default();
-        let left = self.differences(share, at).await?.into_iter().map(|row| row.path);
+        let (left, _) = self.differences(share, at).await?;
+        let left = left.into_iter().map(|row| row.path);
         let problem = |path: RelPath| {
             let cause = problems.get(&path).unwrap_or(&status::Cause::LocalDifference);
             Problem::from((&path, cause))
@@ -63,8 +63,9 @@ impl Core {
         self: &Arc<Self>,
         share: ShareId,
         at: Option<RelPath>,
-    ) -> Result<Vec<Triple>, Failure> {
-        self.waiting(move |core| core.read(share, move |index| index.local_differences(at.as_ref()))).await
+    ) -> Result<(Vec<Triple>, u64), Failure> {
+        let look = move |index: &mut Index| index.local_differences(at.as_ref(), AT_MOST);
+        self.waiting(move |core| core.read(share, look)).await
     }
 }
 
