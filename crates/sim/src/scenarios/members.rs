@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use shoal_engine::history::Why;
+use shoal_engine::history::{Retention, Why};
 use shoal_engine::io::{Command, given_up};
-use shoal_engine::status::Cause;
+use shoal_engine::status::{Cause, Halt, Phase};
 
 use crate::hostile::Tamper;
 use crate::world::World;
@@ -158,6 +158,94 @@ fn i26_what_a_reader_changes_after_it_gave_up_stays() {
     assert_eq!(w.on("rea").cause("a"), Some(Cause::LocalDifference));
     assert_eq!(w.on("rea").reads("b").map(|bytes| bytes.len()), Some(300_000));
     w.assert_all();
+}
+
+/// I2, I19, I31: what was given up, and others delete before its bytes have come, is weighed like all that others delete.
+#[test]
+fn i31_what_a_reader_gave_up_and_others_deleted_is_asked_about() {
+    let mut w = World::seeded(314).peers(["ana", "rea"]).last_reads().share("notes");
+    w.settle();
+    w.on("ana").write_bytes("a", 1, 300_000).write_bytes("b", 2, 300_000);
+    w.settle();
+    w.on("rea").write("a", "own").write("b", "own, too");
+    w.look().look();
+    w.cut("ana", "rea");
+    w.pass(MINUTE * 10);
+    w.on("rea").reverts(None);
+    w.look();
+    assert_eq!(w.on("rea").status().map(|status| status.reverts), Some(2));
+    w.on("ana").remove("a").remove("b");
+    w.look();
+    w.on("ana").command(Command::Resume);
+    w.look();
+    w.heal().look();
+    assert_eq!(w.on("rea").phase(), Some(Phase::Halted(Halt::MassDeletion { had: 2, lost: 2 })));
+    w.on("rea").assert_reads("a", "own").command(Command::Resume);
+    w.settle().assert_all_show([]).assert_all();
+    assert_eq!(w.on("rea").status().map(|status| status.reverts), Some(0));
+}
+
+/// I19: what a reader gave up was never the share's, and is not added to what others delete a moment later.
+#[test]
+fn i19_what_a_reader_gave_up_is_not_lost_to_others() {
+    let mut w = World::seeded(315).peers(["ana", "rea"]).last_reads().share("notes");
+    w.settle();
+    for number in 0..20 {
+        w.on("ana").write(&format!("{number}"), &format!("text {number}"));
+    }
+    w.settle();
+    for number in 0..30 {
+        w.on("rea").write(&format!("own/{number}"), &format!("of the reader {number}"));
+    }
+    w.look().look();
+    w.on("rea").reverts(None);
+    w.pass(MINUTE / 3).on("rea").assert_nothing_at("own");
+    w.on("ana").remove("7");
+    w.pass(MINUTE / 3);
+    assert_eq!(w.on("rea").phase(), Some(Phase::Live));
+    w.on("rea").assert_nothing_at("7");
+    w.settle().assert_all();
+}
+
+/// I3: nobody else has what a reader's user had added: of all that is displaced it goes last when there is no room.
+#[test]
+fn i3_the_only_copy_of_what_a_reader_gave_up_outlives_what_was_replaced() {
+    let little = Retention { bytes_max: 1_000, ..Retention::default() };
+    let mut w = World::seeded(316).peers(["ana", "rea"]).last_reads().keeps(little).share("notes");
+    w.settle();
+    w.on("ana").write_bytes("a", 1, 200);
+    w.settle();
+    w.on("rea").write_bytes("own", 2, 900);
+    w.look().look();
+    w.on("rea").reverts(None);
+    w.look().on("rea").assert_nothing_at("own");
+    w.on("ana").write_bytes("a", 3, 200);
+    w.pass(MINUTE * 10);
+    let past = |w: &mut World, path: &str| w.on("rea").past(path).len();
+    assert_eq!((past(&mut w, "own"), past(&mut w, "a")), (1, 0));
+    w.settle().assert_converged();
+}
+
+/// I31: a folder that cannot go for what is ignored in it is listed, and does not go later, when nobody waits for that.
+#[test]
+fn i31_a_folder_that_a_reader_gave_up_stays_for_what_is_ignored_in_it() {
+    let mut w = World::seeded(317).peers(["ana", "rea"]).last_reads().share("notes");
+    w.settle();
+    w.on("rea").write(".shoalignore", "target/\n");
+    w.look().look();
+    w.on("rea").write("own/x", "of the reader").write("own/target/out", "made here");
+    w.look().look();
+    w.on("rea").reverts(Some("own"));
+    w.look().look();
+    w.on("rea").assert_nothing_at("own/x").assert_reads("own/target/out", "made here");
+    w.on("rea").assert_cause("own", Some(Cause::NotEmpty));
+    assert_eq!(w.on("rea").status().map(|status| status.reverts), Some(0));
+    w.on("rea").remove_all("own/target").rescan();
+    w.look().look();
+    assert_eq!(w.on("rea").paths(), [".shoalignore", "own"]);
+    w.on("rea").reverts(Some("own"));
+    w.look().look();
+    assert_eq!(w.on("rea").paths(), [".shoalignore"]);
 }
 
 /// A writer has nothing of the kind, and a share that is paused is left alone.
