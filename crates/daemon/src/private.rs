@@ -89,7 +89,8 @@ pub(crate) fn read(path: &Path, at_most: u64) -> Result<Option<Zeroizing<Vec<u8>
     if bytes.len() as u64 > at_most { odd("longer than it can be") } else { Ok(Some(bytes)) }
 }
 
-/// Puts these bytes in the place of the file, durably. Only one process at a time may do so.
+/// Puts these bytes in the place of the file, durably; nothing is left beside it if that fails. Only one process at a time may
+/// do so.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), PrivateError> {
     let new = beside(path);
     match std::fs::remove_file(&new) {
@@ -97,15 +98,22 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), PrivateError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("remove", &new)(error)),
         _ => {}
     }
+    replace(path, &new, bytes).inspect_err(|_| {
+        // A full disk needs the room, and what is half is of no use.
+        let _ = std::fs::remove_file(&new);
+    })?;
+    sync_parent(path).map_err(io_error("write", path))
+}
+
+fn replace(path: &Path, new: &Path, bytes: &[u8]) -> Result<(), PrivateError> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&new)
-        .map_err(io_error("make", &new))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io_error("write", &new))?;
-    std::fs::rename(&new, path).map_err(io_error("replace", path))?;
-    sync_parent(path).map_err(io_error("write", path))
+        .open(new)
+        .map_err(io_error("make", new))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io_error("write", new))?;
+    std::fs::rename(new, path).map_err(io_error("replace", path))
 }
 
 /// Removes a file durably; that there is none is as well.
@@ -145,6 +153,11 @@ mod tests {
         assert_eq!(**read(&path, 3).unwrap().unwrap(), *b"two");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        // A directory cannot be replaced.
+        let other = folder.path().join("other");
+        fs::create_dir(&other).unwrap();
+        assert!(matches!(write(&other, b"three").unwrap_err(), PrivateError::Io { .. }));
+        assert!(!beside(&other).exists());
         remove(&path).unwrap();
         remove(&path).unwrap();
         assert!(read(&path, 10).unwrap().is_none());

@@ -176,7 +176,7 @@ impl Registry {
         let (mut shares, mut unread) = (BTreeMap::new(), Vec::new());
         for entry in std::fs::read_dir(&folder).map_err(error)? {
             let path = entry.map_err(error)?.path();
-            // Others are what a crash left of a file that was being written.
+            // Others are what a crash left of a file that was being written, or a roster: the next to join its share replaces it.
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
@@ -229,12 +229,21 @@ impl Registry {
         Ok(true)
     }
 
-    /// Forgets a share, durably.
+    /// Forgets a share, durably, and whatever lies beside its file: that names its members, or has its secret.
     ///
     /// # Errors
-    /// When its file cannot be removed.
+    /// When something of it cannot be removed: its file is the last, so that the share is there still.
     pub fn remove(&mut self, share: &ShareId) -> Result<Option<Registered>, RegistryError> {
-        private::remove(&self.file(share))?;
+        let file = self.file(share);
+        let error = |source| RegistryError::Folder { path: shown(&self.folder), source };
+        let begin = format!("{share}.");
+        for entry in std::fs::read_dir(&self.folder).map_err(error)? {
+            let entry = entry.map_err(error)?;
+            if entry.file_name().as_encoded_bytes().starts_with(begin.as_bytes()) && entry.path() != file {
+                private::remove(&entry.path())?;
+            }
+        }
+        private::remove(&file)?;
         Ok(self.shares.remove(share))
     }
 
@@ -490,6 +499,24 @@ mod tests {
             assert!(unread.len() == 1 && unread[0].to_string().contains("is damaged"), "{unread:?}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn what_is_forgotten_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = held(&folder);
+        let (mut registry, _) = Registry::load(&held).unwrap();
+        registry.put(registered(1)).unwrap();
+        registry.put(registered(2)).unwrap();
+        let file = held.home().roster_file(&registered(1).share);
+        for suffix in ["", ".new", ".broken-1", ".broken-12"] {
+            fs::write(format!("{}{suffix}", file.to_str().unwrap()), "who belongs to it").unwrap();
+        }
+        fs::write(held.home().roster_file(&registered(2).share), "of another").unwrap();
+        assert!(registry.remove(&registered(1).share).unwrap().is_some());
+        assert_eq!(fs::read_dir(&registry.folder).unwrap().count(), 2);
+        let (registry, unread) = Registry::load(&held).unwrap();
+        assert_eq!((registry.iter().count(), unread.len()), (1, 0));
     }
 
     #[test]

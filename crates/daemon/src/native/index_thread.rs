@@ -1,8 +1,8 @@
 //! The thread of one share's index.
 //!
 //! Promise: jobs are performed one after the other, in the order in which they were given, and each is answered once; what
-//! is answered is durable, and what of it is the roster's is kept outside of the index, too. When the thread is dropped,
-//! what was given before is still performed, and the index closed.
+//! is answered is durable, and what of it is the roster's is kept outside of the index, too, or it is told that this cannot be
+//! done just now. When the thread is dropped, what was given before is still performed, and the index closed.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,6 +58,9 @@ impl IndexThread {
             if is_broken {
                 // Left as after an unclean stop: the next start looks it through.
                 return;
+            }
+            if let Some(roster) = &mut roster {
+                roster.keep_at_last(index.entries());
             }
             if let Err(error) = index.close() {
                 tracing::warn!("an index could not be closed cleanly: {error}");

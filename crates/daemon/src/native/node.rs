@@ -88,7 +88,7 @@ struct Core {
     shares: Mutex<BTreeMap<ShareId, Opened>>,
     shell: Arc<Shell>,
     peers: Peers,
-    diary: Diary,
+    diary: Arc<Diary>,
     listening: Vec<SocketAddr>,
     /// Set once the node stands.
     trackers: Mutex<Option<Trackers>>,
@@ -109,6 +109,8 @@ enum Opened {
         worker: Arc<Worker>,
         /// Who is met for it.
         met_by: meeting::MetBy,
+        /// Its index did not have all of the roster when it was opened, and was told by what is kept beside it.
+        was_told: bool,
     },
     /// Why it cannot be.
     Failed(String),
@@ -130,7 +132,7 @@ impl Node {
         let random = || crate::random().map_err(NodeError::Random);
         let seed: [u8; 32] = crate::random().map_err(NodeError::Random)?;
         let shell = Arc::new(Shell::start(key.device(), seed, AGENT)?);
-        let diary = Diary::new(u64::from_be_bytes(random()?));
+        let diary = Arc::new(Diary::new(u64::from_be_bytes(random()?)));
         for error in &unread {
             diary.note(None, Happening::Warning { message: error.to_string() });
         }

@@ -12,11 +12,14 @@
 //! Numbers are little-endian.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shoal_proto::limits::{ROSTER_BYTES_MAX, ROSTER_ENTRIES_MAX};
 use shoal_proto::roster::{Entries, Entry, Founding};
 
+use crate::control::Diary;
+use crate::control::report::Happening;
 use crate::home::Home;
 use crate::private::{self, PrivateError, shown};
 
@@ -56,6 +59,8 @@ pub enum Kept {
 #[derive(Debug)]
 pub struct RosterKeeper {
     file: RosterFile,
+    /// Where it is told that this cannot be done.
+    diary: Arc<Diary>,
     /// How many entries the file has, and their bytes: an index lets go of none.
     kept: Option<(usize, usize)>,
     /// When it could not be written.
@@ -68,6 +73,14 @@ pub enum RosterFileError {
     /// It cannot be read or written.
     #[error(transparent)]
     File(#[from] PrivateError),
+    /// A later Shoal wrote it.
+    #[error("{path} has form {form}, and this Shoal reads form {FORM}: use the later one that wrote it")]
+    Later {
+        /// The file.
+        path: String,
+        /// Its form.
+        form: u8,
+    },
     /// Not what was written there.
     #[error("{path} is damaged: {what}")]
     Damaged {
@@ -100,6 +113,10 @@ impl RosterFile {
         if *bytes == self.form(known) {
             return Ok(Kept::Same);
         }
+        // Its share and its entries are where that Shoal says, so nothing more is looked at.
+        if let Some(form) = bytes.strip_prefix(&MAGIC).and_then(<[u8]>::first).filter(|form| **form > FORM) {
+            return Err(RosterFileError::Later { path: shown(&self.path), form: *form });
+        }
         let damaged = |what| RosterFileError::Damaged { path: shown(&self.path), what };
         self.entries(&bytes).map(Kept::Other).map_err(damaged)
     }
@@ -110,14 +127,6 @@ impl RosterFile {
     /// When it cannot be written; then what was there before still is.
     pub fn write(&self, entries: &Entries) -> Result<(), RosterFileError> {
         Ok(private::write(&self.path, &self.form(entries))?)
-    }
-
-    /// Removes it, durably.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub fn remove(&self) -> Result<(), RosterFileError> {
-        Ok(private::remove(&self.path)?)
     }
 
     fn form(&self, entries: &Entries) -> Vec<u8> {
@@ -142,7 +151,7 @@ impl RosterFile {
         }
         match bytes.take()? {
             [FORM] => {}
-            [form] => return Err(format!("it has form {form}; this Shoal reads form {FORM}")),
+            [form] => return Err(format!("there is no form {form}")),
         }
         if bytes.take()? != *share.as_bytes() {
             return Err("it is of another share".into());
@@ -165,28 +174,41 @@ impl RosterFile {
 impl RosterKeeper {
     /// Keeps this file, which holds these entries; `None`: what it holds is not known.
     #[must_use]
-    pub fn new(file: RosterFile, holds: Option<&Entries>) -> Self {
-        Self { file, kept: holds.map(amount), failed: None }
+    pub fn new(file: RosterFile, diary: Arc<Diary>, holds: Option<&Entries>) -> Self {
+        Self { file, diary, kept: holds.map(amount), failed: None }
     }
 
     /// Has the file hold what is known now, durably, if it may have changed. Where that cannot be done it is told, and tried
     /// again when this is called later: the index knows it.
     pub fn keep(&mut self, entries: &Entries) {
+        if self.failed.is_none_or(|failed| failed.elapsed() >= AGAIN_AFTER) {
+            self.keep_at_last(entries);
+        }
+    }
+
+    /// The same, however short ago it could not be done: what is to be kept is about to be closed.
+    pub fn keep_at_last(&mut self, entries: &Entries) {
         let now = amount(entries);
-        let is_too_soon = || self.failed.is_some_and(|failed| failed.elapsed() < AGAIN_AFTER);
-        if self.kept == Some(now) || is_too_soon() {
+        if self.kept == Some(now) {
             return;
         }
         match self.file.write(entries) {
             Ok(()) => (self.kept, self.failed) = (Some(now), None),
             Err(error) => {
-                let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                tracing::warn!(
-                    "who belongs to a share stands in its index alone until this is over: {error}: {source}"
-                );
-                self.failed = Some(Instant::now());
+                if self.failed.replace(Instant::now()).is_none() {
+                    self.warn(&error);
+                }
             }
         }
+    }
+
+    fn warn(&self, error: &RosterFileError) {
+        let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        let message = format!(
+            "who belongs to this share stands in its index alone until this is over: {error}: {source}"
+        );
+        tracing::warn!("{message}");
+        self.diary.note(Some(self.file.founding.share()), Happening::Warning { message });
     }
 }
 
@@ -261,8 +283,6 @@ mod tests {
         assert_eq!((again.hash(), again.len()), (entries.hash(), 3));
         file.write(&Entries::new(file.founding)).unwrap();
         assert!(matches!(read(&file), Ok(Kept::Same)), "of nothing, too");
-        file.remove().unwrap();
-        assert!(matches!(read(&file), Ok(Kept::Nothing)));
     }
 
     /// What the file looks like stays: others were written before.
@@ -309,8 +329,8 @@ mod tests {
         let twice = [&whole[..HEAD_BYTES], one, one].concat();
         for (bytes, what) in [
             (with(0, b'S'), "does not begin"),
-            (with(15, 0), "form 0; this Shoal reads form 1"),
-            (with(15, 2), "form 2; this Shoal reads form 1"),
+            (with(15, 0), "is damaged: there is no form 0"),
+            (with(15, 2), "has form 2, and this Shoal reads form 1"),
             (with(16, !whole[16]), "another share"),
             (whole[..whole.len() - 1].to_vec(), "cut short"),
             (Vec::new(), "cut short"),
@@ -333,7 +353,7 @@ mod tests {
     fn a_keeper_writes_what_is_new_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let (file, entries) = kept(&folder, 2);
-        let mut keeper = RosterKeeper::new(file.clone(), None);
+        let mut keeper = RosterKeeper::new(file.clone(), Arc::new(Diary::new(1)), None);
         keeper.keep(&entries);
         assert!(matches!(file.read(&entries), Ok(Kept::Same)));
         let inode = || fs::metadata(file.path()).unwrap().ino();
@@ -351,14 +371,29 @@ mod tests {
     fn a_keeper_that_cannot_write_tries_again_later() {
         let folder = tempfile::tempdir().unwrap();
         let (file, entries) = kept(&folder, 2);
-        let mut keeper = RosterKeeper::new(file.clone(), None);
+        let diary = Arc::new(Diary::new(1));
+        let mut keeper = RosterKeeper::new(file.clone(), Arc::clone(&diary), None);
+        let long_ago =
+            |keeper: &mut RosterKeeper| keeper.failed = keeper.failed.unwrap().checked_sub(AGAIN_AFTER);
         fs::create_dir(file.path()).unwrap();
         keeper.keep(&entries);
+        long_ago(&mut keeper);
+        keeper.keep(&entries);
+        assert_eq!(diary.position().sequence, 1, "it is told, and once");
         fs::remove_dir(file.path()).unwrap();
         keeper.keep(&entries);
         assert!(!file.path().exists(), "so soon");
-        keeper.failed = keeper.failed.and_then(|failed| failed.checked_sub(AGAIN_AFTER));
+        long_ago(&mut keeper);
         keeper.keep(&entries);
         assert!(matches!(file.read(&entries), Ok(Kept::Same)));
+
+        let (_, more) = kept(&folder, 3);
+        fs::remove_file(file.path()).unwrap();
+        fs::create_dir(file.path()).unwrap();
+        keeper.keep(&more);
+        assert_eq!(diary.position().sequence, 2);
+        fs::remove_dir(file.path()).unwrap();
+        keeper.keep_at_last(&more);
+        assert!(matches!(file.read(&more), Ok(Kept::Same)));
     }
 }

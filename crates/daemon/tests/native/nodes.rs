@@ -17,7 +17,7 @@ use shoal_daemon::control::types::{
     Resume, Share, Wait,
 };
 use shoal_daemon::control::{Client, ClientError, Daemon, Failure, Service};
-use shoal_daemon::home::{Environment, Home};
+use shoal_daemon::home::{Environment, Home, HomeError};
 use shoal_daemon::native::Node;
 use shoal_proto::id::ShareId;
 
@@ -34,7 +34,10 @@ impl Machine {
     async fn start(place: &Path, name: &str) -> Self {
         let home = place.join(format!("home-{name}"));
         fs::create_dir_all(&home).unwrap();
-        let held = Home::find(Some(&home), &Environment::default()).unwrap().hold().unwrap();
+        let found = Home::find(Some(&home), &Environment::default()).unwrap();
+        // What one that was closed in this process has still under way may hold the home for a moment.
+        until(|| !matches!(found.hold(), Err(HomeError::Held { .. }))).await;
+        let held = found.hold().unwrap();
         let config = Config {
             name: shoal_proto::roster::DeviceName::parse(name).unwrap(),
             listen: Listen::At(vec!["127.0.0.1:0".parse().unwrap()]),

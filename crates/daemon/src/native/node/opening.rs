@@ -14,7 +14,7 @@ use shoal_proto::cut::CUT;
 use shoal_proto::id::{ShareId, WriterSalt};
 use shoal_proto::invite::{Address, Invite};
 use shoal_proto::key::rand_core::OsRng;
-use shoal_proto::roster::{Described, Entry, EntryPlace, Founding, Statement};
+use shoal_proto::roster::{Described, Entries, Entry, EntryPlace, Founding, Statement};
 use shoal_proto::secret::ShareSecret;
 
 use super::meeting::MetBy;
@@ -24,7 +24,7 @@ use crate::control::text::Id;
 use crate::control::types::{Choice, Code, Failure, Join};
 use crate::native::shell::NewShare;
 use crate::private::shown;
-use crate::registry::{InvitedBy, Kept, Registered, RosterFile, RosterKeeper};
+use crate::registry::{InvitedBy, Kept, Registered, RosterFile, RosterFileError, RosterKeeper};
 
 /// Worker threads for one folder: both cores of a small machine.
 const FOLDER_THREADS: usize = 2;
@@ -70,8 +70,8 @@ impl Core {
     fn open(&self, registered: &Registered) -> Result<(), Failure> {
         let share = registered.share;
         let mut index = self.open_index(registered)?;
-        let roster = self.keeps_roster(registered, &mut index)?;
-        self.begin(registered, index, roster)?;
+        let (roster, was_told) = self.keeps_roster(registered, &mut index)?;
+        self.begin(registered, index, roster, was_told)?;
         if registered.is_paused {
             self.shell.command(share, Command::Pause);
         }
@@ -103,17 +103,34 @@ impl Core {
     }
 
     /// Makes an index and what is kept of its roster outside of it the same, whichever was lost, put back to an earlier day or
-    /// not written before a crash: what one of them holds was said.
-    fn keeps_roster(&self, registered: &Registered, index: &mut Index) -> Result<RosterKeeper, Failure> {
+    /// not written before a crash: what one of them holds was said. A file that is there and cannot be read just now may know
+    /// what the index does not, so the share stays closed until somebody has put that right.
+    /// Beside what keeps them: whether the file told something to the index.
+    fn keeps_roster(
+        &self,
+        registered: &Registered,
+        index: &mut Index,
+    ) -> Result<(RosterKeeper, bool), Failure> {
         let file = RosterFile::of(self.held.home(), registered.founding);
+        let mut was_told = false;
         match file.read(index.entries()) {
-            Ok(Kept::Same) => return Ok(RosterKeeper::new(file, Some(index.entries()))),
+            Ok(Kept::Same) => return Ok((self.keeper(file, Some(index.entries())), false)),
             Ok(Kept::Nothing) => {}
             Ok(Kept::Other(entries)) => {
-                let entries = entries.iter().cloned().collect();
+                let entries: Vec<Entry> =
+                    entries.iter().filter(|entry| !index.entries().holds(entry)).cloned().collect();
+                was_told = !entries.is_empty();
                 index.add_entries(entries).map_err(|error| refused(&error))?;
             }
-            Err(error) => {
+            Err(error @ (RosterFileError::File(_) | RosterFileError::Later { .. })) => {
+                let why = refused(&error).message;
+                let text = format!(
+                    "who belongs to this share cannot be read: {why}; it is opened once that is put right and `shoal up` \
+                     starts again"
+                );
+                return Err(Failure::new(Code::System, text));
+            }
+            Err(error @ RosterFileError::Damaged { .. }) => {
                 let why = refused(&error).message;
                 let what = match shoal_index::put_aside(file.path()) {
                     Ok(aside) => format!("it is kept as {}, and made anew", shown(&aside)),
@@ -125,13 +142,23 @@ impl Core {
                 );
             }
         }
-        let mut keeper = RosterKeeper::new(file, None);
+        let mut keeper = self.keeper(file, None);
         keeper.keep(index.entries());
-        Ok(keeper)
+        Ok((keeper, was_told))
+    }
+
+    fn keeper(&self, file: RosterFile, holds: Option<&Entries>) -> RosterKeeper {
+        RosterKeeper::new(file, Arc::clone(&self.diary), holds)
     }
 
     /// Sets a share to work.
-    fn begin(&self, registered: &Registered, index: Index, roster: RosterKeeper) -> Result<(), Failure> {
+    fn begin(
+        &self,
+        registered: &Registered,
+        index: Index,
+        roster: RosterKeeper,
+        was_told: bool,
+    ) -> Result<(), Failure> {
         let options =
             FolderOptions { broad: true, home: self.held.home().user_home().map(Path::to_path_buf) };
         let (folder, recovered) =
@@ -154,7 +181,7 @@ impl Core {
         if registered.choice == Some(Choice::Theirs) {
             self.shell.command(registered.share, Command::Meet(Differing::Theirs));
         }
-        self.shares().insert(registered.share, Opened::Open { worker, met_by: MetBy::default() });
+        self.shares().insert(registered.share, Opened::Open { worker, met_by: MetBy::default(), was_told });
         self.to_meet.notify_one();
         Ok(())
     }
@@ -195,17 +222,19 @@ impl Core {
     pub(super) fn join(&self, invite: &Invite, wish: &Join) -> Result<Registered, Failure> {
         let directory = &wish.directory.0;
         let share = invite.share();
+        let mut was_told = false;
         if self.registry().get(&share).is_some() {
             if !self.is_out(share) {
                 let text = format!("this device is in the share {} already", share.short());
                 return Err(Failure::new(Code::Invite, text).with_hint("`shoal shares` says where it is"));
             }
             // What it was in before is over, and another invite is a new beginning.
+            was_told = matches!(self.shares().get(&share), Some(Opened::Open { was_told: true, .. }));
             self.forget(share)?;
         }
         make(directory)?;
         let directory = self.registry().check_directory(self.held.home(), directory, wish.broad)?;
-        let (after, mut entries) = self.signed_before(&share);
+        let (after, mut entries) = self.signed_before(&share, was_told);
         let mut index = self.make_index(invite.founding)?;
         let entry = invite.join(&self.key, after, self.described()).map_err(|error| refused(&error))?;
         entries.push(entry);
@@ -224,21 +253,18 @@ impl Core {
     /// Forgets a share; its files stay, and its index is put aside.
     pub(super) fn forget(&self, share: ShareId) -> Result<(), Failure> {
         self.shut(share);
-        let forgotten = self.registry().remove(&share).map_err(|error| refused(&error))?;
-        let file = forgotten.map(|registered| RosterFile::of(self.held.home(), registered.founding));
-        file.map_or(Ok(()), |file| file.remove()).map_err(|error| refused(&error))
+        self.registry().remove(&share).map(drop).map_err(|error| refused(&error))
     }
 
     fn remember(&self, registered: Registered, index: Index) -> Result<Registered, Failure> {
         // In the place of what was kept of a life in the share that is over.
         let file = RosterFile::of(self.held.home(), registered.founding);
         file.write(index.entries()).map_err(|error| refused(&error))?;
-        let roster = RosterKeeper::new(file.clone(), Some(index.entries()));
-        self.registry().put(registered.clone()).map_err(|error| refused(&error))?;
-        if let Err(failure) = self.begin(&registered, index, roster) {
+        let roster = self.keeper(file, Some(index.entries()));
+        let put = self.registry().put(registered.clone()).map_err(|error| refused(&error));
+        if let Err(failure) = put.and_then(|()| self.begin(&registered, index, roster, false)) {
             // It was never at work: nobody knows of it.
             let _ = self.registry().remove(&registered.share);
-            let _ = file.remove();
             return Err(failure);
         }
         self.diary.note(Some(registered.share), Happening::Added);
@@ -256,18 +282,19 @@ impl Core {
     }
 
     /// What this device has signed last in a share that it was in before, and what of that the others may not have heard. That
-    /// it wanted to come in, and never did, nobody has heard.
-    fn signed_before(&self, share: &ShareId) -> (Option<EntryPlace>, Vec<Entry>) {
+    /// it wanted to come in, and never did, nobody has taken up. But that was heard of a wish with something signed after it,
+    /// of one by which a removed device was in, and of one that an index which was lost had to be told again.
+    fn signed_before(&self, share: &ShareId, was_told: bool) -> (Option<EntryPlace>, Vec<Entry>) {
         let path = self.held.home().index_file(share);
         let Ok(index) = Index::open(&path, share, Arc::clone(&self.key)) else { return Default::default() };
         let device = self.device();
         let own: Vec<Entry> =
             index.entries().iter().filter(|entry| *entry.signer() == device).cloned().collect();
         let is_wish = |entry: &Entry| matches!(entry.statement(), Statement::Joined(_));
-        let wish = own.iter().rposition(is_wish).filter(|_| !index.life().first_contact);
-        let (last, own) = match wish {
-            Some(at) => (own[at].previous(), own[..at].to_vec()),
-            None => (index.roster().last_entry(&device), own),
+        let was_in = was_told || index.life().first_contact || index.roster().removed(&device).is_some();
+        let (last, own) = match own.split_last() {
+            Some((wish, before)) if is_wish(wish) && !was_in => (wish.previous(), before.to_vec()),
+            _ => (index.roster().last_entry(&device), own),
         };
         if let Err(error) = index.close() {
             tracing::warn!("an index that is not used any more could not be closed: {error}");

@@ -1,15 +1,51 @@
 //! Who belongs to a share: by which invites they come, how they go, and by which name they are known.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use shoal_daemon::control::report::{DeviceStatus, Event, Happening, InviteGiven, Phase, Role};
-use shoal_daemon::control::text::{InviteText, Moment};
+use shoal_daemon::control::text::{Id, InviteText, Moment};
 use shoal_daemon::control::types::{
     Code, Invite, InviteTerms, Leave, ListDevices, ListShares, Rescan, Revoke, Revoked,
 };
 use shoal_daemon::home::{Environment, Home};
+use shoal_daemon::registry::{Kept, Registry, RosterFile};
+use shoal_proto::id::{DeviceId, ShareId};
+use shoal_proto::roster::Entries;
 
 use super::{Machine, folders, join, pair, share, text, until};
+
+/// The index of a share is gone, and what SQLite keeps beside it.
+fn lose_index(home: &Home, share: Id<ShareId>) {
+    let index = home.index_file(&share.0);
+    let name = index.file_name().unwrap().to_string_lossy().into_owned();
+    for entry in fs::read_dir(index.parent().unwrap()).unwrap().map(Result::unwrap) {
+        if entry.file_name().to_string_lossy().starts_with(&name) {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+}
+
+impl Machine {
+    fn files(&self) -> Home {
+        Home::find(Some(&self.home), &Environment::default()).unwrap()
+    }
+
+    async fn device_named(&self, name: &str, share: Id<ShareId>) -> Id<DeviceId> {
+        let DeviceStatus { devices, .. } = self.ask(ListDevices { share }).await;
+        devices.iter().find(|device| device.name.as_deref() == Some(name)).unwrap().device
+    }
+}
+
+/// The numbers of what a device has signed, as the roster kept in this home has it.
+fn signed(home: &Home, share: Id<ShareId>, device: Id<DeviceId>) -> Vec<u64> {
+    let (registry, _) = Registry::load(&home.clone().hold().unwrap()).unwrap();
+    let founding = registry.get(&share.0).unwrap().founding;
+    let kept = RosterFile::of(home, founding).read(&Entries::new(founding)).unwrap();
+    let Kept::Other(entries) = kept else { panic!("{kept:?}") };
+    let own = entries.iter().filter(|entry| *entry.signer() == device.0);
+    own.map(|entry| entry.place().sequence).collect()
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_that_is_removed_hears_nothing_more_and_its_files_stay() {
@@ -88,6 +124,90 @@ async fn who_leaves_while_nobody_hears_it_can_be_invited_again() {
     }
 }
 
+/// It has met nobody since its index was made anew, but what it signed before that was heard: a second entry in the place of
+/// one that others have is a chain of which less counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i26_who_lost_its_index_and_is_out_can_be_invited_again_and_signs_on_where_it_was() {
+    for is_removed in [false, true] {
+        let (root, one, two) = folders(&[("a", "1")]);
+        let (ana, ben, share) = pair(root.path(), &one, &two).await;
+        let (device, home) = (ana.device_named("ben", share).await, ben.files());
+        ben.close().await;
+        lose_index(&home, share);
+        let (ana, ben) = if is_removed {
+            ana.ask(Revoke { share, what: Revoked::Device(device) }).await;
+            let ben = Machine::start(root.path(), "ben").await;
+            let refused = |event: &Event| {
+                matches!(event.happening, Happening::Phase { phase: Phase::Refused, .. }).then_some(())
+            };
+            ben.until(refused).await;
+            (ana, ben)
+        } else {
+            ana.close().await;
+            let ben = Machine::start(root.path(), "ben").await;
+            ben.ask(Leave { share }).await;
+            (Machine::start(root.path(), "ana").await, ben)
+        };
+        let given = ana.ask(Invite { share, terms: InviteTerms::default() }).await;
+        ben.join(&given.invite, &two).await;
+        ben.in_sync().await;
+        fs::write(one.join("b"), "2").unwrap();
+        until(|| text(two.join("b")) == "2").await;
+        let home = ana.files();
+        for machine in [ana, ben] {
+            machine.close().await;
+        }
+        let numbers = signed(&home, share, device);
+        assert!(numbers.len() >= 2 && numbers.windows(2).all(|two| two[0] < two[1]), "{numbers:?}");
+    }
+}
+
+/// What is kept of the roster is not lost where it cannot be read just now: a home was put back with other modes, for instance.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i26_a_roster_that_cannot_be_read_just_now_is_left_alone_and_its_share_closed() {
+    let (root, one, two) = folders(&[("a", "1")]);
+    let (ana, ben, share) = pair(root.path(), &one, &two).await;
+    let home = ana.files();
+    let (file, index) = (home.roster_file(&share.0), home.index_file(&share.0));
+    let away = root.path().join("away");
+    for machine in [ana, ben] {
+        machine.close().await;
+    }
+    lose_index(&home, share);
+    let whole = fs::read(&file).unwrap();
+    let refuses = async |what: &str| {
+        let ana = Machine::start(root.path(), "ana").await;
+        let why = ana.status(share).await.why.unwrap();
+        assert!(why.contains(what) && why.contains(file.to_str().unwrap()), "{what}: {why}");
+        ana.close().await;
+        let names = fs::read_dir(file.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name());
+        let names: Vec<_> = names.collect();
+        assert!(names.iter().all(|name| !name.to_string_lossy().contains("broken")), "{names:?}");
+    };
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    refuses("open to others").await;
+    assert_eq!(fs::read(&file).unwrap(), whole);
+
+    fs::rename(&file, &away).unwrap();
+    fs::create_dir(&file).unwrap();
+    refuses("no plain file").await;
+    fs::remove_dir(&file).unwrap();
+
+    let mut later = whole.clone();
+    later[15] = 2;
+    fs::write(&file, &later).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    refuses("has form 2").await;
+    assert_eq!(fs::read(&file).unwrap(), later);
+
+    fs::rename(&away, &file).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(index.exists());
+    let ana = Machine::start(root.path(), "ana").await;
+    assert_eq!(ana.ask(ListDevices { share }).await.devices.len(), 2);
+    ana.close().await;
+}
+
 /// I18: who was let in while the invite was good is a member, also for one who has to be told so anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i18_members_are_known_again_after_the_index_of_their_inviter_is_lost() {
@@ -98,16 +218,10 @@ async fn i18_members_are_known_again_after_the_index_of_their_inviter_is_lost() 
     let (share, invite) = (given.listed.share, given.invite.unwrap());
     ben.join(&invite.invite, &two).await;
     ben.in_sync().await;
-    let home = Home::find(Some(&ana.home), &Environment::default()).unwrap();
+    let home = ana.files();
     ana.close().await;
     until(|| Moment::now() > invite.not_after).await;
-    let index = home.index_file(&share.0);
-    let name = index.file_name().unwrap().to_string_lossy().into_owned();
-    for entry in fs::read_dir(index.parent().unwrap()).unwrap().map(Result::unwrap) {
-        if entry.file_name().to_string_lossy().starts_with(&name) {
-            fs::remove_file(entry.path()).unwrap();
-        }
-    }
+    lose_index(&home, share);
     let ana = Machine::start(root.path(), "ana").await;
     fs::write(two.join("b"), "2").unwrap();
     until(|| text(one.join("b")) == "2").await;

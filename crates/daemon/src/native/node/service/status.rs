@@ -9,7 +9,6 @@ use std::time::Duration;
 use shoal_engine::status as engine;
 use shoal_index::Counts;
 use shoal_proto::id::{DeviceId, ShareId};
-use shoal_proto::roster::{Entry, Statement};
 use tokio::time::{Instant, sleep};
 
 use super::super::{AGENT, Core, Opened, lock};
@@ -44,7 +43,7 @@ struct Known {
     names: BTreeMap<DeviceId, String>,
     /// Who removed this device.
     removed_by: Option<Named>,
-    /// It has met nobody since its index was made, and knows of nobody that ever came in: not even of itself.
+    /// What was kept of the roster is lost: it has not even what is in any of this device from the first moment.
     knows_nobody: bool,
 }
 
@@ -109,8 +108,10 @@ impl Core {
         let removed_by = known
             .removed_by
             .filter(|_| matches!(status.phase, engine::Phase::Halted(engine::Halt::Removed { .. })));
-        let knows_nobody = known.knows_nobody && status.phase == engine::Phase::FirstContact;
-        let forgotten = knows_nobody.then(|| self.has_forgotten(registered));
+        let forgotten = match status.phase {
+            engine::Phase::FirstContact => self.has_forgotten(registered, known.knows_nobody),
+            _ => None,
+        };
         // What the others have is nothing to who is out.
         let to_go = Amount { files: known.counts.to_come, bytes: known.counts.bytes_to_come };
         ShareStatus {
@@ -148,10 +149,13 @@ impl Core {
                 device: Id(by),
                 name: roster.name(&by).map(|name| name.as_str().to_owned()),
             });
-            let has_come = |entry: &Entry| matches!(entry.statement(), Statement::Joined(_));
+            let role = roster.role(&device);
+            // Who founds a share gives it its first secret, and is an admin without a word; others signed that they came in.
+            let is_founder = index.life().founding.creator == device;
+            let knows_nobody = if is_founder { roster.secrets().is_empty() } else { role.is_none() };
             Known {
-                knows_nobody: !index.life().first_contact && !index.entries().iter().any(has_come),
-                role: roster.role(&device).map(Into::into),
+                knows_nobody,
+                role: role.map(Into::into),
                 counts: index.counts(),
                 members: u32::try_from(roster.members().count()).unwrap_or(u32::MAX),
                 names: roster.members().filter_map(named).collect(),
@@ -161,19 +165,26 @@ impl Core {
         self.shell.with_index(share, look)
     }
 
-    /// What is to be done where both the index and what was kept of its roster are gone. Who was removed is not known then, so
-    /// nobody comes in by an invite that has expired.
-    fn has_forgotten(&self, registered: &Registered) -> String {
+    /// What is to be done where the index is gone and no member is met; a founder is in that phase for no other reason. Where
+    /// what was kept of the roster is gone, too, it is not known who was removed, so nobody comes in by an invite that has expired.
+    fn has_forgotten(&self, registered: &Registered, knows_nobody: bool) -> Option<String> {
+        let is_founder = registered.founding.creator == self.device();
+        let directory = shown(&registered.directory);
+        let alone = format!(
+            "the index was lost. If no other device has this share, `shoal share {directory} --alone`"
+        );
+        if !knows_nobody {
+            return is_founder.then_some(alone);
+        }
         let file = shown(&self.held.home().roster_file(&registered.share));
-        let way = match registered.founding.creator == self.device() {
-            true => "share the folder anew",
-            false => "join by a new invite",
+        let (lost, way) = match is_founder {
+            true => (&*alone, "share the folder anew"),
+            false => ("the index was lost", "join by a new invite"),
         };
-        format!(
-            "the index was lost, and no member of this share is known here: they are let in while their invites are good, or \
-             once others have told of them. If none comes, `shoal stop` and put {file} back from a backup, or `shoal leave` \
-             and {way}"
-        )
+        Some(format!(
+            "{lost}. No member of this share is known here: they are let in while their invites are good, or once others have \
+             told of them. If none comes, `shoal stop` and put {file} back from a backup, or `shoal leave` and {way}"
+        ))
     }
 
     /// Comes back when these shares are in sync, those that are not never will be, or the time is over.
