@@ -12,25 +12,28 @@ use crate::support::skip;
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// What turns the clock of a program, and leaves the time that only passes as it is: where Debian has it.
-fn turner() -> Option<String> {
+pub(super) fn turner() -> Option<String> {
     let libraries = fs::read_dir("/usr/lib").into_iter().flatten().map_while(Result::ok);
     let found = libraries.map(|of_machine| of_machine.path().join("faketime/libfaketimeMT.so.1"));
     found.into_iter().find(|path| path.is_file()).map(|path| path.to_str().unwrap().to_owned())
 }
 
-/// A device whose daemon has this clock: the right one, or one turned by `+366d`, for instance.
+/// What a daemon is started within whose clock is turned by `+366d`, for instance.
+pub(super) fn turned(turner: &str, clock: &str) -> Vec<String> {
+    let set = [
+        format!("LD_PRELOAD={turner}"),
+        format!("FAKETIME={clock}"),
+        // Neither waits nor what a file system says of its files.
+        "FAKETIME_DONT_FAKE_MONOTONIC=1".into(),
+        "NO_FAKE_STAT=1".into(),
+    ];
+    [vec!["env".into()], set.to_vec()].concat()
+}
+
+/// A device whose daemon has this clock, or the right one.
 fn start(name: &'static str, turner: &str, clock: Option<&str>) -> Machine {
     let mut machine = Machine::new(name, LONELY);
-    if let Some(clock) = clock {
-        let set = [
-            format!("LD_PRELOAD={turner}"),
-            format!("FAKETIME={clock}"),
-            // Neither waits nor what a file system says of its files.
-            "FAKETIME_DONT_FAKE_MONOTONIC=1".into(),
-            "NO_FAKE_STAT=1".into(),
-        ];
-        machine.within = [vec!["env".into()], set.to_vec()].concat();
-    }
+    machine.within = clock.map(|clock| turned(turner, clock)).unwrap_or_default();
     machine.up();
     machine
 }
@@ -42,7 +45,7 @@ fn save(machine: &Machine, path: &str, text: &str, clock: SystemTime) {
 }
 
 /// When its daemon met somebody first, by its own clock.
-fn met(machine: &mut Machine) -> String {
+pub(super) fn met(machine: &mut Machine) -> String {
     machine.daemon().wait_event("connected")["when"].as_str().unwrap().to_owned()
 }
 

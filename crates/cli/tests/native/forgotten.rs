@@ -3,19 +3,15 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use shoal_daemon::control::Client;
 use shoal_daemon::control::text::Id;
-use shoal_daemon::control::types::{Invite, InviteTerms};
 use shoal_daemon::home::{Environment, Home};
 use shoal_proto::id::ShareId;
-use tokio::runtime::Runtime;
 
-use super::{Machine, invite_of, wait_agreed, wait_all_agreed};
-use crate::support::{Folder, SOON, eventually};
+use super::{Machine, clocks, invite_of, wait_agreed, wait_all_agreed};
+use crate::support::{Folder, SOON, eventually, skip};
 
 impl Machine {
     fn files(&self) -> Home {
@@ -36,16 +32,6 @@ impl Machine {
         let devices = self.done(&["devices", path]);
         devices.iter().filter_map(|device| Some(device["device"].as_str()?.to_owned())).collect()
     }
-
-    /// An invite of its share for two that is good for so long.
-    fn short_invite(&self, time: Duration) -> String {
-        let share = self.share_id();
-        let terms = InviteTerms { seconds: time.as_secs(), uses: 2, ..InviteTerms::default() };
-        let given = Runtime::new().unwrap().block_on(async {
-            Client::connect(&self.files()).await.unwrap().ask(Invite { share, terms }).await.unwrap()
-        });
-        given.invite.expose().to_owned()
-    }
 }
 
 /// What is in the folder of a file and begins with its name: an index, and what SQLite keeps beside it.
@@ -61,15 +47,12 @@ fn remove(file: &Path) {
     found.iter().for_each(|path| fs::remove_file(path).unwrap());
 }
 
-/// Ana removes cleo while that one is away, and loses its index. Then cleo comes first, and ben later.
-fn the_removed_one_comes_first(invite_lasts: Option<Duration>) {
+/// Ana removes cleo while that one is away, and loses its index; it is started again within what is given. Then cleo comes
+/// first, and ben later.
+fn the_removed_one_comes_first(ana_within: Vec<String>) {
     let (mut ana, mut ben, mut cleo) = (Machine::start("ana"), Machine::start("ben"), Machine::start("cleo"));
     ana.write("a", b"a");
-    let began = SystemTime::now();
-    let mut invite = ana.share(&["--uses", "2"]);
-    if let Some(time) = invite_lasts {
-        invite = ana.short_invite(time);
-    }
+    let invite = ana.share(&["--uses", "2"]);
     [&ben, &cleo].iter().for_each(|machine| machine.join(&invite, &[]));
     wait_all_agreed(&[&ana, &ben, &cleo], |tree| tree.contains_key("a"));
     let (share, members) = (ana.share_id(), BTreeSet::from([ana.device.clone(), ben.device.clone()]));
@@ -79,15 +62,14 @@ fn the_removed_one_comes_first(invite_lasts: Option<Duration>) {
     wait_agreed(&ana, &ben, |tree| tree.contains_key("b"));
     ben.kill();
     ana.kill();
-    if let Some(time) = invite_lasts {
-        let left = || (began + time * 2).duration_since(SystemTime::now()).is_ok();
-        eventually("the invite is over", time * 3, || !left());
-    }
     remove(&ana.files().index_file(&share.0));
+    ana.within = ana_within;
     ana.up();
     cleo.write("of cleo", b"not for ana");
     cleo.up();
     eventually("cleo is refused", SOON, || cleo.is_removed());
+    let (met_ana, met_cleo) = (clocks::met(&mut ana), clocks::met(&mut cleo));
+    assert!(ana.within.is_empty() || met_ana[..4] > met_cleo[..4], "{met_ana} {met_cleo}");
     assert!(!cleo.tree().contains_key("b") && !ana.tree().contains_key("of cleo"));
     assert_eq!(ana.members(), members);
     ben.up();
@@ -99,12 +81,14 @@ fn the_removed_one_comes_first(invite_lasts: Option<Duration>) {
 
 #[test]
 fn i26_a_founder_whose_index_is_gone_lets_in_nobody_that_it_removed() {
-    the_removed_one_comes_first(None);
+    the_removed_one_comes_first(Vec::new());
 }
 
+/// By the clock of the founder, which alone judges that.
 #[test]
 fn i26_a_founder_whose_index_is_gone_knows_its_members_when_all_invites_are_over() {
-    the_removed_one_comes_first(Some(Duration::from_secs(8)));
+    let Some(turner) = clocks::turner() else { return skip("I26: invites over", "there is no libfaketime") };
+    the_removed_one_comes_first(clocks::turned(&turner, "+366d"));
 }
 
 /// Who was removed knows it, and a member that has not founded the share knows it of others, without the index.
@@ -191,8 +175,14 @@ fn i18_what_is_kept_beside_the_index_is_made_anew_and_gone_after_leaving() {
     [&file, &index].into_iter().for_each(|path| remove(path));
     ana.up();
     let why = || ana.share_status()["why"].as_str().unwrap_or_default().to_owned();
-    eventually("it says so", SOON, || why().contains("no member of this share is known here"));
-    assert!(why().contains(file.to_str().unwrap()) && why().contains("share the folder anew"), "{}", why());
+    eventually("it says so", SOON, || why().contains("No member of this share is known here"));
+    assert!(
+        why().contains("--alone")
+            && why().contains(file.to_str().unwrap())
+            && why().contains("share the folder anew"),
+        "{}",
+        why()
+    );
     ben.up();
     ben.write("c", b"c");
     wait_agreed(&ana, &ben, |tree| tree.contains_key("c"));
