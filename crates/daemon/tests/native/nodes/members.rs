@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use shoal_daemon::control::report::{DeviceStatus, Event, Happening, InviteGiven, Phase, Role};
 use shoal_daemon::control::text::{Id, InviteText, Moment};
 use shoal_daemon::control::types::{
-    Code, Invite, InviteTerms, Leave, ListDevices, ListShares, Rescan, Revoke, Revoked,
+    Code, Invite, InviteTerms, Leave, ListDevices, ListShares, Rescan, Revoke, Revoked, Share,
 };
 use shoal_daemon::home::{Environment, Home};
 use shoal_daemon::registry::{Kept, Registry, RosterFile};
@@ -160,6 +160,33 @@ async fn i26_who_lost_its_index_and_is_out_can_be_invited_again_and_signs_on_whe
         let numbers = signed(&home, share, device);
         assert!(numbers.len() >= 2 && numbers.windows(2).all(|two| two[0] < two[1]), "{numbers:?}");
     }
+}
+
+/// Nobody will ever come to tell it what became of the share.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i18_a_founder_of_one_whose_index_is_lost_is_told_how_to_go_on() {
+    let (root, one, _) = folders(&[("a", "1")]);
+    let ana = Machine::start(root.path(), "ana").await;
+    let (share, _) = ana.share(&one, InviteTerms::default()).await;
+    let live =
+        |event: &Event| matches!(event.happening, Happening::Phase { phase: Phase::Live, .. }).then_some(());
+    ana.until(live).await;
+    assert_eq!(ana.status(share).await.why, None);
+    let home = ana.files();
+    ana.close().await;
+    lose_index(&home, share);
+    let ana = Machine::start(root.path(), "ana").await;
+    let told = |event: &Event| match &event.happening {
+        Happening::Phase { phase: Phase::FirstContact, why } => why.clone(),
+        _ => None,
+    };
+    let why = ana.until(told).await;
+    assert!(why.contains(&format!("`shoal share {} --alone`", one.display())), "{why}");
+    assert!(!why.contains("leave") && !why.contains("is known here"), "its roster is whole: {why}");
+    ana.ask(Share { alone: true, ..super::share(&one, None) }).await;
+    ana.until(live).await;
+    assert_eq!(ana.status(share).await.why, None);
+    ana.close().await;
 }
 
 /// What is kept of the roster is not lost where it cannot be read just now: a home was put back with other modes, for instance.
