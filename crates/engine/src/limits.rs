@@ -166,6 +166,9 @@ pub const PAGE_PATHS: usize = 1024;
 /// files, too, that it keeps until it is known whether they were moved; more are taken for new ones.
 pub const GONE_MAX: usize = if cfg!(test) { 8 } else { 1 << 16 };
 
+/// So many inodes of what the index holds are known to a sweep before it reads no further ahead: some 4 MiB.
+pub const INODES_MAX: usize = if cfg!(test) { 4 * PAGE_PATHS } else { 1 << 18 };
+
 /// What is gone is noted, and what others deleted is removed, when for so long no more of it was heard of …
 pub const LULL: Duration = Duration::from_millis(200);
 

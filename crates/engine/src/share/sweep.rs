@@ -15,7 +15,7 @@ use shoal_proto::record::{Kind, Version};
 
 use crate::disk::{self, Look, Seen, Unknown};
 use crate::index::{self, Further};
-use crate::limits::{GONE_MAX, PAGE_PATHS};
+use crate::limits::{GONE_MAX, INODES_MAX, PAGE_PATHS};
 use crate::status::Looked;
 
 /// A path where the disk and the index differ.
@@ -100,7 +100,9 @@ struct Anew {
     /// Those for which it is not known yet, at most [`GONE_MAX`] with those that may have been moved.
     found: VecDeque<Finding>,
     maybe_moved: Vec<Finding>,
-    /// The inodes of what is gone, and of what the index holds where the disk has yet to be looked at.
+    /// The inodes of what is gone, and of what the index holds where the disk has yet to be looked at, as far as it was read
+    /// ahead: when there are [`INODES_MAX`], no further. What is left to be asked for is known when the sweep has come
+    /// through.
     inodes: BTreeSet<u64>,
     /// How far the index was read ahead; `None`: nobody needed that.
     ahead: Option<Side<()>>,
@@ -191,7 +193,8 @@ impl Sweep {
 
     /// The page of the index that is needed to know what may have been moved.
     pub(super) fn ask_ahead(&mut self) -> Option<index::Job> {
-        let is_needed = !self.anew.found.is_empty() && !self.knows_what_is_ahead();
+        let has_room = self.anew.inodes.len() < INODES_MAX;
+        let is_needed = has_room && !self.anew.found.is_empty() && !self.knows_what_is_ahead();
         let ahead = self.anew.ahead.as_mut().filter(|_| is_needed)?;
         ahead.must_ask().then(|| page_of(self.below.as_ref(), ahead.after.as_ref()))
     }
@@ -462,6 +465,26 @@ mod tests {
         let disk: Vec<_> = names.iter().map(|name| (&**name, Look::Seen(seen(1)))).collect();
         let mut sweep = go(&disk, &[row("z", 1)], 3);
         assert_eq!((sweep.unknown.len(), sweep.take_maybe_moved().len()), (5, GONE_MAX));
+    }
+
+    /// I30: no more is read ahead than there is room for; what is not known by then is known at the end.
+    #[test]
+    fn i30_no_more_than_so_many_inodes_are_read_ahead() {
+        let numbered = |number: usize| (format!("m/{number:05}"), Seen { inode: number as u64, ..seen(1) });
+        let there: Vec<_> = (1..INODES_MAX + 3 * PAGE_PATHS).map(numbered).collect();
+        let index: Vec<_> = there
+            .iter()
+            .map(|(name, seen)| (path(name), seen.clone().with_content(ContentId::NONE)))
+            .collect();
+        let (last, rest) = there.split_last().unwrap();
+        let news = [("a".to_owned(), Seen { inode: 0, ..seen(1) }), ("b".to_owned(), last.1.clone())];
+        let shown = news.iter().chain(rest);
+        let disk: Vec<_> = shown.map(|(name, seen)| (&**name, Look::Seen(seen.clone()))).collect();
+        let mut sweep = go(&disk, &index, PAGE_PATHS);
+        assert!((INODES_MAX..=INODES_MAX + PAGE_PATHS).contains(&sweep.anew.inodes.len()));
+        assert_eq!(sweep.unknown.into_keys().collect::<Vec<_>>(), [path("a")]);
+        let moved: Vec<_> = core::mem::take(&mut sweep.anew.maybe_moved);
+        assert_eq!(moved.iter().map(|one| &one.path).collect::<Vec<_>>(), [&path("b")]);
     }
 
     /// I19: what is gone beyond what is remembered is counted, file by file.
