@@ -4,6 +4,7 @@
 //! outside of that, the disk as it is, nothing else. Jobs of the index are performed in their order; those of the disk in
 //! any order, but for commits, and jobs about one staged file.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -75,6 +76,8 @@ pub struct Device {
     pub asks_first: bool,
     /// How much of what is displaced it keeps.
     pub retention: Retention,
+    /// How much longer it takes to read what is found to be new.
+    pub reads_for: Duration,
     /// How often its clock jumped, or nobody looked at it for a while: its process began.
     pub leaps: u32,
     /// Of which device it is a copy.
@@ -216,6 +219,7 @@ impl Device {
             is_unclean: false,
             asks_first: false,
             retention: Retention::default(),
+            reads_for: Duration::ZERO,
             leaps: 0,
             clone_of: None,
             is_retired: false,
@@ -246,6 +250,7 @@ impl Device {
             is_unclean: self.is_unclean,
             asks_first: self.asks_first,
             retention: self.retention,
+            reads_for: self.reads_for,
             leaps: self.leaps,
             clone_of: Some(number),
             is_retired: false,

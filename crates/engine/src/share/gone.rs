@@ -3,17 +3,20 @@
 //! Promise: of what is gone nothing is noted while more of it is being found, unless that takes long; then the index adds
 //! up. What cannot be remembered is counted. Where the guard says no while something is still being looked at, it is
 //! asked once more when that is over: what is gone may only have been moved. A file that was moved is noted at both ends
-//! together, so that others move theirs.
+//! together, so that others move theirs; while it is still to be read where it went, where it was is no loss, nor is the
+//! folder that it was in.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_proto::hash::ContentId;
+use shoal_proto::here::Here;
 use shoal_proto::path::RelPath;
 use shoal_proto::record::Kind;
 
-use super::Share;
 use super::lull::Lull;
+use super::scan::Knowing;
 use super::sweep::{Finding, Sweep, shown_anew};
+use super::{Share, Waiting};
 use crate::disk::Seen;
 use crate::index::{Further, Guard, Observed, Survey};
 use crate::limits::GONE_MAX;
@@ -68,19 +71,24 @@ impl Held {
         Some(finding)
     }
 
-    /// A file that stood where nothing is any more, and was moved to where this was found. What only was in a folder that
+    /// The files that stood where nothing is any more, and may have been moved to where this one is seen.
+    fn moved_from<'a>(&'a self, seen: &'a Seen) -> impl Iterator<Item = (&'a RelPath, &'a Here)> {
+        let paths = self.inodes.get(&seen.inode).into_iter().flatten();
+        let gone = paths.filter_map(|path| self.findings.get(path)).filter(|gone| gone.seen.is_none());
+        let before = gone.filter_map(|gone| Some((&gone.path, gone.compared.as_ref()?)));
+        before.filter(|(_, before)| {
+            let was = Seen::from(*before);
+            (&was.kind, was.mtime) == (&seen.kind, seen.mtime)
+        })
+    }
+
+    /// The file that was moved to where this was found, and what is in it, if that is known: what only was in a folder that
     /// was moved is shown to the last detail, and so with its content.
     fn moved_to(&self, found: &Finding) -> Option<(RelPath, Option<ContentId>)> {
-        let inode = shown_anew(found)?;
-        let seen = found.seen.as_ref()?;
-        self.inodes.get(&inode)?.iter().find_map(|path| {
-            let gone = self.findings.get(path).filter(|gone| gone.seen.is_none())?;
-            let before = gone.compared.as_ref()?;
-            let was = Seen::from(before);
-            let is_unread = was == *seen;
-            let is_moved = (&was.kind, was.mtime) == (&seen.kind, seen.mtime);
-            is_moved.then(|| (path.clone(), is_unread.then(|| before.version.kind.content())))
-        })
+        let seen = shown_anew(found)?;
+        let (path, before) = self.moved_from(seen).next()?;
+        let is_unread = Seen::from(before) == *seen;
+        Some((path.clone(), is_unread.then(|| before.version.kind.content())))
     }
 
     /// Whether there is nothing among them that could be lost.
@@ -174,6 +182,7 @@ impl Gone {
             if let Some((path, content)) = self.held.moved_to(&finding) {
                 finding.content = content;
                 together.extend(self.held.remove(&path));
+                self.most = self.most.saturating_sub(1);
             }
             together.push(finding);
         }
@@ -181,17 +190,49 @@ impl Gone {
         together
     }
 
-    /// What is to be noted now. `is_all_found`: nothing is being looked at any more.
-    fn let_go(&mut self, is_all_found: bool, now: Time) -> Option<(Vec<Finding>, Guarding)> {
-        let is_last_word = is_all_found || self.lull.over_at_latest().is_some_and(|at| at <= now);
+    /// Whether it has been held for long enough. `is_all_found`: nothing is being looked at any more.
+    fn is_due(&self, is_all_found: bool, now: Time) -> bool {
         // Folders alone have nothing that the guard would weigh.
         let is_lull_over = self.lull.is_over(now) || is_all_found && self.held.is_folders();
-        if self.is_empty() || !is_lull_over || self.is_doubted && !is_last_word {
+        !self.is_empty() && is_lull_over && (!self.is_doubted || self.is_last_chance(is_all_found, now))
+    }
+
+    fn is_last_chance(&self, is_all_found: bool, now: Time) -> bool {
+        is_all_found || self.lull.over_at_latest().is_some_and(|at| at <= now)
+    }
+
+    /// What is to be noted now: all but these paths, which wait for what is being read. As long as there are such, no is not
+    /// the last word; and what was only counted cannot be told from them.
+    fn let_go(
+        &mut self,
+        awaited: &BTreeSet<RelPath>,
+        is_all_found: bool,
+        now: Time,
+    ) -> Option<(Vec<Finding>, Guarding)> {
+        if !self.is_due(is_all_found, now) {
             return None;
         }
+        let waits = !awaited.is_empty();
+        if waits && (self.has_more || awaited.len() == self.held.findings.len()) {
+            self.waits_anew(now);
+            return None;
+        }
+        let is_last_word = !waits && self.is_last_chance(is_all_found, now);
+        let kept: Vec<_> = awaited.iter().filter_map(|path| self.held.remove(path)).collect();
         let Self { held, has_more, further, .. } = core::mem::take(self);
+        if waits {
+            kept.into_iter().for_each(|finding| self.held.insert(finding));
+            self.waits_anew(now);
+        }
         let guard = Guard { further, ..Guard::default() };
         Some((held.findings.into_values().collect(), Guarding { guard, is_last_word, has_more }))
+    }
+
+    /// What is left is asked about again in a while, as if it were gone only now.
+    fn waits_anew(&mut self, now: Time) {
+        self.most = self.held.findings.len() as u64;
+        self.lull.end();
+        self.lull.more(now);
     }
 }
 
@@ -270,12 +311,40 @@ impl Share {
             // A person has said it of the whole: so it is told as a whole.
             return;
         }
-        let Some((findings, mut guarding)) = self.scanner.gone.let_go(is_all_found, now) else { return };
+        if !self.scanner.gone.is_due(is_all_found, now) {
+            return;
+        }
+        let awaited = self.awaited();
+        let let_go = self.scanner.gone.let_go(&awaited, is_all_found, now);
+        let Some((findings, mut guarding)) = let_go else { return };
         guarding.guard.is_meant = self.scanner.meant != Meant::No;
         if self.scanner.meant == Meant::UntilNoted {
             self.scanner.meant = Meant::No;
         }
         self.take(findings, guarding);
+    }
+
+    /// What is gone and was seen elsewhere, where it is still to be read; with the folders that it was in, as they are not
+    /// gone before it.
+    fn awaited(&self) -> BTreeSet<RelPath> {
+        let taken = self.jobs.values().flat_map(|waiting| match waiting {
+            Waiting::Take(findings, _) | Waiting::KnownList(Knowing { findings, .. }) => &findings[..],
+            _ => &[],
+        });
+        let found = self.scanner.found.iter().chain(taken.clone()).filter_map(shown_anew);
+        let to_be_told = self.scanner.sweep.iter().flat_map(Sweep::to_be_told);
+        let held = &self.scanner.gone.held;
+        let moved = found.chain(to_be_told).flat_map(|seen| held.moved_from(seen));
+        let mut awaited: BTreeSet<_> = moved.map(|(path, _)| path.clone()).collect();
+        let folders: BTreeSet<_> = taken
+            .filter(|finding| finding.seen.is_none())
+            .map(|finding| &finding.path)
+            .chain(&awaited)
+            .filter(|_| held.folders > 0)
+            .flat_map(RelPath::ancestors)
+            .collect();
+        awaited.extend(folders.into_iter().filter(|folder| held.findings.contains_key(folder)));
+        awaited
     }
 
     /// What was let go is noted, or came to nothing; what could not be held is looked for anew.
@@ -316,6 +385,9 @@ mod tests {
 
     const T: Time = Time(7_000_000_000);
 
+    /// Nothing is being read.
+    const NONE: BTreeSet<RelPath> = BTreeSet::new();
+
     fn gone(name: &str) -> Finding {
         Finding::of(path(name), None, None)
     }
@@ -340,10 +412,10 @@ mod tests {
         assert!(held.hold(gone("a")));
         held.grows(0, later);
         assert_eq!(
-            (names(held.let_go(true, T.after(LULL))), held.wake(later)),
+            (names(held.let_go(&NONE, true, T.after(LULL))), held.wake(later)),
             (vec![], Some(later.after(LULL)))
         );
-        assert_eq!(names(held.let_go(false, later.after(LULL))), [path("a"), path("b")]);
+        assert_eq!(names(held.let_go(&NONE, false, later.after(LULL))), [path("a"), path("b")]);
         assert!(held.is_empty() && held.wake(T).is_none());
     }
 
@@ -356,7 +428,7 @@ mod tests {
             assert!(held.hold(gone("lock")));
             held.grows(0, T.after(LULL / 4 * step));
         }
-        assert_eq!(names(held.let_go(false, T.after(LULL))).len(), 2);
+        assert_eq!(names(held.let_go(&NONE, false, T.after(LULL))).len(), 2);
         let mut held = holding(&["lock"], T);
         held.forget(&path("lock"));
         assert!(held.is_empty() && held.wake(T).is_none());
@@ -372,10 +444,10 @@ mod tests {
             if now >= T.after(LULL_WAIT_MAX) {
                 break;
             }
-            assert_eq!(names(held.let_go(true, now)), []);
+            assert_eq!(names(held.let_go(&NONE, true, now)), []);
             now = now.after(LULL / 2);
         }
-        let (_, guarding) = held.let_go(false, now).unwrap();
+        let (_, guarding) = held.let_go(&NONE, false, now).unwrap();
         assert!(guarding.is_last_word);
     }
 
@@ -403,17 +475,38 @@ mod tests {
     #[test]
     fn i19_after_a_no_it_waits_until_all_is_found() {
         let mut held = holding(&["a"], T);
-        let (_, guarding) = held.let_go(false, T.after(LULL)).unwrap();
+        let (_, guarding) = held.let_go(&NONE, false, T.after(LULL)).unwrap();
         assert!(!guarding.is_last_word);
         let mut held = holding(&["a"], T);
         held.is_doubted = true;
         let later = T.after(Duration::from_secs(9));
         assert_eq!(
-            (names(held.let_go(false, later)), held.wake(later)),
+            (names(held.let_go(&NONE, false, later)), held.wake(later)),
             (vec![], Some(T.after(LULL_WAIT_MAX)))
         );
-        let (_, guarding) = held.let_go(true, later).unwrap();
+        let (_, guarding) = held.let_go(&NONE, true, later).unwrap();
         assert!(guarding.is_last_word && !held.is_doubted);
+    }
+
+    /// What was moved and is being read where it went is no loss, so the rest of what is gone may not be one either.
+    #[test]
+    fn i19_what_is_read_elsewhere_waits_and_no_is_not_the_last_word_meanwhile() {
+        let mut held = holding(&["a", "b"], T);
+        held.is_doubted = true;
+        let read = BTreeSet::from([path("a")]);
+        assert!(held.let_go(&read, false, T.after(LULL)).is_none());
+        let later = T.after(LULL_WAIT_MAX);
+        let (findings, guarding) = held.let_go(&read, false, later).unwrap();
+        assert_eq!(findings.iter().map(|one| &one.path).collect::<Vec<_>>(), [&path("b")]);
+        assert!(!guarding.is_last_word && held.holds(&path("a")));
+        assert!(held.let_go(&read, false, later.after(LULL)).is_none());
+        assert_eq!(held.wake(later.after(LULL)), Some(later.after(2 * LULL)));
+        assert_eq!(names(held.let_go(&NONE, false, later.after(2 * LULL))), [path("a")]);
+        // What was only counted may have been moved as well.
+        let mut held = Gone { has_more: true, ..holding(&["a", "b"], T) };
+        assert!(held.let_go(&read, false, later).is_none() && held.has_more);
+        let (findings, guarding) = held.let_go(&NONE, true, later.after(LULL)).unwrap();
+        assert!(findings.len() == 2 && guarding.has_more && guarding.is_last_word);
     }
 
     #[test]

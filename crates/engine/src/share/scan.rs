@@ -5,7 +5,7 @@
 //! is read is read again later (I22).
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use shoal_proto::batch::Batch;
 use shoal_proto::here::Here;
@@ -45,7 +45,7 @@ pub(super) struct Scanner {
     pub(super) looks: Looks,
     pub(super) looking: Option<Looking>,
     /// What is to be taken.
-    pub(super) found: Vec<Finding>,
+    pub(super) found: VecDeque<Finding>,
     pub(super) taking: usize,
     /// What changes all the time, and how long it is left alone.
     pub(super) in_flux: BTreeMap<RelPath, Duration>,
@@ -343,7 +343,7 @@ impl Share {
 
     pub(super) fn found(&mut self, found: Finding) {
         if !self.passes_over(&found.path) {
-            self.scanner.found.push(found);
+            self.scanner.found.push_back(found);
         }
     }
 
@@ -516,7 +516,7 @@ impl Share {
 /// Findings whose content is to be named, while the lists of what was there before are asked for.
 #[derive(Debug)]
 pub(super) struct Knowing {
-    findings: Vec<Finding>,
+    pub(super) findings: Vec<Finding>,
     guarding: Guarding,
     /// Of the first of them.
     lists: Vec<Option<SegmentList>>,

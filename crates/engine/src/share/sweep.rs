@@ -255,12 +255,22 @@ impl Sweep {
         found
     }
 
+    /// The files that the disk has shown so far, and that were not told of yet.
+    pub(super) fn to_be_told(&self) -> impl Iterator<Item = &Seen> {
+        let waiting = self.disk.waiting.iter().filter_map(|(_, look)| match look {
+            Look::Seen(seen) => Some(seen),
+            _ => None,
+        });
+        let kept = self.anew.found.iter().chain(&self.anew.maybe_moved);
+        waiting.filter(|seen| is_file(seen)).chain(kept.filter_map(shown_anew))
+    }
+
     /// The next of those that were kept and cannot have been moved.
     fn next_that_is_new(&mut self) -> Option<Finding> {
         while self.knows_what_is_ahead()
             && let Some(found) = self.anew.found.pop_front()
         {
-            if !shown_anew(&found).is_some_and(|inode| self.anew.inodes.contains(&inode)) {
+            if !shown_anew(&found).is_some_and(|seen| self.anew.inodes.contains(&seen.inode)) {
                 return Some(found);
             }
             self.anew.maybe_moved.push(found);
@@ -348,11 +358,15 @@ impl Sweep {
     }
 }
 
-/// The inode of a file that was found where another one was, or nothing: it may have been moved there.
-pub(super) fn shown_anew(finding: &Finding) -> Option<u64> {
-    let seen = finding.seen.as_ref().filter(|seen| matches!(seen.kind, disk::SeenKind::File { .. }))?;
+/// A file that was found where another one was, or nothing: it may have been moved there.
+pub(super) fn shown_anew(finding: &Finding) -> Option<&Seen> {
+    let seen = finding.seen.as_ref().filter(|seen| is_file(seen))?;
     let is_other = finding.compared.as_ref().is_none_or(|here| here.inode != seen.inode);
-    is_other.then_some(seen.inode)
+    is_other.then_some(seen)
+}
+
+fn is_file(seen: &Seen) -> bool {
+    matches!(seen.kind, disk::SeenKind::File { .. })
 }
 
 /// Whether something else stands where a folder was.

@@ -12,6 +12,7 @@ use shoal_proto::path::RelPath;
 
 use super::{At, World};
 use crate::performers::FOLDER;
+use crate::users::full;
 
 impl World {
     /// All disks of honest devices show nothing at a path.
@@ -28,6 +29,13 @@ impl World {
     /// When they do not.
     pub fn assert_copies(&mut self, path: &str, texts: &[&str]) -> &mut Self {
         self.each(|at| at.assert_copies(path, texts))
+    }
+
+    /// Whether a device shows a file at a path.
+    #[must_use]
+    pub fn shows(&self, name: &str, path: &str) -> bool {
+        let device = self.named(name);
+        self.devices[device].disk.user().read(&full(path)).is_ok()
     }
 
     /// No device has asked its user whether to go on.

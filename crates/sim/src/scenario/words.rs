@@ -199,6 +199,12 @@ impl At<'_> {
         self
     }
 
+    /// It reads what is new to it for so long, batch by batch.
+    pub fn reads_for(self, time: Duration) -> Self {
+        self.world.devices[self.device].reads_for = time;
+        self
+    }
+
     /// Its disk has room again.
     pub fn make_room(self) -> Self {
         self.fault(|device| Fault::Fill(device, None))

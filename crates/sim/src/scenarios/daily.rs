@@ -82,6 +82,38 @@ fn i33_what_moves_while_hints_are_lost_is_moved_at_the_others() {
     });
 }
 
+/// Files are moved one by one while the disk is busy reading others: each has to be read again, and that takes minutes.
+#[test]
+fn i19_what_is_moved_file_by_file_is_not_gone_while_it_is_read() {
+    for (round, stay) in [0, 40].into_iter().enumerate() {
+        let mut w = world(440 + round as u64);
+        w.on("ana").unpack("big", 24).unpack("other", stay);
+        w.on("ana").write("archive/rest", "of it").write("big/rest", "of that");
+        w.all_rescan().settle();
+        w.on("ana").reads_for(MINUTE * 2);
+        for new in ["one", "two"] {
+            w.on("ana").write(new, "takes all there is to read with");
+            w.pass(Duration::from_secs(5));
+        }
+        for number in 0..24 {
+            w.on("ana").rename(&format!("big/{number}"), &format!("archive/{number}"));
+        }
+        w.on("ana").remove_all("big");
+        let end = w.now().after(MINUTE * 15);
+        w.until("all was read", |w| {
+            for number in 0..24 {
+                let shows = |folder: &str| w.shows("ben", &format!("{folder}/{number}"));
+                assert!(shows("big") || shows("archive"), "{number} is gone at ben's");
+            }
+            w.now() >= end
+        });
+        w.on("ana").reads_for(Duration::ZERO);
+        w.settle();
+        w.on("ben").assert_nothing_at("big");
+        w.assert_nobody_was_asked().assert_all();
+    }
+}
+
 #[test]
 fn a_rename_back_and_forth_ends_where_it_began() {
     let mut w = world(402);

@@ -32,7 +32,9 @@ impl World {
     }
 
     pub(super) fn begin_disk_job(&mut self, device: usize, id: JobId, job: disk::Job) {
-        let done = self.now().after(self.takes());
+        let is_read = matches!(job, disk::Job::Take(_));
+        let reads = if is_read { self.devices[device].reads_for } else { Duration::ZERO };
+        let done = self.now().after(self.takes() + reads);
         let life = self.devices[device].life;
         if let Some(running) = &mut self.devices[device].running {
             let done = running.add_disk_job(id, job, done);

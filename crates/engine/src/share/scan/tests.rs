@@ -8,7 +8,7 @@ use shoal_proto::segment::Segment;
 use super::*;
 use crate::disk::{Look, Seen, SeenKind};
 use crate::io::Opened;
-use crate::limits::{GONE_MAX, LULL};
+use crate::limits::{GONE_MAX, LULL, LULL_WAIT_MAX};
 use crate::share::Out;
 
 fn path(text: &str) -> RelPath {
@@ -197,4 +197,107 @@ fn what_was_moved_is_noted_at_both_ends_though_it_has_to_be_read_again() {
     assert!(share.scanner.gone.holds(&path("old")));
     let again = share.scanner.gone.with_moved(vec![anew("new", 7)]);
     assert_eq!(again.iter().map(|one| one.path.clone()).collect::<Vec<_>>(), [path("old"), path("new")]);
+}
+
+/// Files that were moved one by one, each so large that it is read by itself.
+const MOVED: u64 = GONE_MAX as u64 - 2;
+
+fn moved(number: u64) -> [Finding; 2] {
+    let seen = Seen { inode: 100 + number, ..seen(TAKE_BYTES_MAX) };
+    let ctime = Timestamp::new(1, 0).unwrap();
+    let gone =
+        Finding::of(path(&format!("old/{number:02}")), Some(seen.clone().with_content(content(1))), None);
+    [gone, Finding::of(path(&format!("new/{number:02}")), None, Some(Seen { ctime, ..seen }))]
+}
+
+/// Goes on until all is noted, while each file takes minutes to be read and the last that is asked for comes first. What was
+/// noted with each other, in order.
+fn noted_slowly(share: &mut Share) -> Vec<Vec<RelPath>> {
+    let mut noted = Vec::new();
+    let mut reading = Vec::new();
+    for _ in 0..50 * MOVED {
+        for wait in [LULL, LULL_WAIT_MAX, LULL_WAIT_MAX] {
+            let now = Now { time: share.now.time.after(wait), wall: 0 };
+            share.tick(now);
+            while let Some(out) = share.poll() {
+                match out {
+                    Out::Disk(job, disk::Job::Take(takes)) => reading.push((job, takes)),
+                    Out::Index(job, index::Job::Observe { observed, guard, .. }) => {
+                        assert!(!guard.is_meant);
+                        noted.push(observed.iter().map(|one| one.path.clone()).collect());
+                        let outcomes = vec![Outcome::Published; observed.len()];
+                        share.indexed(job, index::Answer::Observed(outcomes, Vec::new()), now);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let Some((job, takes)) = reading.pop() else { break };
+        let taken = takes.into_iter().map(|take| match take.seen {
+            Some(seen) => {
+                Taken::Here { here: seen.with_content(content(1)), list: None, is_suspicious: false }
+            }
+            None => Taken::Nothing,
+        });
+        let now = share.now;
+        share.disk_done(job, disk::Answer::Taken(taken.collect()), now);
+    }
+    noted
+}
+
+/// What was moved is noted at both ends together, however long it takes to be read; what is gone besides does not wait for
+/// that, but for the folder that all were in.
+fn assert_moved_together(share: &mut Share) {
+    let noted = noted_slowly(share);
+    let folder = noted.iter().position(|paths| paths.contains(&path("old"))).unwrap();
+    assert_eq!(folder, noted.len() - 1, "the folder goes last: {noted:?}");
+    let other = noted.iter().position(|paths| *paths == [path("other")]).unwrap();
+    assert!(other < 5, "it does not wait for what is read: {noted:?}");
+    for number in 0..MOVED {
+        let both = moved(number).map(|one| one.path);
+        assert!(noted.iter().any(|paths| *paths == both), "{noted:?}");
+    }
+    assert_eq!(noted.len(), usize::try_from(MOVED).unwrap() + 2);
+}
+
+fn gone_besides() -> [Finding; 2] {
+    let folder = Seen { kind: SeenKind::Directory, inode: 7, ..seen(0) };
+    let other = Seen { inode: 8, ..seen(10) };
+    [("old", folder), ("other", other)]
+        .map(|(name, was)| Finding::of(path(name), Some(was.with_content(content(2))), None))
+}
+
+#[test]
+fn i19_what_is_moved_before_our_eyes_is_not_gone_while_it_is_read() {
+    let mut share = share();
+    share.stage = Stage::Running;
+    gone_besides().into_iter().for_each(|gone| share.hold_gone(gone));
+    for [gone, anew] in (0..MOVED).map(moved) {
+        share.hold_gone(gone);
+        share.found(anew);
+    }
+    assert_moved_together(&mut share);
+}
+
+#[test]
+fn i19_what_was_moved_unseen_is_not_gone_while_it_is_read() {
+    let mut share = share();
+    share.stage = Stage::Running;
+    let mut sweep = Sweep::new(None, 7);
+    sweep.gone =
+        gone_besides().into_iter().chain((0..MOVED).map(|number| moved(number)[0].clone())).collect();
+    share.hold_swept(&mut sweep);
+    share.found_maybe_moved((0..MOVED).map(|number| moved(number)[1].clone()).collect());
+    assert_moved_together(&mut share);
+}
+
+/// The look that finds the new name comes before the one that finds the old one gone.
+#[test]
+fn i19_what_is_being_read_already_when_it_is_gone_elsewhere_is_not_told_of_before() {
+    let mut share = share();
+    share.stage = Stage::Running;
+    let [gone, anew] = moved(0);
+    share.take(vec![anew], Guarding::default());
+    share.hold_gone(gone);
+    assert_eq!(noted_slowly(&mut share), [[path("new/00")], [path("old/00")]]);
 }
