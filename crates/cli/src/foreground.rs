@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use sd_notify::NotifyState;
 use shoal_daemon::config::Config;
-use shoal_daemon::control::report::Happening;
+use shoal_daemon::control::report::{Position, Status};
 use shoal_daemon::control::types::{GetStatus, Reload, Watch};
 use shoal_daemon::control::{Client, Daemon, Server, Service};
 use shoal_daemon::home::{Held, Home};
@@ -87,18 +87,19 @@ async fn serve(
 ) -> anyhow::Result<Exit> {
     let service: Arc<dyn Service> = node;
     let mut client = Client::local(Arc::clone(&service));
+    let is_watched = std::env::var_os("NOTIFY_SOCKET").is_some();
     let mut follow = Follow::start(&mut client, style).await?;
     let (_, mut events) = client.watch(Watch::default()).await?;
-    let is_watched = std::env::var_os("NOTIFY_SOCKET").is_some();
     let told = async {
-        say_ready(&mut client, style).await?;
+        let status = client.ask(GetStatus::default()).await?;
+        let mut standing = Standing::said(&status);
+        say_ready(&status, &standing.text, style)?;
         first.ask(&mut client).await?;
         while let Some(event) = events.next().await? {
-            let is_news = is_watched && changes_standing(&event.happening);
+            let position = event.position;
             follow.event(&mut client, event).await?;
-            if is_news {
-                let status = client.ask(GetStatus::default()).await?;
-                notify(&[NotifyState::Status(&summary(&status))]);
+            if is_watched && standing.is_before(position) {
+                standing.say(&client.ask(GetStatus::default()).await?);
             }
         }
         anyhow::Ok(())
@@ -127,10 +128,8 @@ async fn serve(
     Ok(Exit::Well)
 }
 
-async fn say_ready(client: &mut Client, style: Style) -> anyhow::Result<()> {
-    let status = client.ask(GetStatus::default()).await?;
-    let standing = summary(&status);
-    notify(&[NotifyState::Ready, NotifyState::MainPid(std::process::id()), NotifyState::Status(&standing)]);
+fn say_ready(status: &Status, standing: &str, style: Style) -> anyhow::Result<()> {
+    notify(&[NotifyState::Ready, NotifyState::MainPid(std::process::id()), NotifyState::Status(standing)]);
     if style == Style::Json {
         object(&serde_json::json!({
             "event": "ready", "listening": status.listening, "device": status.device, "pid": status.pid,
@@ -146,20 +145,28 @@ async fn say_ready(client: &mut Client, style: Style) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether a share may stand otherwise since this happened.
-fn changes_standing(happening: &Happening) -> bool {
-    use Happening::{Added, Asked, Connected, Disconnected, InSync, Left, OutOfSync, Phase};
-    matches!(
-        happening,
-        Added
-            | Left
-            | InSync
-            | OutOfSync
-            | Phase { .. }
-            | Asked { .. }
-            | Connected { .. }
-            | Disconnected { .. }
-    )
+/// How systemd was told that the shares stand. Whatever happens may change that, so any event is reason to look again.
+struct Standing {
+    text: String,
+    /// What happened until then is in it.
+    until: Position,
+}
+
+impl Standing {
+    fn said(status: &Status) -> Self {
+        Self { text: summary(status), until: status.events }
+    }
+
+    fn is_before(&self, event: Position) -> bool {
+        self.until.run != event.run || self.until.sequence < event.sequence
+    }
+
+    fn say(&mut self, status: &Status) {
+        let before = std::mem::replace(self, Self::said(status));
+        if before.text != self.text {
+            notify(&[NotifyState::Status(&self.text)]);
+        }
+    }
 }
 
 /// Reads the configuration again; one that cannot be used changes nothing.
@@ -186,7 +193,6 @@ mod tests {
     use std::pin::Pin;
 
     use anyhow::bail;
-    use shoal_daemon::control::report::{Position, Status};
     use shoal_daemon::control::text::Id;
     use shoal_daemon::control::types::{Done, Stop};
     use shoal_daemon::control::{Answering, Diary, Request, Response};

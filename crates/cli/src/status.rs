@@ -35,7 +35,8 @@ pub(crate) fn report(status: &Status, with_all: bool) -> String {
     text
 }
 
-/// How all shares stand, in a line: those that are not in sync by name, as far as there are few.
+/// How all shares stand, in a line: those that are not in sync by name, as far as there are few. Nothing of it passes without
+/// an event, so it can be shown until the next one.
 pub(crate) fn summary(status: &Status) -> String {
     const NAMED: usize = 3;
     let (well, other): (Vec<_>, Vec<_>) = status.shares.iter().partition(|share| share.is_in_sync);
@@ -43,7 +44,7 @@ pub(crate) fn summary(status: &Status) -> String {
     if !well.is_empty() {
         parts.push(format!("{} in sync", count(well.len() as u64, "share", "shares")));
     }
-    let named = |share: &&ShareStatus| format!("{}: {}", shown(&share.listed.name), state(share));
+    let named = |share: &&ShareStatus| format!("{}: {}", shown(&share.listed.name), lasting(share));
     parts.extend(other.iter().take(NAMED).map(named));
     if other.len() > NAMED {
         parts.push(format!("{} more", other.len() - NAMED));
@@ -52,18 +53,24 @@ pub(crate) fn summary(status: &Status) -> String {
 }
 
 /// How a share stands, in a few words.
-pub(crate) fn state(share: &ShareStatus) -> String {
-    if share.question.is_some() {
-        return "waits for your answer".into();
-    }
+pub(crate) fn state(share: &ShareStatus) -> &'static str {
     match share.phase {
-        Phase::Live if share.is_in_sync => "in sync".into(),
-        Phase::Live if share.is_busy && share.to_go != Amount::default() => "fetching".into(),
-        Phase::Live if share.is_busy => "working".into(),
-        Phase::Live if share.members == 1 => "nobody else has come in yet".into(),
-        Phase::Live if share.peers.is_empty() => "nobody is connected".into(),
-        Phase::Live => "not in sync".into(),
-        other => phase(other).into(),
+        Phase::Live if share.question.is_some() || share.is_in_sync => lasting(share),
+        Phase::Live if share.is_busy && share.to_go != Amount::default() => "fetching",
+        Phase::Live if share.is_busy => "working",
+        Phase::Live if share.members != 1 && share.peers.is_empty() => "nobody is connected",
+        _ => lasting(share),
+    }
+}
+
+/// The same without what passes and of which no event tells.
+fn lasting(share: &ShareStatus) -> &'static str {
+    match share.phase {
+        _ if share.question.is_some() => "waits for your answer",
+        Phase::Live if share.is_in_sync => "in sync",
+        Phase::Live if share.members == 1 => "nobody else has come in yet",
+        Phase::Live => "not in sync",
+        other => phase(other),
     }
 }
 

@@ -125,6 +125,17 @@ fn a_line_for_all_names_what_is_not_in_sync() {
     }
     let named = "p\\x0aq: paused; ".repeat(3);
     assert_eq!(summary(&all), format!("1 share in sync; {named}1 more"));
+    // What passes and what no event tells of would stand there for days.
+    let line = |change| summary(&status(&change));
+    for passing in [
+        serde_json::json!({"is_in_sync": false, "is_busy": true, "to_go": {"files": 1, "bytes": 3}}),
+        serde_json::json!({"is_in_sync": false, "is_busy": true}),
+        serde_json::json!({"is_in_sync": false, "peers": []}),
+    ] {
+        assert_eq!(line(passing), "notes: not in sync");
+    }
+    let alone = serde_json::json!({"is_in_sync": false, "is_busy": true, "members": 1, "peers": []});
+    assert_eq!(line(alone), "notes: nobody else has come in yet");
     all.shares.clear();
     assert_eq!(summary(&all), "no shares yet");
 }
