@@ -244,6 +244,10 @@ async fn a_share_that_cannot_be_made_leaves_no_folder() {
         assert_eq!(ana.refusal(named).await.code, Code::BadCall, "{name:?}");
     }
     assert!(!elsewhere.exists());
+    // Some folders on the way can be made, and the last cannot.
+    let too_long = ana.refusal(share(&elsewhere.join("four").join("x".repeat(300)), None)).await;
+    assert!(too_long.code == Code::Directory && too_long.message.contains("cannot make"), "{too_long}");
+    assert!(!elsewhere.exists());
     for machine in [ana, ben] {
         machine.close().await;
     }

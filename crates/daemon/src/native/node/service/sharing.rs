@@ -192,8 +192,8 @@ fn or_unmade<T>(directory: &Path, deed: impl FnOnce() -> Result<T, Failure>) -> 
     let missing: Vec<&Path> = directory.ancestors().take_while(|above| !above.exists()).collect();
     let done = deed();
     if done.is_err() {
-        // Whatever has come into one meanwhile keeps it.
-        missing.into_iter().take_while(|made| std::fs::remove_dir(made).is_ok()).for_each(drop);
+        // Not all of them need have been made; and whatever has come into one meanwhile keeps it.
+        missing.into_iter().map(std::fs::remove_dir).for_each(drop);
     }
     done
 }
