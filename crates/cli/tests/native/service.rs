@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -98,13 +99,21 @@ fn systemd_understands_all_of_the_unit() {
     let home = Folder::new();
     fs::create_dir_all(home.join(".cargo/bin")).unwrap();
     symlink(shoal().get_program(), home.join(".cargo/bin/shoal")).unwrap();
-    let mut verify = Command::new("systemd-analyze");
-    verify.args(["--user", "verify", UNIT]).env("HOME", home.path()).env("XDG_RUNTIME_DIR", home.path());
-    let output = match verify.output() {
-        Ok(output) => output,
+    let verified = |unit: &Path| {
+        let mut verify = Command::new("systemd-analyze");
+        verify.args(["--user", "verify"]).arg(unit).env("HOME", home.path());
+        let output = verify.env("XDG_RUNTIME_DIR", home.path()).output()?;
+        std::io::Result::Ok(String::from_utf8(output.stderr).unwrap())
+    };
+    let said = match verified(Path::new(UNIT)) {
+        Ok(said) => said,
         Err(error) => return skip("a unit as systemd reads it", &error.to_string()),
     };
-    let said = String::from_utf8(output.stderr).unwrap();
     // Other units of this machine are told of, too.
     assert!(!said.contains("shoal"), "{said}");
+    // And it does read them.
+    let broken = home.join("shoal.service");
+    fs::write(&broken, fs::read_to_string(UNIT).unwrap().replace("\nType=", "\nTyype=")).unwrap();
+    let said = verified(&broken).unwrap();
+    assert!(said.contains("shoal.service") && said.contains("'Tyype'"), "{said}");
 }
