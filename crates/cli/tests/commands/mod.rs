@@ -242,7 +242,7 @@ fn what_was_changed_here_is_listed_and_taken_back_only_when_that_is_said() {
     let (code, _, stderr) = run(&world, &["revert", "notes/d", "--yes"]);
     assert_eq!(
         (code, stderr.as_str()),
-        (0, "2 changes are taken back; what was made here is in the history.\n")
+        (0, "2 changes are taken back; the files that were made here are in the history.\n")
     );
     let asked = world.asked().pop().unwrap()["revert"].clone();
     assert_eq!((&asked["path"], &asked["milliseconds"]), (&json!("d"), &json!(600_000)));
@@ -252,10 +252,25 @@ fn what_was_changed_here_is_listed_and_taken_back_only_when_that_is_said() {
         (
             3,
             "b: nobody who is connected has its bytes\n\
-             1 change is taken back; what was made here is in the history.\n\
+             1 change is taken back; the files that were made here are in the history.\n\
              1 is left; what waits for its bytes comes by itself.\n"
         )
     );
+    let (code, stdout, stderr) = run(&world, &["revert", "notes/halted", "--yes"]);
+    assert_eq!(
+        (code, stdout.as_str(), stderr.as_str()),
+        (
+            3,
+            listed,
+            "b: is as it was changed here\n\
+             1 change is taken back; the files that were made here are in the history.\n\
+             1 is left.\n\
+             Nothing goes on in the share: others have deleted 20 of 26 contents; `shoal status` says what to do.\n\
+             There is more: say it again to take back 12,000 more.\n"
+        )
+    );
+    let (_, _, stderr) = run(&world, &["revert", "notes/halted", "--dry-run"]);
+    assert_eq!(stderr, "2 of 12,002 changes would be taken back.\n");
     let (code, stdout, _) = run(&world, &["revert", "--yes", "--json"]);
     assert_eq!((code, stdout.lines().count()), (3, 1), "{stdout}");
 }
@@ -459,6 +474,19 @@ fn on_a_terminal_an_invite_is_a_picture_too_if_there_is_room() {
     assert!(code == 0 && shown.contains(INVITE_TEXT) && shown.contains("█▀▀▀▀▀█"), "{shown}");
     let (code, shown, _) = on_terminal(&world, 20, &[], &["invite"]);
     assert!(code == 0 && shown.contains(INVITE_TEXT) && !shown.contains('█'), "{shown}");
+}
+
+#[test]
+fn what_was_listed_when_it_was_asked_is_what_is_taken_back() {
+    let world = World::new(Played::default());
+    let (code, shown, _) = on_terminal(&world, 80, &["Take back 2 changes? [y/N]", "y"], &["revert"]);
+    assert_eq!(code, 3, "{shown}");
+    let asked: Vec<Value> = world.asked().iter().filter_map(|asked| asked.get("revert").cloned()).collect();
+    let of_each = |key: &str| asked.iter().map(|asked| asked[key].clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (of_each("dry_run"), of_each("hash")),
+        (vec![true.into(), false.into()], vec![Value::Null, "00ff".into()])
+    );
 }
 
 #[test]

@@ -124,12 +124,15 @@ impl Played {
             "restore" => json!({"restored": {"done": {"path": "x"}}}),
             "revert" => {
                 let change = |path: &str, change: &str| json!({"path": path, "change": change, "here": null});
+                let is_halted = wish["path"] == "halted";
+                let (cause, more) = if is_halted { ("local-difference", 12_000) } else { ("no-source", 0) };
                 let left = match wish["dry_run"] == true || wish["path"] == "d" {
                     true => json!([]),
-                    false => json!([{"path": "b", "cause": "no-source", "is_settled": false}]),
+                    false => json!([{"path": "b", "cause": cause, "is_settled": false}]),
                 };
+                let why = is_halted.then_some("others have deleted 20 of 26 contents");
                 let changes = [change("b", "deleted"), change("d/a\u{202e}.txt", "added")];
-                json!({"reverted": {"changes": changes, "more": 0, "left": left}})
+                json!({"reverted": {"changes": changes, "more": more, "hash": "00ff", "left": left, "why": why}})
             }
             "list-conflicts" => json!({"conflicts": []}),
             "get-ignore" => json!({"ignore": {"is_offered": false, "rules": null}}),

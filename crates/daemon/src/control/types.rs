@@ -396,7 +396,10 @@ pub struct Revert {
     /// Say what would be taken back, and do nothing.
     #[serde(default)]
     pub dry_run: bool,
-    /// So long it is waited for until it is done; `null`: five seconds.
+    /// Only if it would be what was listed: [`Reverted::hash`] of then; `null`: whatever it is.
+    #[serde(default)]
+    pub hash: Option<String>,
+    /// So long it is waited for until all is looked at and taken back; `null`: five seconds.
     #[serde(default)]
     pub milliseconds: Option<u64>,
 }

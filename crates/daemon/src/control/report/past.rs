@@ -119,8 +119,14 @@ pub struct Reverted {
     pub changes: Vec<Difference>,
     /// How many more there are: to be taken back in a second go.
     pub more: u64,
+    /// Stands for `changes`: what a [`Revert`](crate::control::types::Revert) is given that is to take back these and no others.
+    #[serde(default)]
+    pub hash: String,
     /// Those that still stand as they were changed, and why. What waits for its bytes goes on.
     pub left: Vec<Problem>,
+    /// Why nothing goes on in the share, if that is why some are left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// What the user of a device that only reads has changed at a path.

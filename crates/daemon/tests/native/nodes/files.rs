@@ -3,12 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use shoal_daemon::control::report::{CauseKind, Changed, Restored, Reverted, Role, Undone};
-use shoal_daemon::control::text::Moment;
-use shoal_daemon::control::types::{
-    AcceptIgnore, Code, Explain, GetIgnore, InviteTerms, Keep, ListConflicts, ListHistory, Pause, Resolve,
-    Restore, Resume, Revert, Undo,
+use shoal_daemon::control::report::{
+    CauseKind, Changed, Event, Happening, Phase, Restored, Reverted, Role, Undone,
 };
+use shoal_daemon::control::text::{Id, Moment};
+use shoal_daemon::control::types::{
+    AcceptIgnore, Code, Explain, GetIgnore, InviteTerms, Keep, ListConflicts, ListDevices, ListHistory,
+    Pause, Rescan, Resolve, Restore, Resume, Revert, Revoke, Revoked, Undo,
+};
+use shoal_proto::id::ShareId;
 
 use super::{Machine, folders, pair, place, text, until};
 
@@ -121,20 +124,31 @@ async fn f5_rules_of_another_device_are_offered_and_count_once_they_are_accepted
     }
 }
 
+fn revert(share: Id<ShareId>, path: Option<&str>, dry_run: bool) -> Revert {
+    // More than a test may take: what waits in vain fails.
+    Revert { share, path: path.map(place), dry_run, hash: None, milliseconds: Some(600_000) }
+}
+
+fn changes(reverted: &Reverted) -> Vec<(String, Changed)> {
+    reverted.changes.iter().map(|change| (change.path.to_string(), change.change)).collect()
+}
+
+/// The first machine's share, and a second one that only reads, in sync.
+async fn with_reader(root: &Path, one: &Path, two: &Path) -> (Machine, Machine, Id<ShareId>) {
+    let (ana, ben) = (Machine::start(root, "ana").await, Machine::start(root, "ben").await);
+    let terms = InviteTerms { role: Role::Reader, ..InviteTerms::default() };
+    let (share, invite) = ana.share(one, terms).await;
+    ben.join(&invite, two).await;
+    ben.in_sync().await;
+    (ana, ben, share)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_reader_has_changed_is_taken_back_and_kept_in_its_history() {
     let (root, one, two) = folders(&[("a", "1"), ("d/b", "2"), ("k", "3")]);
-    let (ana, ben) = (Machine::start(root.path(), "ana").await, Machine::start(root.path(), "ben").await);
-    let terms = InviteTerms { role: Role::Reader, ..InviteTerms::default() };
-    let (share, invite) = ana.share(&one, terms).await;
-    ben.join(&invite, &two).await;
-    ben.in_sync().await;
-    let revert =
-        |path: Option<&str>, dry_run| Revert { share, path: path.map(place), dry_run, milliseconds: None };
-    let changes = |reverted: &Reverted| -> Vec<(String, Changed)> {
-        reverted.changes.iter().map(|change| (change.path.to_string(), change.change)).collect()
-    };
-    assert_eq!(ben.ask(revert(None, false)).await, Reverted::default());
+    let (ana, ben, share) = with_reader(root.path(), &one, &two).await;
+    let revert = |path, dry_run| revert(share, path, dry_run);
+    assert_eq!(changes(&ben.ask(revert(None, false)).await), []);
     assert_eq!(ana.refusal(revert(None, true)).await.code, Code::NotAllowed);
 
     fs::write(two.join("a"), "1, of ben").unwrap();
@@ -167,6 +181,83 @@ async fn what_a_reader_has_changed_is_taken_back_and_kept_in_its_history() {
     let undo = Undo { share, path: None, since, by: None, deleted_only: false, dry_run: true };
     assert_eq!(ben.refusal(undo).await.code, Code::NotAllowed);
     assert!(!one.join("own").exists());
+    for machine in [ana, ben] {
+        machine.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i3_what_is_changed_after_the_list_was_shown_is_not_taken_back() {
+    let (root, one, two) = folders(&[("a", "1"), ("b", "2")]);
+    let (ana, ben, share) = with_reader(root.path(), &one, &two).await;
+    fs::write(two.join("a"), "1, of ben").unwrap();
+    let listed = ben.ask(revert(share, None, true)).await;
+    assert_eq!(changes(&listed), [("a".to_owned(), Changed::Edited)]);
+    let as_listed =
+        |listed: &Reverted| Revert { hash: Some(listed.hash.clone()), ..revert(share, None, false) };
+    for (path, text) in [("a", "1, of ben, later"), ("b", "2, of ben")] {
+        let listed = ben.ask(revert(share, None, true)).await;
+        fs::write(two.join(path), text).unwrap();
+        assert_eq!(ben.refusal(as_listed(&listed)).await.code, Code::NotNow);
+        assert_eq!(self::text(two.join(path)), text);
+    }
+    let listed = ben.ask(revert(share, None, true)).await;
+    let done = ben.ask(as_listed(&listed)).await;
+    assert_eq!((done.changes.len(), done.left, done.why), (2, Vec::new(), None));
+    assert_eq!((text(two.join("a")), text(two.join("b"))), ("1".to_owned(), "2".to_owned()));
+    for machine in [ana, ben] {
+        machine.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_what_cannot_be_taken_back() {
+    let many: Vec<(String, String)> = (0..25).map(|at| (format!("f{at}"), format!("text {at}"))).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(path, text)| (&**path, &**text)).collect();
+    let (root, one, two) = folders(&many);
+    let (ana, ben, share) = with_reader(root.path(), &one, &two).await;
+    // What the others have deleted is held back, and with it what is of the same sort.
+    for (path, _) in &many[..20] {
+        fs::remove_file(one.join(path)).unwrap();
+    }
+    ana.ask(Rescan { share, wait: false }).await;
+    let asked = |event: &Event| matches!(event.happening, Happening::Asked { .. }).then_some(());
+    ana.until(asked).await;
+    ana.ask(Resume { share }).await;
+    ben.until(asked).await;
+    fs::write(two.join("own"), "of ben").unwrap();
+    fs::write(two.join("f24"), "of ben").unwrap();
+    let done = ben.ask(revert(share, None, false)).await;
+    let left: Vec<String> = done.left.iter().map(|left| left.path.to_string()).collect();
+    assert_eq!((done.changes.len(), left), (2, vec!["own".to_owned()]));
+    assert_eq!(done.why.as_deref(), Some("others have deleted 20 of 26 contents"));
+    assert_eq!((text(two.join("own")), text(two.join("f24"))), ("of ben".to_owned(), "text 24".to_owned()));
+    ben.ask(Resume { share }).await;
+    until(|| !two.join("own").exists() && !two.join("f0").exists()).await;
+    ben.in_sync().await;
+
+    // Nor where nothing is looked at, or not in time.
+    for number in 0..1000 {
+        fs::write(two.join(format!("own {number}")), "of ben").unwrap();
+    }
+    let at_once = |dry_run| Revert { milliseconds: Some(0), ..revert(share, None, dry_run) };
+    for dry_run in [true, false] {
+        let late = ben.refusal(at_once(dry_run)).await;
+        assert!(late.code == Code::NotNow && late.message.contains("the time was over"), "{late:?}");
+    }
+    ben.ask(Pause { share }).await;
+    assert_eq!(ben.refusal(revert(share, None, false)).await.code, Code::NotNow);
+    ben.ask(Resume { share }).await;
+    let devices = ana.ask(ListDevices { share }).await.devices;
+    let of_ben = devices.iter().find(|device| device.name.as_deref() == Some("ben")).unwrap().device;
+    ana.ask(Revoke { share, what: Revoked::Device(of_ben) }).await;
+    ben.until(|event| {
+        matches!(event.happening, Happening::Phase { phase: Phase::Removed, .. }).then_some(())
+    })
+    .await;
+    let removed = ben.refusal(revert(share, None, true)).await;
+    assert!(removed.code == Code::NotAllowed && removed.message.contains("no member"), "{removed:?}");
+    assert!(two.join("own 0").exists());
     for machine in [ana, ben] {
         machine.close().await;
     }

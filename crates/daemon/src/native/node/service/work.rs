@@ -38,11 +38,22 @@ impl Core {
     /// Looks at everything; comes back when what was found is noted, if that is waited for.
     pub(super) async fn rescan(self: &Arc<Self>, wish: Rescan) -> Result<Rescanned, Failure> {
         let share = wish.share.0;
+        if wish.wait {
+            return Ok(self.looked(share, Duration::MAX).await?.unwrap_or_default());
+        }
         self.is_open(share)?;
         self.shell.command(share, Command::Rescan);
-        if !wish.wait {
-            return Ok(Rescanned::default());
-        }
+        Ok(Rescanned::default())
+    }
+
+    /// Looks at everything; `None`: it took longer than this, and goes on.
+    pub(super) async fn looked(
+        self: &Arc<Self>,
+        share: ShareId,
+        at_most: Duration,
+    ) -> Result<Option<Rescanned>, Failure> {
+        self.is_open(share)?;
+        self.shell.command(share, Command::Rescan);
         let mut asked = None;
         let looked = |status: &Status| {
             let Rescans { asked: all, done, last } = status.rescans;
@@ -60,7 +71,7 @@ impl Core {
                 _ => Ok(None),
             }
         };
-        Ok(self.until(share, Duration::MAX, looked).await?.unwrap_or_default())
+        self.until(share, at_most, looked).await
     }
 
     pub(super) fn reload(&self) -> Result<Reloaded, Failure> {
