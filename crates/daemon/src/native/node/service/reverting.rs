@@ -144,21 +144,19 @@ fn is_over(status: &Status, given_up: &GivenUp) -> bool {
                 | Cause::NotEmpty
         )
     };
+    let can_wait = |cause: &Cause| matches!(cause, Cause::Fetching | Cause::NoSource);
+    let ours = || {
+        let ours = status.problems.iter().filter(|(path, _)| given_up.contains_key(*path));
+        ours.map(|(_, cause)| cause)
+    };
     match status.phase {
         _ if status.reverts == 0 => true,
-        Phase::Halted(Halt::MassDeletion { .. }) => !status.is_busy,
+        Phase::Halted(Halt::MassDeletion { .. }) => !status.is_busy && !ours().any(can_wait),
         Phase::Halted(_) | Phase::Paused => true,
         _ => {
-            let ours = || {
-                let ours = status.problems.iter().filter(|(path, _)| given_up.contains_key(*path));
-                ours.map(|(_, cause)| cause)
-            };
             // What waits for another path goes the way of that one.
-            let can_wait = |cause: &Cause| is_stuck(cause) || *cause == Cause::Waiting;
-            !status.is_busy
-                && ours().count() >= status.reverts
-                && ours().any(is_stuck)
-                && ours().all(can_wait)
+            let is_held = |cause: &Cause| is_stuck(cause) || *cause == Cause::Waiting;
+            !status.is_busy && ours().count() >= status.reverts && ours().any(is_stuck) && ours().all(is_held)
         }
     }
 }
