@@ -68,8 +68,8 @@ fn the_removed_one_comes_first(ana_within: Vec<String>) {
     cleo.write("of cleo", b"not for ana");
     cleo.up();
     eventually("cleo is refused", SOON, || cleo.is_removed());
-    let (met_ana, met_cleo) = (clocks::met(&mut ana), clocks::met(&mut cleo));
-    assert!(ana.within.is_empty() || met_ana[..4] > met_cleo[..4], "{met_ana} {met_cleo}");
+    let (at_ana, at_cleo) = (clocks::clock_of(&mut ana), clocks::clock_of(&mut cleo));
+    assert!(ana.within.is_empty() || at_ana[..4] > at_cleo[..4], "{at_ana} {at_cleo}");
     assert!(!cleo.tree().contains_key("b") && !ana.tree().contains_key("of cleo"));
     assert_eq!(ana.members(), members);
     ben.up();
