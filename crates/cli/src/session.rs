@@ -71,6 +71,18 @@ pub(crate) async fn place(
     find(&shares, asked, path, &here)
 }
 
+/// A share, and a path in it if one is meant; without one, the share is found as by [`share`].
+pub(crate) async fn place_or_share(
+    client: &mut Client,
+    asked: Option<&OsStr>,
+    path: Option<&Path>,
+) -> anyhow::Result<(Listed, Option<Place>)> {
+    match path {
+        Some(path) => place(client, asked, path).await,
+        None => Ok((share(client, asked).await?, None)),
+    }
+}
+
 /// The letters of an id that are enough to tell it from others.
 const ID_LETTERS_MIN: usize = 4;
 

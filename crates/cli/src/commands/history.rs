@@ -39,10 +39,8 @@ pub(crate) struct HistoryArgs {
 pub(crate) fn history(args: &HistoryArgs) -> anyhow::Result<Exit> {
     let style = args.common.style();
     args.common.ask(async |mut client| {
-        let (share, path) = match &args.path {
-            Some(path) => session::place(&mut client, args.share.as_deref(), path).await?,
-            None => (session::share(&mut client, args.share.as_deref()).await?, None),
-        };
+        let (share, path) =
+            session::place_or_share(&mut client, args.share.as_deref(), args.path.as_deref()).await?;
         let asked = ListHistory { share: share.share, path, before: args.before, at_most: args.limit };
         let history = client.ask(asked).await?;
         if style == Style::Json {

@@ -44,10 +44,8 @@ pub(crate) struct RevertArgs {
 pub(crate) fn revert(args: &RevertArgs) -> anyhow::Result<Exit> {
     let style = args.common.style();
     args.common.ask(async |mut client| {
-        let (listed, path) = match &args.path {
-            Some(path) => session::place(&mut client, args.share.as_deref(), path).await?,
-            None => (session::share(&mut client, args.share.as_deref()).await?, None),
-        };
+        let (listed, path) =
+            session::place_or_share(&mut client, args.share.as_deref(), args.path.as_deref()).await?;
         let milliseconds = Some(u64::try_from(args.timeout.as_millis()).unwrap_or(u64::MAX));
         let wish = Revert { share: listed.share, path, dry_run: !args.yes, hash: None, milliseconds };
         let found = client.ask(wish.clone()).await?;

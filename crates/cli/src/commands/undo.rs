@@ -52,10 +52,8 @@ pub(crate) struct UndoArgs {
 pub(crate) fn undo(args: &UndoArgs) -> anyhow::Result<Exit> {
     let style = args.common.style();
     args.common.ask(async |mut client| {
-        let (listed, path) = match &args.path {
-            Some(path) => session::place(&mut client, args.share.as_deref(), path).await?,
-            None => (session::share(&mut client, args.share.as_deref()).await?, None),
-        };
+        let (listed, path) =
+            session::place_or_share(&mut client, args.share.as_deref(), args.path.as_deref()).await?;
         let by = match &args.by {
             Some(asked) => {
                 let devices = client.ask(ListDevices { share: listed.share }).await?.devices;

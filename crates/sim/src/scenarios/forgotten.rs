@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 
 use shoal_engine::status::{Halt, Phase};
 use shoal_proto::message::Refusal;
-use shoal_proto::roster::{Described, DeviceName, Entry, Role, Statement};
+use shoal_proto::roster::Role;
 
+use super::roster::ana_is_described;
 use crate::world::World;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -16,12 +17,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// for it. Nobody reaches anybody in the end. The invites of all are good for two days.
 fn removed(seed: u64) -> World {
     let mut w = World::seeded(seed).peers(["ana", "ben", "cleo"]).invites_last(HOUR * 48).share("notes");
-    w.right_clocks().settle();
-    let share = w.share();
-    w.signs("ana", |key, _, _| {
-        let described = Described { name: DeviceName::parse("ana").unwrap(), box_key: key.box_key() };
-        Ok(vec![Entry::sign(key, &share, None, Statement::Device(described)).unwrap()])
-    });
+    w.right_clocks();
+    ana_is_described(&mut w);
     w.on("ana").write("a", "1");
     w.settle().on("cleo").crash();
     w.removes("ana", "cleo").pass(MINUTE);

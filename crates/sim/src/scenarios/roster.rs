@@ -42,15 +42,21 @@ fn secrets(w: &mut World, name: &str) -> usize {
 /// A world in which all have met, and all have said what secrets for them are sealed to: who founded the share, too.
 fn met<const N: usize>(seed: u64, names: [&str; N]) -> World {
     let mut w = World::seeded(seed).peers(names).share("notes");
-    w.right_clocks().settle();
+    w.right_clocks();
+    ana_is_described(&mut w);
+    w.on("ana").write("a", "1");
+    w.settle();
+    w
+}
+
+/// All have met; then ana, who founded the share, says what secrets for it are sealed to.
+pub(super) fn ana_is_described(w: &mut World) {
+    w.settle();
     let share = w.share();
     w.signs("ana", |key, _, _| {
         let described = Described { name: DeviceName::parse("ana").unwrap(), box_key: key.box_key() };
         Ok(vec![Entry::sign(key, &share, None, Statement::Device(described)).unwrap()])
     });
-    w.on("ana").write("a", "1");
-    w.settle();
-    w
 }
 
 #[test]
