@@ -51,6 +51,8 @@ struct State {
     one_by_one: bool,
     /// The next byte this way is bent.
     to_bend: Option<Way>,
+    /// Which way bytes were bent, a time for each such connection that has ended since.
+    bent_ended: Vec<Way>,
     /// Both ends of all connections that stand or have stood.
     ends: Vec<TcpStream>,
     /// How many calls came, …
@@ -116,9 +118,13 @@ impl Link {
         self.wire.state().to_bend = Some(way);
     }
 
-    /// Whether a byte is still to be bent.
-    pub(super) fn is_to_bend(&self) -> bool {
-        self.wire.state().to_bend.is_some()
+    /// Waits until a connection on which a byte that went this way was bent is over; says so once for each.
+    pub(super) fn wait_bent_ended(&self, way: Way) {
+        let is_open = |state: &mut State| !state.bent_ended.contains(&way);
+        let (mut state, waited) =
+            self.wire.changed.wait_timeout_while(self.wire.state(), SOON, is_open).unwrap();
+        assert!(!waited.timed_out(), "{way:?}: no bent connection ended within {SOON:?}");
+        state.bent_ended.retain(|ended| *ended != way);
     }
 
     /// Waits until so many calls in all have come, put through or not.
@@ -221,6 +227,7 @@ impl Wire {
     }
 
     fn pass_on(&self, way: Way, pieces: &Receiver<(Instant, Vec<u8>)>, mut to: TcpStream) {
+        let mut is_bent = false;
         for (due, mut piece) in pieces {
             thread::sleep(due.saturating_duration_since(Instant::now()));
             let state = self.state();
@@ -228,6 +235,7 @@ impl Wire {
             let mut state = self.changed.wait_while(state, is_held).unwrap();
             if state.to_bend == Some(way) {
                 state.to_bend = None;
+                is_bent = true;
                 // Somewhere inside, where it is neither a length nor a type.
                 let at = piece.len() / 2;
                 piece[at] ^= 1;
@@ -242,6 +250,10 @@ impl Wire {
         }
         // The one end is over, or does not listen: so is the other, which may not have heard of it.
         let _ = to.shutdown(Shutdown::Both);
+        if is_bent {
+            self.state().bent_ended.push(way);
+            self.changed.notify_all();
+        }
     }
 }
 

@@ -17,11 +17,6 @@ fn has(tree: &super::Tree, path: &str, bytes: &[u8]) -> bool {
     tree.get(path).is_some_and(|there| there == bytes)
 }
 
-/// Waits until the daemon that called has lost its connection.
-fn wait_hung_up(machine: &mut Machine) {
-    machine.daemon().wait_event("disconnected");
-}
-
 #[test]
 fn two_devices_share_a_folder_and_what_either_does_the_other_has() {
     let (ana, ben, link) = meeting(&[("of ana", b"a"), ("d/e/deep", b"deep")], &[]);
@@ -65,7 +60,7 @@ fn i4_edits_on_both_sides_of_a_cut_keep_both_versions() {
     let (ana, mut ben, link) = meeting(&[("plan.txt", b"1"), ("x", b"x")], &[]);
     wait_agreed(&ana, &ben, |tree| has(tree, "plan.txt", b"1"));
     link.cut();
-    wait_hung_up(&mut ben);
+    ben.daemon().wait_event("disconnected");
     ana.write("plan.txt", b"from ana");
     ben.write("plan.txt", b"from ben, later");
     ana.write("of ana", b"a");
@@ -124,15 +119,14 @@ fn t1_the_wire_shows_no_name_no_content_and_no_device() {
 
 #[test]
 fn d6_a_bit_that_is_turned_ends_the_connection_and_nothing_else() {
-    let (ana, mut ben, link) = meeting(&[("a", b"a")], &[]);
+    let (ana, ben, link) = meeting(&[("a", b"a")], &[]);
     wait_agreed(&ana, &ben, |tree| has(tree, "a", b"a"));
     for (number, way) in [(1, Way::There), (2, Way::Back)] {
         let calls = link.calls();
         link.flip_a_bit(way);
         let bytes = noise(number, 200_000);
         ana.write(&format!("file {number}"), &bytes);
-        wait_hung_up(&mut ben);
-        assert!(!link.is_to_bend());
+        link.wait_bent_ended(way);
         wait_agreed(&ana, &ben, |tree| has(tree, &format!("file {number}"), &bytes));
         assert!(link.calls() > calls);
     }
