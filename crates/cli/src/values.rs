@@ -43,6 +43,11 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "give seconds, from 0.1 to 86400".into())
 }
 
+/// The same in milliseconds, as the daemon is told how long to wait.
+pub(crate) fn milliseconds(text: &str) -> Result<u64, String> {
+    seconds(text).map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// A count of at least one.
 pub(crate) fn count(text: &str) -> Result<usize, String> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -112,6 +117,7 @@ mod tests {
         for text in ["0", "-1", "nan", "inf", "1e3", "", "100000", "."] {
             assert!(seconds(text).is_err(), "{text:?}");
         }
+        assert_eq!(milliseconds("1.5"), Ok(1500));
         assert_eq!(count("8"), Ok(8));
         for text in ["0", "-1", "x", "", "99999999999999999999999"] {
             assert!(count(text).is_err(), "{text:?}");

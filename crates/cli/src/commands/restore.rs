@@ -34,8 +34,8 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "PATH")]
     to: Option<PathBuf>,
     /// Wait so long at most until it is there
-    #[arg(long, value_name = "SECONDS", value_parser = values::seconds, default_value = "600")]
-    timeout: Duration,
+    #[arg(long = "timeout", value_name = "SECONDS", value_parser = values::milliseconds, default_value = "600")]
+    milliseconds: u64,
     /// Name, id or folder of the share; not needed if there is only one
     #[arg(long)]
     share: Option<OsString>,
@@ -54,7 +54,7 @@ pub(crate) fn restore(args: &RestoreArgs) -> anyhow::Result<Exit> {
             None => (session::share(&mut client, args.share.as_deref()).await?, None),
         };
         let number = args.number;
-        let milliseconds = Some(u64::try_from(args.timeout.as_millis()).unwrap_or(u64::MAX));
+        let milliseconds = Some(args.milliseconds);
         let restored = {
             let asked = client.ask(Restore { share: share.share, number, to, milliseconds });
             let mut asked = std::pin::pin!(asked);

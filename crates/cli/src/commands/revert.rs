@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use shoal_daemon::control::report::{CauseKind, Changed, Difference, Problem, Reverted};
 use shoal_daemon::control::types::Revert;
@@ -32,8 +31,8 @@ pub(crate) struct RevertArgs {
     #[arg(long, short, conflicts_with = "dry_run")]
     yes: bool,
     /// Wait so long at most until all is looked at, and until it is taken back
-    #[arg(long, value_name = "SECONDS", value_parser = values::seconds, default_value = "600")]
-    timeout: Duration,
+    #[arg(long = "timeout", value_name = "SECONDS", value_parser = values::milliseconds, default_value = "600")]
+    milliseconds: u64,
     /// Name, id or folder of the share; not needed if there is only one
     #[arg(long)]
     share: Option<OsString>,
@@ -46,7 +45,7 @@ pub(crate) fn revert(args: &RevertArgs) -> anyhow::Result<Exit> {
     args.common.ask(async |mut client| {
         let (listed, path) =
             session::place_or_share(&mut client, args.share.as_deref(), args.path.as_deref()).await?;
-        let milliseconds = Some(u64::try_from(args.timeout.as_millis()).unwrap_or(u64::MAX));
+        let milliseconds = Some(args.milliseconds);
         let wish = Revert { share: listed.share, path, dry_run: !args.yes, hash: None, milliseconds };
         let found = client.ask(wish.clone()).await?;
         if style == Style::Human {

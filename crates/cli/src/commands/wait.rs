@@ -1,7 +1,6 @@
 //! `shoal wait`
 
 use std::ffi::OsString;
-use std::time::Duration;
 
 use shoal_daemon::control::Client;
 use shoal_daemon::control::types::{GetStatus, Wait, Watch};
@@ -23,8 +22,8 @@ pub(crate) struct WaitArgs {
     /// Names, ids or folders of shares; without any, all of them
     shares: Vec<OsString>,
     /// For so long at most
-    #[arg(long, value_name = "SECONDS", value_parser = values::seconds)]
-    timeout: Option<Duration>,
+    #[arg(long = "timeout", value_name = "SECONDS", value_parser = values::milliseconds)]
+    milliseconds: Option<u64>,
     #[command(flatten)]
     common: Common,
 }
@@ -36,7 +35,6 @@ pub(crate) fn wait(args: &WaitArgs) -> anyhow::Result<Exit> {
         for asked in &args.shares {
             shares.push(session::share(&mut client, Some(asked)).await?.share);
         }
-        let milliseconds = args.timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         let mut teller = Client::connect(&home).await?;
         let mut follow = Follow::start(&mut teller, style).await?;
         let (_, mut events) = teller.watch(Watch::default()).await?;
@@ -49,7 +47,7 @@ pub(crate) fn wait(args: &WaitArgs) -> anyhow::Result<Exit> {
             }
             anyhow::Ok(())
         };
-        let mut waited = std::pin::pin!(client.ask(Wait { shares: shares.clone(), milliseconds }));
+        let mut waited = std::pin::pin!(client.ask(Wait { shares, milliseconds: args.milliseconds }));
         let waited = tokio::select! {
             waited = &mut waited => waited?,
             told = told => { told?; waited.await? }
