@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(**read(&path, 3).unwrap().unwrap(), *b"two");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        // A directory cannot be replaced.
+        // A folder cannot be replaced.
         let other = folder.path().join("other");
         fs::create_dir(&other).unwrap();
         assert!(matches!(write(&other, b"three").unwrap_err(), PrivateError::Io { .. }));

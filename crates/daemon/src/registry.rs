@@ -247,33 +247,46 @@ impl Registry {
         Ok(self.shares.remove(share))
     }
 
+    /// Calls a share this, durably, or the like if another one is called so.
+    ///
+    /// # Errors
+    /// When its file cannot be written; then it is called what it was.
+    pub fn rename(&mut self, share: &ShareId, wanted: &str) -> Result<bool, RegistryError> {
+        let name = self.name_beside(wanted, Some(share));
+        self.change(share, |registered| registered.name = name)
+    }
+
     /// This name, or one like it that no share has yet.
     #[must_use]
     pub fn free_name(&self, wanted: &str) -> String {
-        let is_free = |name: &str| self.shares.values().all(|registered| registered.name != name);
+        self.name_beside(wanted, None)
+    }
+
+    /// This name, or one like it that no other share has than this one.
+    fn name_beside(&self, wanted: &str, share: Option<&ShareId>) -> String {
+        let is_free =
+            |name: &str| self.shares.values().all(|other| other.name != name || Some(&other.share) == share);
         let numbered = (2_u32..).map(|number| format!("{wanted}-{number}"));
         std::iter::once(wanted.to_owned()).chain(numbered).find(|name| is_free(name)).unwrap_or_default()
     }
 
-    /// The share whose directory is this one, is inside it, or around it.
-    #[must_use]
-    pub fn overlapping(&self, directory: &Path) -> Option<&Registered> {
-        self.shares.values().find(|registered| {
-            registered.directory.starts_with(directory) || directory.starts_with(&registered.directory)
-        })
+    /// How a folder stands to that of a share, if it is one, or one inside or around one.
+    fn overlapping(&self, directory: &Path) -> Option<(&'static str, &Registered)> {
+        let stands = |share: &Registered| standing(directory, &share.directory);
+        self.shares.values().find_map(|share| stands(share).map(|how| (how, share)))
     }
 
-    /// The real path of a directory that is to become a share, or why it cannot (A5, A6). `broad` allows the root
-    /// directory and the user's home.
+    /// The real path of a folder that is to become a share, or why it cannot (A5, A6). `broad` allows the root of the file
+    /// system and the user's home.
     ///
     /// # Errors
-    /// When it is no directory, too much for a share, overlaps one, or has the state of this daemon in it.
+    /// When it is no folder, too much for a share, overlaps one, or has the state of this daemon in it.
     pub fn check_directory(&self, home: &Home, asked: &Path, broad: bool) -> Result<PathBuf, Failure> {
         let refused = |text: String| Failure::new(Code::Directory, text);
         let real =
             asked.canonicalize().map_err(|error| refused(format!("cannot use {}: {error}", shown(asked))))?;
         if !real.is_dir() {
-            return Err(refused(format!("{} is no directory", shown(asked))));
+            return Err(refused(format!("{} is no folder", shown(asked))));
         }
         let is_home = home.user_home().and_then(|home| home.canonicalize().ok()).as_ref() == Some(&real);
         if !broad && (real.parent().is_none() || is_home) {
@@ -282,25 +295,32 @@ impl Registry {
                 refused(format!("{} is {what}", shown(asked))).with_hint("if that is meant, say `--whole`")
             );
         }
-        if let Some(other) = self.overlapping(&real) {
-            let how = if other.directory == real { "is already" } else { "would lie inside, or around," };
+        if let Some((how, other)) = self.overlapping(&real) {
             let text = format!("{} {how} the share '{}'", shown(asked), Escaped(other.name.as_bytes()));
             return Err(refused(text).with_hint("`shoal shares` lists the shares of this device"));
         }
         let state = home.state().canonicalize().unwrap_or_else(|_| home.state().to_path_buf());
-        if state.starts_with(&real) || real.starts_with(&state) {
-            let text = format!(
-                "{} has, or is in, {}, where keys are that nobody else may get",
-                shown(asked),
-                shown(&state)
+        if let Some(how) = standing(&real, &state) {
+            let text = format!("{} {how} {}, where this device's keys are", shown(asked), shown(&state));
+            return Err(
+                refused(text).with_hint("nobody else may get them: share a folder that is apart from it")
             );
-            return Err(refused(text));
         }
         Ok(real)
     }
 
     fn file(&self, share: &ShareId) -> PathBuf {
         self.folder.join(format!("{share}.json"))
+    }
+}
+
+/// How a folder stands to another one; `None`: apart from it.
+fn standing(folder: &Path, other: &Path) -> Option<&'static str> {
+    match (folder.starts_with(other), other.starts_with(folder)) {
+        (true, true) => Some("is"),
+        (true, false) => Some("is inside"),
+        (false, true) => Some("contains"),
+        (false, false) => None,
     }
 }
 
@@ -527,6 +547,13 @@ mod tests {
         registry.put(registered(1)).unwrap();
         assert_eq!(registry.free_name("share 1"), "share 1-2");
         assert_eq!(registry.free_name("notes"), "notes");
+        registry.put(registered(2)).unwrap();
+        // To say it again changes nothing.
+        for _ in 0..2 {
+            registry.rename(&registered(2).share, "share 1").unwrap();
+            assert_eq!(registry.get(&registered(2).share).unwrap().name, "share 1-2");
+        }
+        registry.remove(&registered(2).share).unwrap();
         for (directory, is_taken) in
             [("/data/1", true), ("/data/1/x", true), ("/data", true), ("/data/10", false), ("/data/2", false)]
         {
@@ -538,7 +565,7 @@ mod tests {
     fn a5_a6_not_every_directory_can_be_a_share() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
-        for name in ["state", "user", "data/inner", "user/data"] {
+        for name in ["state", "user", "data/inner/deep", "user/data"] {
             fs::create_dir_all(root.join(name)).unwrap();
         }
         fs::write(root.join("file"), "").unwrap();
@@ -552,22 +579,26 @@ mod tests {
         assert_eq!(check(&registry, "link", false).unwrap(), root.join("data"));
         for (path, what) in [
             ("missing", "No such file or directory"),
-            ("file", "is no directory"),
+            ("file", "is no folder"),
             ("/", "is the root of the file system"),
             ("user", "is your home"),
-            ("state", "where keys are"),
-            ("state/shares", "where keys are"),
-            ("", "where keys are"),
+            ("state", "state is /"),
+            ("state/shares", "is inside /"),
+            ("", "contains /"),
         ] {
             let failure = check(&registry, path, false).unwrap_err();
             assert!(failure.code == Code::Directory && failure.message.contains(what), "{path}: {failure}");
         }
         assert_eq!(check(&registry, "user", true).unwrap(), root.join("user"));
-        registry.put(Registered { directory: root.join("data"), ..registered(1) }).unwrap();
-        assert!(
-            check(&registry, "link", false).unwrap_err().message.ends_with("is already the share 'share 1'")
-        );
-        assert!(check(&registry, "data/inner", false).unwrap_err().message.contains("inside"));
+        registry.put(Registered { directory: root.join("data/inner"), ..registered(1) }).unwrap();
+        for (path, what) in [
+            ("link/inner", "/link/inner is the share 'share 1'"),
+            ("data/inner/deep", "/deep is inside the share 'share 1'"),
+            ("link", "/link contains the share 'share 1'"),
+        ] {
+            let failure = check(&registry, path, false).unwrap_err();
+            assert!(failure.message.ends_with(what), "{path}: {failure}");
+        }
     }
 
     #[test]

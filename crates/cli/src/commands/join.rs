@@ -69,9 +69,9 @@ pub(crate) fn join(args: JoinArgs) -> anyhow::Result<Exit> {
     let style = args.common.style();
     let choice = args.choice();
     let (given, folder) = in_order(args.invite, args.dir);
-    let no_directory = |error| WrongUse(format!("cannot use {}: {error}", shown(&folder.to_string_lossy())));
+    let unusable = |error| WrongUse(format!("cannot use {}: {error}", shown(&folder.to_string_lossy())));
     // The real one if it is there, as the daemon knows it.
-    let absolute = std::path::absolute(&folder).map_err(no_directory)?;
+    let absolute = std::path::absolute(&folder).map_err(unusable)?;
     let directory = Directory(absolute.canonicalize().unwrap_or(absolute));
     let client = client_runtime()?.block_on(async {
         match Client::connect(&home).await {

@@ -18,7 +18,7 @@ use crate::ui::Style;
 ///
 /// Prints the invite, as text and as a QR code: the other device pastes it into `shoal join DIR`. Whoever has the
 /// invite can come in, so pass it on in private. Serves the folder until ctrl-C; with a daemon running (`shoal up`), hands it the
-/// folder and returns. Of a folder that is shared already, makes another invite.
+/// folder and returns. Of a folder that is shared already, makes another invite; `--name` renames the share.
 #[derive(clap::Args)]
 #[command(args_override_self = true)]
 pub(crate) struct ShareArgs {
@@ -45,10 +45,9 @@ pub(crate) struct ShareArgs {
 pub(crate) fn share(args: ShareArgs) -> anyhow::Result<Exit> {
     let home = args.common.home()?;
     let style = args.common.style();
-    let no_directory =
-        |error| WrongUse(format!("cannot use {}: {error}", shown(&args.dir.to_string_lossy())));
+    let unusable = |error| WrongUse(format!("cannot use {}: {error}", shown(&args.dir.to_string_lossy())));
     // The real one if it is there, as the daemon knows it.
-    let absolute = std::path::absolute(&args.dir).map_err(no_directory)?;
+    let absolute = std::path::absolute(&args.dir).map_err(unusable)?;
     let real = absolute.canonicalize();
     let is_missing = real.is_err();
     let directory = real.unwrap_or(absolute);

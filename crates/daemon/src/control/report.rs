@@ -291,18 +291,18 @@ pub enum CauseKind {
 /// How well a folder is watched.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchStatus {
-    /// Whether all directories have been gone through once.
+    /// Whether all folders have been gone through once.
     pub is_ready: bool,
-    /// Directories of which the system tells at once.
+    /// Folders of which the system tells at once.
     pub watched: u64,
-    /// Directories that are looked through now and then instead.
+    /// Folders that are looked through now and then instead.
     pub polled: u64,
     /// Why there are such, and what can be done about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
 
-/// A directory was made a share, is one already, or is becoming one.
+/// A folder was made a share, is one already, or is becoming one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shared {
     /// Which share it is.

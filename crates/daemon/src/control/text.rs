@@ -114,7 +114,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// A directory of this machine, absolute. In JSON like a [`Place`].
+/// A folder of this machine, absolute. In JSON like a [`Place`].
 #[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
 pub struct Directory(pub PathBuf);
 
@@ -129,7 +129,7 @@ impl<'de> Deserialize<'de> for Directory {
         let bytes = Bytes::deserialize(from)?.into_bytes().map_err(D::Error::custom)?;
         let path = PathBuf::from(OsString::from_vec(bytes));
         let is_one = path.is_absolute() && !path.as_os_str().as_bytes().contains(&0);
-        is_one.then_some(Self(path)).ok_or_else(|| D::Error::custom("not the absolute path of a directory"))
+        is_one.then_some(Self(path)).ok_or_else(|| D::Error::custom("not the absolute path of a folder"))
     }
 }
 

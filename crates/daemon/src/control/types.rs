@@ -98,7 +98,7 @@ requests! {
     GetStatus => Status(Status);
     /// The shares of this device, without asking how they stand.
     ListShares => Shares(Vec<Listed>);
-    /// Make a directory a share, or an invite for the share that it is.
+    /// Make a folder a share, or an invite for the share that it is.
     Share => Shared(Shared);
     /// Come into a share.
     Join => Shared(Shared);
@@ -203,16 +203,16 @@ pub struct GetStatus {
 #[serde(deny_unknown_fields)]
 pub struct ListShares {}
 
-/// Make a directory a share, or say how others join the share that it is.
+/// Make a folder a share, or say how others join the share that it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Share {
-    /// The directory, made if it is not there; it must be neither inside nor around another share.
+    /// The folder, made if it is not there; it must be neither inside nor around another share.
     pub directory: Directory,
-    /// What the share is called on this device; the directory's name unless given.
+    /// What the share is called on this device, from now on if it is one already; the folder's name unless given.
     #[serde(default)]
     pub name: Option<String>,
-    /// Allow the root directory or the user's home.
+    /// Allow the root of the file system or the user's home.
     #[serde(default)]
     pub broad: bool,
     /// Of a share whose index was made anew: nobody else is left to be waited for, what is here is the share.
@@ -250,10 +250,10 @@ pub struct Join {
     pub invite: InviteText,
     /// Where its files go; made if it is not there.
     pub directory: Directory,
-    /// What the share is called on this device; the directory's name unless given.
+    /// What the share is called on this device; the folder's name unless given.
     #[serde(default)]
     pub name: Option<String>,
-    /// Allow the root directory or the user's home.
+    /// Allow the root of the file system or the user's home.
     #[serde(default)]
     pub broad: bool,
     /// What is done if many files differ; `null`: it is asked ([`Decide`]).
@@ -525,7 +525,7 @@ pub enum Code {
     NotFound,
     /// This device's role in the share does not allow it.
     NotAllowed,
-    /// The directory cannot be a share, or is one already.
+    /// The folder cannot be a share, or is one already.
     Directory,
     /// The invite cannot be used.
     Invite,

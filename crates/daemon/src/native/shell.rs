@@ -142,7 +142,7 @@ impl Shell {
         Ok(Self { inbox, turns, belongs, buffers: Buffers::default(), thread: Some(thread) })
     }
 
-    /// Opens a share; returns once its folder is watched, which takes some 20 µs for each directory.
+    /// Opens a share; returns once its folder is watched, which takes some 20 µs for each folder in it.
     ///
     /// # Errors
     /// When it is open already, is closed meanwhile, or its thread cannot be started.

@@ -195,10 +195,17 @@ async fn a_share_comes_over_by_an_invite_and_goes_on_both_ways() {
     };
     assert_eq!(ana.until(joined).await, (Some("ben".to_owned()), Role::Writer));
 
-    // A directory that is a share already gives an invite for it.
+    // A folder that is a share already gives an invite for it.
     let again =
         ana.ask(self::share(&one, Some(InviteTerms { role: Role::Reader, ..InviteTerms::default() }))).await;
     assert!(!again.is_new && again.listed.share == share && again.invite.is_some());
+    // It is called otherwise if that is said, and keeps its name if not.
+    for (name, called) in [(Some("plans"), "plans"), (None, "plans")] {
+        let named = Share { name: name.map(Into::into), ..self::share(&one, None) };
+        assert_eq!(ana.ask(named).await.listed.name, called);
+        assert_eq!(ana.ask(ListShares {}).await[0].name, called);
+    }
+    assert_eq!(ben.ask(ListShares {}).await[0].name, "two", "a name is of one device");
     // And who is no admin gives none.
     let refused = ben.refusal(Invite { share, terms: InviteTerms::default() }).await;
     assert_eq!(refused.code, Code::NotAllowed);
@@ -241,8 +248,11 @@ async fn a_share_that_cannot_be_made_leaves_no_folder() {
     let elsewhere = root.path().join("three");
     for name in ["", " \t", "two\nlines", &"x".repeat(256)] {
         let named = Share { name: Some(name.to_owned()), ..share(&elsewhere, None) };
-        assert_eq!(ana.refusal(named).await.code, Code::BadCall, "{name:?}");
+        for wish in [Share { directory: Directory(one.clone()), ..named.clone() }, named] {
+            assert_eq!(ana.refusal(wish).await.code, Code::BadCall, "{name:?}");
+        }
     }
+    assert_eq!(ana.ask(ListShares {}).await[0].name, "one");
     assert!(!elsewhere.exists());
     // Some folders on the way can be made, and the last cannot.
     let too_long = ana.refusal(share(&elsewhere.join("four").join("x".repeat(300)), None)).await;

@@ -194,7 +194,7 @@ impl Core {
         self.to_meet.notify_one();
     }
 
-    /// Makes a directory a share, and the directory if it is not there; it is at work when this returns.
+    /// Makes a folder a share, and the folder if it is not there; it is at work when this returns.
     pub(super) fn found(
         &self,
         directory: &Path,
@@ -318,7 +318,7 @@ impl Core {
     }
 }
 
-/// Makes a directory that is not there.
+/// Makes a folder that is not there.
 fn make(directory: &Path) -> Result<(), Failure> {
     if directory.exists() {
         return Ok(());

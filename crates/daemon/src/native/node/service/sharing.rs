@@ -34,10 +34,10 @@ const FAREWELL_LOOK: Duration = Duration::from_millis(20);
 
 impl Core {
     pub(super) fn share(&self, wish: &Share) -> Result<Shared, Failure> {
+        check_name(wish.name.as_deref())?;
         let (registered, is_new) = match self.at_directory(&wish.directory) {
             Some(known) => (known, false),
             None => {
-                check_name(wish.name.as_deref())?;
                 let found = || self.found(&wish.directory.0, wish.name.as_deref(), wish.broad);
                 (or_unmade(&wish.directory.0, found)?, true)
             }
@@ -48,7 +48,11 @@ impl Core {
             self.shell.command(share, Command::Alone);
         }
         let invite = wish.invite.map(|terms| self.invite(share, &terms)).transpose()?;
-        Ok(Shared { listed: known_as(&registered, self.role(share)), is_new, invite })
+        if let (Some(name), false) = (&wish.name, is_new) {
+            self.registry().rename(&share, name).map_err(|error| refused(&error))?;
+        }
+        let listed = known_as(&self.registered(&share)?, self.role(share));
+        Ok(Shared { listed, is_new, invite })
     }
 
     pub(super) fn join_by(&self, wish: &Join) -> Result<Shared, Failure> {
@@ -65,7 +69,7 @@ impl Core {
         Ok(Shared { listed, is_new: true, invite: None })
     }
 
-    /// The share that this very directory is.
+    /// The share that this very folder is.
     fn at_directory(&self, directory: &Directory) -> Option<crate::registry::Registered> {
         let real = directory.0.canonicalize().ok()?;
         self.registry().iter().find(|registered| registered.directory == real).cloned()
@@ -187,7 +191,7 @@ fn check_name(name: Option<&str>) -> Result<(), Failure> {
     Err(Failure::new(Code::BadCall, text))
 }
 
-/// Does what makes a directory and may fail: then no directory is left of it.
+/// Does what makes a folder and may fail: then no folder is left of it.
 fn or_unmade<T>(directory: &Path, deed: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     let missing: Vec<&Path> = directory.ancestors().take_while(|above| !above.exists()).collect();
     let done = deed();
