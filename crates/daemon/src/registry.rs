@@ -229,22 +229,25 @@ impl Registry {
         Ok(true)
     }
 
-    /// Forgets a share, durably, and whatever lies beside its file: that names its members, or has its secret.
+    /// Forgets a share, durably, and whatever lies beside its file: that names its members, or has its secret. Answers what of
+    /// the latter cannot be removed.
     ///
     /// # Errors
-    /// When something of it cannot be removed: its file is the last, so that the share is there still.
-    pub fn remove(&mut self, share: &ShareId) -> Result<Option<Registered>, RegistryError> {
+    /// When its own file cannot be removed: then the share is there still.
+    pub fn remove(&mut self, share: &ShareId) -> Result<Vec<PrivateError>, RegistryError> {
         let file = self.file(share);
         let error = |source| RegistryError::Folder { path: shown(&self.folder), source };
         let begin = format!("{share}.");
+        let mut left = Vec::new();
         for entry in std::fs::read_dir(&self.folder).map_err(error)? {
             let entry = entry.map_err(error)?;
             if entry.file_name().as_encoded_bytes().starts_with(begin.as_bytes()) && entry.path() != file {
-                private::remove(&entry.path())?;
+                left.extend(private::remove(&entry.path()).err());
             }
         }
         private::remove(&file)?;
-        Ok(self.shares.remove(share))
+        self.shares.remove(share);
+        Ok(left)
     }
 
     /// Calls a share this, durably, or the like if another one is called so.
@@ -532,11 +535,21 @@ mod tests {
         for suffix in ["", ".new", ".broken-1", ".broken-12"] {
             fs::write(format!("{}{suffix}", file.to_str().unwrap()), "who belongs to it").unwrap();
         }
-        fs::write(held.home().roster_file(&registered(2).share), "of another").unwrap();
-        assert!(registry.remove(&registered(1).share).unwrap().is_some());
+        let other = held.home().roster_file(&registered(2).share);
+        fs::write(&other, "of another").unwrap();
+        assert!(registry.remove(&registered(1).share).unwrap().is_empty());
         assert_eq!(fs::read_dir(&registry.folder).unwrap().count(), 2);
-        let (registry, unread) = Registry::load(&held).unwrap();
+        let (mut registry, unread) = Registry::load(&held).unwrap();
         assert_eq!((registry.iter().count(), unread.len()), (1, 0));
+
+        // What cannot be removed keeps no share here.
+        fs::remove_file(&other).unwrap();
+        fs::create_dir(&other).unwrap();
+        let left = registry.remove(&registered(2).share).unwrap();
+        let [left] = &left[..] else { panic!("{left:?}") };
+        assert_eq!(left.to_string(), format!("cannot remove {}", other.display()));
+        assert!(registry.iter().next().is_none() && other.is_dir());
+        assert_eq!(Registry::load(&held).unwrap().0.iter().count(), 0);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use shoal_daemon::control::types::{
 use shoal_daemon::control::{Client, ClientError, Preview, preview};
 use tokio::time::sleep;
 
+use super::leave;
 use crate::exit::{Exit, WrongUse};
 use crate::foreground::{self, First};
 use crate::print::{object, shown, talk, time};
@@ -208,7 +209,7 @@ async fn first_contact(
                 return Ok(if choice == Choice::Stop { Contact::Stopped } else { Contact::Met });
             }
             (_, Phase::Refused | Phase::Removed) => {
-                client.ask(Leave { share: share.share }).await?;
+                leave::tell(&client.ask(Leave { share: share.share }).await?);
                 bail!(not_let_in(status.why));
             }
             (_, Phase::Starting | Phase::Scanning | Phase::FirstContact) => {}

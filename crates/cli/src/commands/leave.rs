@@ -2,12 +2,15 @@
 
 use std::ffi::OsString;
 
+use serde_json::json;
+use shoal_daemon::control::report::Left;
 use shoal_daemon::control::types::Leave;
 
 use crate::exit::Exit;
-use crate::print::{self, shown};
+use crate::print::{object, shown, talk};
 use crate::prompt;
 use crate::session::{self, Common};
+use crate::ui::Style;
 
 /// Leave a share: its files stay here as they are, and change nowhere any more
 #[derive(clap::Args)]
@@ -30,9 +33,23 @@ pub(crate) fn leave(args: &LeaveArgs) -> anyhow::Result<Exit> {
         if !prompt::confirm(&format!("Leave '{name}'? It takes an invite to come back."), args.yes)? {
             return Ok(Exit::Well);
         }
-        client.ask(Leave { share: listed.share }).await?;
-        let words = format!("Left '{name}'. Its files stay in {}.", listed.directory);
-        print::done(style, "left", &listed.share.0.to_string(), words)?;
+        let left = client.ask(Leave { share: listed.share }).await?;
+        match style {
+            Style::Json => {
+                object(&json!({ "done": "left", "share": listed.share, "remains": left.remains }))?;
+            }
+            Style::Human => {
+                talk(format_args!("Left '{name}'. Its files stay in {}.", listed.directory));
+                tell(&left);
+            }
+        }
         Ok(Exit::Well)
     })
+}
+
+/// Says what of a share stays that is no file of it.
+pub(super) fn tell(left: &Left) {
+    for what in &left.remains {
+        talk(format_args!("Remove this yourself, it tells of the share: {}", shown(what)));
+    }
 }

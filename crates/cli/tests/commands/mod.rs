@@ -323,6 +323,11 @@ fn the_other_commands_ask_for_what_they_say() {
         let (_, stdout, _) = run(&world, &[args, &["--json"]].concat());
         assert_eq!(lines(&stdout), [json!({"done": word, "share": share})]);
     }
+    let (_, _, left) = run(&world, &["leave", "notes", "--yes"]);
+    assert!(left.starts_with("Left 'notes'. Its files stay in /"), "{left}");
+    let remains =
+        "Remove this yourself, it tells of the share: cannot remove /home/x.roster: Is a directory\n";
+    assert!(left.ends_with(remains), "{left}");
     let (code, _, stderr) = run(&world, &["pause", "photos"]);
     assert!(code == 1 && stderr.contains("there is no share 'photos' on this device"), "{stderr}");
     let (code, _, stderr) = run(&world, &["leave", "notes"]);

@@ -138,6 +138,7 @@ impl Played {
             "get-ignore" => json!({"ignore": {"is_offered": false, "rules": null}}),
             "rescan" => json!({"rescanned": {"is_done": wish["wait"], "looked": 3, "changed": 1}}),
             "wait" => json!({"waited": {"is_in_sync": is_in_sync, "not_in_sync": [share_id()]}}),
+            "leave" => json!({"left": {"remains": ["cannot remove /home/x.roster: Is a directory"]}}),
             "reload" => json!({"reloaded": {"changed": [], "at_restart": []}}),
             _ => json!({"done": {}}),
         })

@@ -315,6 +315,14 @@ pub struct Shared {
     pub invite: Option<InviteGiven>,
 }
 
+/// A share was left.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// What tells of it and could not be removed: why, a line for a person each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remains: Vec<String>,
+}
+
 /// An invite: whoever reads its text can come in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InviteGiven {

@@ -13,8 +13,8 @@ use shoal_proto::id::{DeviceId, ShareId};
 use shoal_proto::key::InviteKey;
 
 use super::report::{
-    Conflict, DeviceStatus, Event, History, IgnoreStatus, InviteGiven, Listed, Position, Reloaded, Rescanned,
-    Restored, Reverted, Role, Shared, Status, Undone, Waited, Why,
+    Conflict, DeviceStatus, Event, History, IgnoreStatus, InviteGiven, Left, Listed, Position, Reloaded,
+    Rescanned, Restored, Reverted, Role, Shared, Status, Undone, Waited, Why,
 };
 use super::text::{Directory, Id, InviteText, Moment, Place};
 
@@ -105,7 +105,7 @@ requests! {
     /// Say what is to be done about the files that differ at first contact.
     Decide => Done(Done);
     /// Leave a share; its files stay as they are.
-    Leave => Done(Done);
+    Leave => Left(Left);
     /// Make an invite.
     Invite => Invited(InviteGiven);
     /// Who belongs to a share, and which invites are open.
@@ -156,6 +156,8 @@ pub enum Response {
     Shares(Vec<Listed>),
     /// To [`Share`] and [`Join`].
     Shared(Shared),
+    /// To [`Leave`].
+    Left(Left),
     /// To [`Invite`].
     Invited(InviteGiven),
     /// To [`ListDevices`].

@@ -31,13 +31,18 @@ const FOLDER_THREADS: usize = 2;
 
 /// The system, the disk or the index refuses.
 pub(super) fn refused(error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::new(Code::System, whole(error))
+}
+
+/// What an error says, and what lies under it.
+fn whole(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
         text = format!("{text}: {error}");
         source = error.source();
     }
-    Failure::new(Code::System, text)
+    text
 }
 
 impl Core {
@@ -123,7 +128,7 @@ impl Core {
                 index.add_entries(entries).map_err(|error| refused(&error))?;
             }
             Err(error @ (RosterFileError::File(_) | RosterFileError::Later { .. })) => {
-                let why = refused(&error).message;
+                let why = whole(&error);
                 let text = format!(
                     "who belongs to this share cannot be read: {why}; it is opened once that is put right and `shoal up` \
                      starts again"
@@ -131,10 +136,10 @@ impl Core {
                 return Err(Failure::new(Code::System, text));
             }
             Err(error @ RosterFileError::Damaged { .. }) => {
-                let why = refused(&error).message;
+                let why = whole(&error);
                 let what = match shoal_index::put_aside(file.path()) {
                     Ok(aside) => format!("it is kept as {}, and made anew", shown(&aside)),
-                    Err(error) => refused(&error).message,
+                    Err(error) => whole(&error),
                 };
                 self.warn(
                     registered.share,
@@ -250,10 +255,15 @@ impl Core {
         self.remember(registered, index)
     }
 
-    /// Forgets a share; its files stay, and its index is put aside.
-    pub(super) fn forget(&self, share: ShareId) -> Result<(), Failure> {
+    /// Forgets a share; its files stay, and its index is put aside. Answers what else stays, since it cannot be removed.
+    pub(super) fn forget(&self, share: ShareId) -> Result<Vec<String>, Failure> {
         self.shut(share);
-        self.registry().remove(&share).map(drop).map_err(|error| refused(&error))
+        let remains = self.registry().remove(&share).map_err(|error| refused(&error))?;
+        let remains: Vec<String> = remains.iter().map(|error| whole(error)).collect();
+        for what in &remains {
+            self.warn(share, format!("{what}; it tells of the share that was left"));
+        }
+        Ok(remains)
     }
 
     fn remember(&self, registered: Registered, index: Index) -> Result<Registered, Failure> {

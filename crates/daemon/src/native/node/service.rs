@@ -62,7 +62,7 @@ impl Core {
             Request::ListShares(_) => Response::Shares(self.waiting(|core| Ok(core.listed())).await?),
             Request::Share(wish) => Response::Shared(self.waiting(move |core| core.share(&wish)).await?),
             Request::Join(wish) => Response::Shared(self.waiting(move |core| core.join_by(&wish)).await?),
-            Request::Leave(leave) => self.leave(leave.share.0).await?,
+            Request::Leave(leave) => Response::Left(self.leave(leave.share.0).await?),
             Request::Invite(wish) => {
                 Response::Invited(self.waiting(move |core| core.invite(wish.share.0, &wish.terms)).await?)
             }

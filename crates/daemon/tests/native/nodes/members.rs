@@ -235,6 +235,41 @@ async fn i26_a_roster_that_cannot_be_read_just_now_is_left_alone_and_its_share_c
     ana.close().await;
 }
 
+/// A share that does not open is no trap.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_share_whose_roster_cannot_be_read_can_be_left_and_it_is_said_what_stays() {
+    let (root, one, two) = folders(&[("a", "1")]);
+    let (ana, ben, share) = pair(root.path(), &one, &two).await;
+    let file = ben.files().roster_file(&share.0);
+    ben.close().await;
+    fs::remove_file(&file).unwrap();
+    fs::create_dir_all(file.join("deep")).unwrap();
+    let ben = Machine::start(root.path(), "ben").await;
+    assert_eq!(ben.status(share).await.phase, Phase::Failed);
+
+    let remains = ben.ask(Leave { share }).await.remains;
+    let about = format!("cannot remove {}: ", file.display());
+    assert!(remains.len() == 1 && remains[0].starts_with(&about), "{remains:?}");
+    let is_warned = |event: &Event| match &event.happening {
+        Happening::Warning { message } => message.starts_with(&about).then_some(()),
+        _ => None,
+    };
+    ben.until(is_warned).await;
+    assert_eq!((ben.ask(ListShares {}).await.len(), text(two.join("a"))), (0, "1".into()));
+    ben.close().await;
+    let ben = Machine::start(root.path(), "ben").await;
+    assert_eq!(ben.ask(ListShares {}).await, []);
+
+    // Once it is gone, the way back is the usual one.
+    fs::remove_dir_all(&file).unwrap();
+    let given = ana.ask(Invite { share, terms: InviteTerms::default() }).await;
+    ben.join(&given.invite, &two).await;
+    ben.in_sync().await;
+    for machine in [ana, ben] {
+        machine.close().await;
+    }
+}
+
 /// I18: who was let in while the invite was good is a member, also for one who has to be told so anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i18_members_are_known_again_after_the_index_of_their_inviter_is_lost() {

@@ -94,7 +94,7 @@ impl Core {
                 .with_hint("`shoal status` says how it stands"));
         }
         let differing = match choice {
-            Choice::Stop => return self.leave(share).await,
+            Choice::Stop => return self.leave(share).await.map(|_| Response::Done(Done {})),
             Choice::Both => Differing::Both,
             Choice::Theirs => Differing::Theirs,
         };

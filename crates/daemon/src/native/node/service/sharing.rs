@@ -18,9 +18,9 @@ use super::super::opening::{random, refused};
 use super::super::{Core, lock, unix_seconds};
 use super::status::known_as;
 use crate::control::preview;
-use crate::control::report::{self, Happening, InviteGiven, Shared};
+use crate::control::report::{self, Happening, InviteGiven, Left, Shared};
 use crate::control::text::{Directory, Id, InviteText, Moment};
-use crate::control::types::{Code, Done, Failure, InviteTerms, Join, Response, Share};
+use crate::control::types::{Code, Failure, InviteTerms, Join, Share};
 use crate::registry::Given;
 
 /// The longest name that a share can be given.
@@ -121,15 +121,15 @@ impl Core {
     }
 
     /// Says goodbye to who is connected, and forgets the share.
-    pub(super) async fn leave(self: &Arc<Self>, share: ShareId) -> Result<Response, Failure> {
+    pub(super) async fn leave(self: &Arc<Self>, share: ShareId) -> Result<Left, Failure> {
         self.registered(&share)?;
         if self.is_open(share).is_ok() && self.waiting(move |core| core.says_that_it_leaves(share)).await? {
             self.until_heard(share).await?;
         }
-        self.waiting(move |core| core.forget(share)).await?;
+        let remains = self.waiting(move |core| core.forget(share)).await?;
         lock(&self.questions).remove(&share);
         self.diary.note(Some(share), Happening::Left);
-        Ok(Response::Done(Done {}))
+        Ok(Left { remains })
     }
 
     /// Signs that this device leaves; whether there was reason to.
