@@ -105,7 +105,7 @@ struct Anew {
     /// through.
     inodes: BTreeSet<u64>,
     /// How far the index was read ahead; `None`: nobody needed that.
-    ahead: Option<Side<()>>,
+    ahead: Option<Pages>,
 }
 
 impl Anew {
@@ -117,41 +117,79 @@ impl Anew {
 /// One of the two streams.
 #[derive(Debug)]
 struct Side<T> {
+    /// What has come and was not gone through.
     waiting: VecDeque<T>,
+    pages: Pages,
+}
+
+/// How far a stream was read, page by page.
+#[derive(Clone, Debug, Default)]
+struct Pages {
+    /// The last path that has come.
     after: Option<RelPath>,
-    is_end: bool,
-    is_asked: bool,
+    next: Next,
+}
+
+/// The page that is to come.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Next {
+    #[default]
+    Unasked,
+    Asked,
+    /// There is none.
+    End,
 }
 
 impl<T> Default for Side<T> {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), after: None, is_end: false, is_asked: false }
+        Self { waiting: VecDeque::new(), pages: Pages::default() }
     }
 }
 
 impl<T> Side<T> {
-    /// Whether the next page must be asked for: while one is gone through, the next is read.
+    /// Has the next page asked for if it must be: while one is gone through, the next is read.
     fn must_ask(&mut self) -> bool {
-        let must = self.waiting.len() <= PAGE_PATHS && !self.is_end && !self.is_asked;
-        self.is_asked |= must;
-        must
+        self.waiting.len() <= PAGE_PATHS && self.pages.must_ask()
     }
 
     /// Whether it is known what comes next.
     fn is_ready(&self) -> bool {
-        !self.waiting.is_empty() || self.is_end
+        !self.waiting.is_empty() || self.pages.next == Next::End
     }
 
     /// Whether all of it was gone through.
     fn is_over(&self) -> bool {
-        self.waiting.is_empty() && self.is_end
+        self.waiting.is_empty() && self.pages.next == Next::End
+    }
+}
+
+impl Pages {
+    fn must_ask(&mut self) -> bool {
+        let must = self.next == Next::Unasked;
+        if must {
+            self.next = Next::Asked;
+        }
+        must
     }
 
-    /// A page of the index has come.
-    fn has_come(&mut self, rows: &[(RelPath, Here)]) {
-        self.is_asked = false;
-        self.is_end = rows.len() < PAGE_PATHS;
-        self.after = rows.last().map(|(path, _)| path.clone()).or_else(|| self.after.take());
+    /// Who goes on from here has not asked for anything.
+    fn ask_anew(&mut self) {
+        if self.next == Next::Asked {
+            self.next = Next::Unasked;
+        }
+    }
+
+    /// A page has come, up to this path if there is anything in it.
+    fn has_come(&mut self, last: Option<&RelPath>, is_end: bool) {
+        self.next = if is_end { Next::End } else { Next::Unasked };
+        if last.is_some() {
+            self.after = last.cloned();
+        }
+    }
+
+    /// The same of a page of the index.
+    fn has_come_of_index(&mut self, rows: &[(RelPath, Here)]) {
+        self.has_come(rows.last().map(|(path, _)| path), rows.len() < PAGE_PATHS);
     }
 }
 
@@ -181,14 +219,14 @@ impl Sweep {
 
     /// The page of the tree that is needed to go on.
     pub(super) fn ask_disk(&mut self) -> Option<disk::Job> {
-        let (below, after) = (self.below.clone(), self.disk.after.clone());
+        let (below, after) = (self.below.clone(), self.disk.pages.after.clone());
         let page = disk::Sweep { below, after, is_shallow: false, at_most: PAGE_PATHS };
         self.disk.must_ask().then_some(disk::Job::Sweep(page))
     }
 
     /// The page of the index that is needed to go on.
     pub(super) fn ask_index(&mut self) -> Option<index::Job> {
-        self.index.must_ask().then(|| page_of(self.below.as_ref(), self.index.after.as_ref()))
+        self.index.must_ask().then(|| page_of(self.below.as_ref(), self.index.pages.after.as_ref()))
     }
 
     /// The page of the index that is needed to know what may have been moved.
@@ -201,23 +239,22 @@ impl Sweep {
 
     /// Takes a page of the tree.
     pub(super) fn swept(&mut self, entries: Vec<(RelPath, Look)>, is_end: bool) {
-        self.disk.is_asked = false;
         self.looked.paths += entries.len() as u64;
-        self.disk.is_end = is_end || entries.is_empty();
-        self.disk.after = entries.last().map(|(path, _)| path.clone()).or_else(|| self.disk.after.take());
+        let last = entries.last().map(|(path, _)| path);
+        self.disk.pages.has_come(last, is_end || last.is_none());
         self.disk.waiting.extend(entries);
     }
 
     /// Takes a page of the index.
     pub(super) fn shown(&mut self, rows: Vec<(RelPath, Here)>) {
-        self.index.has_come(&rows);
+        self.index.pages.has_come_of_index(&rows);
         self.index.waiting.extend(rows);
     }
 
     /// Takes a page of the index that was read ahead.
     pub(super) fn shown_ahead(&mut self, rows: &[(RelPath, Here)]) {
         if let Some(ahead) = &mut self.anew.ahead {
-            ahead.has_come(rows);
+            ahead.has_come_of_index(rows);
             self.anew.inodes.extend(rows.iter().map(|(_, here)| here.inode));
         }
     }
@@ -240,8 +277,9 @@ impl Sweep {
                 return Some(found);
             }
             if self.anew.ahead.is_none() {
-                let (after, is_end) = (self.index.after.clone(), self.index.is_end);
-                self.anew.ahead = Some(Side { after, is_end, ..Side::default() });
+                let mut ahead = self.index.pages.clone();
+                ahead.ask_anew();
+                self.anew.ahead = Some(ahead);
                 self.anew.inodes.extend(self.index.waiting.iter().map(|(_, here)| here.inode));
             }
             self.anew.found.push_back(found);
@@ -280,7 +318,7 @@ impl Sweep {
 
     /// Whether all inodes are known that something may have been moved from.
     fn knows_what_is_ahead(&self) -> bool {
-        self.index.is_over() || self.anew.ahead.as_ref().is_some_and(|ahead| ahead.is_end)
+        self.index.is_over() || self.anew.ahead.as_ref().is_some_and(|ahead| ahead.next == Next::End)
     }
 
     fn next_difference(&mut self) -> Option<Finding> {
