@@ -30,10 +30,24 @@ pub fn given_up(rows: Vec<Triple>) -> GivenUp {
 pub(super) struct Reverter {
     /// Since the last pass began.
     fresh: GivenUp,
-    planned: GivenUp,
-    /// What the pass under way has come across, and what of it something stands in the way of.
-    met: BTreeSet<RelPath>,
-    stuck: BTreeSet<RelPath>,
+    planned: BTreeMap<RelPath, Planned>,
+}
+
+/// One that is planned with all that diverges.
+#[derive(Debug)]
+struct Planned {
+    /// What the path showed when it was given up.
+    given_up: Option<Version>,
+    met: Met,
+}
+
+/// Whether the pass under way has come across it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Met {
+    NotYet,
+    Yes,
+    /// It has, and something stands in the way.
+    Stuck,
 }
 
 impl Reverter {
@@ -44,28 +58,34 @@ impl Reverter {
 
     /// What was given up is planned with all that diverges.
     pub(super) fn pass_begins(&mut self) {
-        self.planned.append(&mut self.fresh);
-        self.met.clear();
-        self.stuck.clear();
+        self.planned.values_mut().for_each(|planned| planned.met = Met::NotYet);
+        let fresh = core::mem::take(&mut self.fresh).into_iter();
+        self.planned.extend(fresh.map(|(path, given_up)| (path, Planned { given_up, met: Met::NotYet })));
     }
 
     /// The pass has come across this path, which is still as it was given up.
     pub(super) fn meets(&mut self, path: &RelPath, is_stuck: bool) {
-        let paths = if is_stuck { &mut self.stuck } else { &mut self.met };
-        paths.insert(path.clone());
+        if let Some(planned) = self.planned.get_mut(path) {
+            planned.met = if is_stuck { Met::Stuck } else { Met::Yes };
+        }
     }
 
     /// What was not come across does not differ any more, or not as it did: it is over. So is what is stuck, unless what
     /// it waits for is being given up above it or below it.
     pub(super) fn pass_ends(&mut self) {
-        let (met, stuck) = (core::mem::take(&mut self.met), core::mem::take(&mut self.stuck));
-        let is_above: BTreeSet<RelPath> = match stuck.first() {
-            Some(_) => met.iter().flat_map(RelPath::ancestors).collect(),
-            None => BTreeSet::new(),
-        };
+        let (mut met, mut is_above) = (BTreeSet::new(), BTreeSet::new());
+        if self.planned.values().any(|planned| planned.met == Met::Stuck) {
+            let those = self.planned.iter().filter(|(_, planned)| planned.met == Met::Yes);
+            met.extend(those.map(|(path, _)| path.clone()));
+            is_above.extend(met.iter().flat_map(RelPath::ancestors));
+        }
         let waits =
             |path: &RelPath| is_above.contains(path) || path.ancestors().any(|folder| met.contains(&folder));
-        self.planned.retain(|path, _| met.contains(path) || stuck.contains(path) && waits(path));
+        self.planned.retain(|path, planned| match planned.met {
+            Met::NotYet => false,
+            Met::Yes => true,
+            Met::Stuck => waits(path),
+        });
     }
 }
 
@@ -87,7 +107,7 @@ impl Share {
     pub(super) fn rights_at(&self, row: &Triple) -> Rights {
         let shown = || row.here.as_ref().map(|here| &here.version);
         match (self.rights(), self.reverter.planned.get(&row.path)) {
-            (Rights::Reader, Some(given_up)) if given_up.as_ref() == shown() => Rights::Reverting,
+            (Rights::Reader, Some(planned)) if planned.given_up.as_ref() == shown() => Rights::Reverting,
             (rights, _) => rights,
         }
     }
