@@ -181,7 +181,7 @@ pub const MOVES_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Contents that are lost one after the other are one loss until nothing was lost for so long (I19).
 pub const LOSS_QUIET: Duration = Duration::from_secs(60);
 
-/// Most paths whose content is named in one job, and that are noted together.
+/// Most paths that are looked at in one job, or whose content is named in one and noted together; what is gone goes beside them.
 pub const TAKE_PATHS_MAX: usize = 2048;
 
 /// Most bytes of files whose content is named in one job, but for one that is larger by itself.

@@ -103,6 +103,43 @@ fn what_was_found_is_taken_though_the_sweep_fails() {
     assert_eq!(asked, [Take::new(path("a"), Some(seen(10)))]);
 }
 
+/// I30: whatever comes of hints and from a sweep while the disk is slow, one job is for so many paths.
+#[test]
+fn i30_no_more_than_so_many_paths_are_looked_at_or_taken_in_one_job() {
+    let names = |count: usize| (0..count).map(|number| path(&format!("{number:05}")));
+    let mut share = share();
+    for name in names(TAKE_PATHS_MAX + 1) {
+        share.scanner.look(name, Time::ZERO, false);
+    }
+    share.look_on();
+    let Some(Out::Disk(_, disk::Job::Look(asked))) = share.poll() else { panic!() };
+    assert_eq!((asked.len(), share.scanner.looks.len()), (TAKE_PATHS_MAX, 1));
+
+    let taken = |share: &mut Share| -> Vec<usize> {
+        let jobs = core::iter::from_fn(|| share.poll());
+        let taken = jobs.filter_map(|out| match out {
+            Out::Disk(_, disk::Job::Take(asked)) => Some(asked.len()),
+            _ => None,
+        });
+        taken.collect()
+    };
+    names(TAKE_PATHS_MAX + 1).for_each(|name| share.found(Finding::of(name, None, Some(seen(1)))));
+    share.take_on();
+    assert_eq!(taken(&mut share), [TAKE_PATHS_MAX, 1]);
+
+    let mut share = self::share();
+    let mut sweep = Sweep::new(None, 7);
+    sweep.swept(names(4 * TAKE_PATHS_MAX).map(|name| (name, Look::Seen(seen(1)))).collect(), true);
+    sweep.shown(Vec::new());
+    share.scanner.sweep = Some(sweep);
+    for _ in 0..2 * TAKES_MAX {
+        share.sweep_on();
+        assert!(share.scanner.found.len() <= TAKE_PATHS_MAX);
+        share.take_on();
+    }
+    assert_eq!(taken(&mut share), [TAKE_PATHS_MAX; TAKES_MAX], "the others wait for the disk");
+}
+
 /// More is gone than can be held, and all that is held was moved: the rest is looked for.
 #[test]
 fn what_is_gone_beyond_the_bound_is_looked_for_though_all_that_was_held_was_moved() {
