@@ -30,7 +30,7 @@ use shoal_proto::id::ShareId;
 
 pub use self::key::KeyError;
 pub use self::lock::Held;
-use crate::private::{PrivateError, shown};
+use crate::private::{PrivateError, io_error, shown};
 
 /// The places of one daemon.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -60,16 +60,6 @@ pub enum HomeError {
     /// Nothing says where it is.
     #[error("there is no home folder to keep state in; set HOME, or name a folder with `--home DIR`")]
     Nowhere,
-    /// The system refuses.
-    #[error("cannot {deed} {path}")]
-    Io {
-        /// What was tried.
-        deed: &'static str,
-        /// With which path.
-        path: String,
-        /// What the system says.
-        source: io::Error,
-    },
     /// Others may enter the folder of the state.
     #[error(
         "others may enter {path} (mode {mode:03o}), where keys and secrets are; close it with \
@@ -96,18 +86,13 @@ pub enum HomeError {
     /// The key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// A file of the state cannot be used.
+    /// A file or folder of the state cannot be used.
     #[error(transparent)]
     File(#[from] PrivateError),
 }
 
 fn of(pid: Option<u32>) -> String {
     pid.map_or_else(String::new, |pid| format!(", as process {pid}"))
-}
-
-fn io_error(deed: &'static str, path: &Path) -> impl FnOnce(io::Error) -> HomeError {
-    let path = shown(path);
-    move |source| HomeError::Io { deed, path, source }
 }
 
 impl Environment {
@@ -224,7 +209,7 @@ fn private_folder(path: &Path) -> Result<(), HomeError> {
     if !is_empty {
         return Err(HomeError::Open { path: shown(path), mode: metadata.mode() & 0o777 });
     }
-    fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io_error("close", path))
+    Ok(fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io_error("close", path))?)
 }
 
 #[cfg(test)]

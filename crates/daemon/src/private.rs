@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 use shoal_disk::Escaped;
 use zeroize::Zeroizing;
 
-/// Why a private file cannot be used.
+/// Why a private file, or the folder of such, cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateError {
     /// The system refuses.
@@ -21,7 +21,7 @@ pub enum PrivateError {
     Io {
         /// What was tried.
         deed: &'static str,
-        /// With which file.
+        /// With which file or folder.
         path: String,
         /// What the system says.
         source: io::Error,
@@ -59,7 +59,7 @@ pub(crate) fn shown(path: &Path) -> String {
     Escaped(path.as_os_str().as_bytes()).to_string()
 }
 
-fn io_error(deed: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PrivateError {
+pub(crate) fn io_error(deed: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PrivateError {
     let path = shown(path);
     move |source| PrivateError::Io { deed, path, source }
 }

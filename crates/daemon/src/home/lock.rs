@@ -8,8 +8,8 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use shoal_proto::key::DeviceKey;
 
-use super::{Home, HomeError, io_error, key};
-use crate::private;
+use super::{Home, HomeError, key};
+use crate::private::{self, io_error};
 
 /// The longest text of a port.
 const PORT_BYTES_MAX: u64 = 16;
@@ -32,7 +32,7 @@ impl Held {
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(HomeError::Held { pid: holder(&mut lock) }),
-            Err(error) => return Err(io_error("lock", &path)(error.into())),
+            Err(error) => return Err(io_error("lock", &path)(error.into()).into()),
         }
         // Only for people: that there is a lock is what counts.
         let text = format!("{}\n", std::process::id());
@@ -90,7 +90,7 @@ impl Home {
             match flock(&lock, FlockOperation::LockShared) {
                 Ok(()) => return Ok(()),
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(io_error("lock", &path)(error.into())),
+                Err(error) => return Err(io_error("lock", &path)(error.into()).into()),
             }
         }
     }
