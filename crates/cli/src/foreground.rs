@@ -12,7 +12,7 @@ use sd_notify::NotifyState;
 use shoal_daemon::config::Config;
 use shoal_daemon::control::report::{Position, Status};
 use shoal_daemon::control::types::{GetStatus, Reload, Watch};
-use shoal_daemon::control::{Client, Daemon, Server, Service};
+use shoal_daemon::control::{Client, ClientError, Daemon, Server, Service};
 use shoal_daemon::home::{Held, Home};
 use shoal_daemon::native::{self, Node};
 use shoal_tracker::Rendezvous;
@@ -21,6 +21,7 @@ use shoal_tracker::limits::SwarmLimits;
 use crate::exit::Exit;
 use crate::follow::Follow;
 use crate::print::{count, object, talk};
+use crate::session::client_runtime;
 use crate::signals;
 use crate::status::summary;
 use crate::ui::Style;
@@ -50,6 +51,17 @@ async fn start_node(held: Held, config: Config) -> anyhow::Result<Arc<dyn Daemon
         Box::new(move |secured| rendezvous.take(secured)) as native::Rendezvous
     });
     Ok(Arc::new(Node::start(held, config, rendezvous).await?))
+}
+
+/// Asks this of the daemon that runs; where none does, runs one with it.
+pub(crate) fn ask_or_run(home: &Home, style: Style, first: impl First) -> anyhow::Result<Exit> {
+    let left = client_runtime()?.block_on(async {
+        match Client::connect(home).await {
+            Err(ClientError::NotRunning) => Ok(Some(first)),
+            client => first.ask(&mut client?).await.map(|()| None),
+        }
+    })?;
+    left.map_or(Ok(Exit::Well), |first| run(home, style, first))
 }
 
 /// Runs a daemon until it is asked to end. `first` is asked of it; when that fails, it ends at once.

@@ -7,13 +7,13 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, bail};
 use shoal_daemon::control::Client;
 use shoal_daemon::control::report::Listed;
-use shoal_daemon::control::text::{Escaped, Place};
+use shoal_daemon::control::text::{Directory, Escaped, Place};
 use shoal_daemon::control::types::ListShares;
 use shoal_daemon::home::{Environment, Home};
 
 use tokio::runtime::Runtime;
 
-use crate::exit::Exit;
+use crate::exit::{Exit, WrongUse};
 use crate::print::{shown, table};
 use crate::ui::Style;
 
@@ -45,6 +45,13 @@ impl Common {
         let home = self.home()?;
         client_runtime()?.block_on(async { command(Client::connect(&home).await?).await })
     }
+}
+
+/// The folder that is meant: the real one if it is there, as the daemon knows it.
+pub(crate) fn folder(asked: &Path) -> anyhow::Result<Directory> {
+    let unusable = |error| WrongUse(format!("cannot use {}: {error}", escaped(asked)));
+    let absolute = std::path::absolute(asked).map_err(unusable)?;
+    Ok(Directory(absolute.canonicalize().unwrap_or(absolute)))
 }
 
 /// What runs a command that only asks.

@@ -18,7 +18,7 @@ use crate::exit::{Exit, WrongUse};
 use crate::foreground::{self, First};
 use crate::print::{object, shown, talk, time};
 use crate::prompt;
-use crate::session::{Common, client_runtime};
+use crate::session::{self, Common, client_runtime};
 use crate::status;
 use crate::ui::Style;
 
@@ -70,10 +70,7 @@ pub(crate) fn join(args: JoinArgs) -> anyhow::Result<Exit> {
     let style = args.common.style();
     let choice = args.choice();
     let (given, folder) = in_order(args.invite, args.dir);
-    let unusable = |error| WrongUse(format!("cannot use {}: {error}", shown(&folder.to_string_lossy())));
-    // The real one if it is there, as the daemon knows it.
-    let absolute = std::path::absolute(&folder).map_err(unusable)?;
-    let directory = Directory(absolute.canonicalize().unwrap_or(absolute));
+    let directory = session::folder(&folder)?;
     let client = client_runtime()?.block_on(async {
         match Client::connect(&home).await {
             Err(ClientError::NotRunning) => Ok(None),
@@ -109,17 +106,7 @@ pub(crate) fn join(args: JoinArgs) -> anyhow::Result<Exit> {
         broad: args.whole,
         choice: choice.or((!is_asking).then_some(Choice::Stop)),
     };
-    let joining = Joining { request, style };
-    let done = client_runtime()?.block_on(async {
-        match Client::connect(&home).await {
-            Err(ClientError::NotRunning) => Ok(Err(joining)),
-            client => joining.ask(&mut client?).await.map(Ok),
-        }
-    })?;
-    match done {
-        Ok(()) => Ok(Exit::Well),
-        Err(joining) => foreground::run(&home, style, joining),
-    }
+    foreground::ask_or_run(&home, style, Joining { request, style })
 }
 
 /// Invite and folder, also of who gave them the other way round.

@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
+use shoal_daemon::control::Client;
 use shoal_daemon::control::report::{InviteGiven, Shared};
-use shoal_daemon::control::text::Directory;
 use shoal_daemon::control::types::Share;
-use shoal_daemon::control::{Client, ClientError};
 
 use super::invite::{self, TermsArgs};
-use crate::exit::{Exit, WrongUse};
+use crate::exit::Exit;
 use crate::foreground::{self, First};
 use crate::print::{object, shown, talk};
-use crate::session::{Common, client_runtime};
+use crate::session::{self, Common};
 use crate::ui::Style;
 
 /// Share a folder, and print an invite for another device
@@ -45,30 +44,16 @@ pub(crate) struct ShareArgs {
 pub(crate) fn share(args: ShareArgs) -> anyhow::Result<Exit> {
     let home = args.common.home()?;
     let style = args.common.style();
-    let unusable = |error| WrongUse(format!("cannot use {}: {error}", shown(&args.dir.to_string_lossy())));
-    // The real one if it is there, as the daemon knows it.
-    let absolute = std::path::absolute(&args.dir).map_err(unusable)?;
-    let real = absolute.canonicalize();
-    let is_missing = real.is_err();
-    let directory = real.unwrap_or(absolute);
+    let directory = session::folder(&args.dir)?;
+    let is_missing = !directory.0.exists();
     let request = Share {
-        directory: Directory(directory),
+        directory,
         name: args.name,
         broad: args.whole,
         alone: args.alone,
         invite: (!args.no_invite).then(|| args.terms.terms()),
     };
-    let sharing = Sharing { request, is_missing, style };
-    let done = client_runtime()?.block_on(async {
-        match Client::connect(&home).await {
-            Err(ClientError::NotRunning) => Ok(Err(sharing)),
-            client => sharing.ask(&mut client?).await.map(Ok),
-        }
-    })?;
-    match done {
-        Ok(()) => Ok(Exit::Well),
-        Err(sharing) => foreground::run(&home, style, sharing),
-    }
+    foreground::ask_or_run(&home, style, Sharing { request, is_missing, style })
 }
 
 struct Sharing {
