@@ -76,6 +76,13 @@ impl Machine {
         self.ask(join(invite, directory)).await
     }
 
+    /// Comes into a share by another invite.
+    async fn comes_again(&self, inviter: &Self, share: Id<ShareId>, folder: &Path) {
+        let given = inviter.ask(Invite { share, terms: InviteTerms::default() }).await;
+        self.join(&given.invite, folder).await;
+        self.in_sync().await;
+    }
+
     async fn in_sync(&self) {
         let waited = self.ask(Wait { shares: Vec::new(), milliseconds: Some(60_000) }).await;
         assert!(waited.is_in_sync, "{:#?}", self.ask(GetStatus::default()).await);

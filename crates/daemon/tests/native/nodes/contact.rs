@@ -6,7 +6,7 @@ use std::time::Duration;
 use shoal_daemon::control::report::{Event, Happening, Phase, Question};
 use shoal_daemon::control::text::Id;
 use shoal_daemon::control::types::{
-    Choice, Code, Decide, Invite, InviteTerms, Join, ListConflicts, ListHistory, ListShares, Pause, Resume,
+    Choice, Code, Decide, InviteTerms, Join, ListConflicts, ListHistory, ListShares, Pause, Resume,
 };
 use shoal_proto::id::ShareId;
 
@@ -103,10 +103,8 @@ async fn who_said_so_before_leaves_again_and_nothing_is_changed() {
 async fn i26_who_left_at_first_contact_can_be_invited_again() {
     let (root, ana, ben, share) = joins_with_own(21, Some(Choice::Stop)).await;
     ben.until(|event| (event.happening == Happening::Left).then_some(())).await;
-    let given = ana.ask(Invite { share, terms: InviteTerms::default() }).await;
     let (one, two) = (root.path().join("one"), root.path().join("two"));
-    ben.join(&given.invite, &two).await;
-    ben.in_sync().await;
+    ben.comes_again(&ana, share, &two).await;
     ana.in_sync().await;
     assert_eq!((text(two.join("theirs")), text(one.join("only here"))), ("t".into(), "o".into()));
     for machine in [ana, ben] {

@@ -96,9 +96,7 @@ async fn who_leaves_is_known_to_have_left_and_can_be_invited_again() {
     // What it published stays.
     assert_eq!(ana.status(share).await.holds.files, 2);
 
-    let given = ana.ask(Invite { share, terms: InviteTerms::default() }).await;
-    ben.join(&given.invite, &two).await;
-    ben.in_sync().await;
+    ben.comes_again(&ana, share, &two).await;
     assert_eq!(ana.ask(ListDevices { share }).await.devices.len(), 2);
     fs::write(two.join("of ben"), "b again").unwrap();
     until(|| text(one.join("of ben")) == "b again").await;
@@ -116,9 +114,7 @@ async fn who_leaves_while_nobody_hears_it_can_be_invited_again() {
     ben.until(|event| matches!(event.happening, Happening::Disconnected { .. }).then_some(())).await;
     ben.ask(Leave { share }).await;
     let ana = Machine::start(root.path(), "ana").await;
-    let given = ana.ask(Invite { share, terms: InviteTerms::default() }).await;
-    ben.join(&given.invite, &two).await;
-    ben.in_sync().await;
+    ben.comes_again(&ana, share, &two).await;
     for machine in [ana, ben] {
         machine.close().await;
     }
@@ -148,9 +144,7 @@ async fn i26_who_lost_its_index_and_is_out_can_be_invited_again_and_signs_on_whe
             ben.ask(Leave { share }).await;
             (Machine::start(root.path(), "ana").await, ben)
         };
-        let given = ana.ask(Invite { share, terms: InviteTerms::default() }).await;
-        ben.join(&given.invite, &two).await;
-        ben.in_sync().await;
+        ben.comes_again(&ana, share, &two).await;
         fs::write(one.join("b"), "2").unwrap();
         until(|| text(two.join("b")) == "2").await;
         let home = ana.files();
@@ -262,9 +256,7 @@ async fn a_share_whose_roster_cannot_be_read_can_be_left_and_it_is_said_what_sta
 
     // Once it is gone, the way back is the usual one.
     fs::remove_dir_all(&file).unwrap();
-    let given = ana.ask(Invite { share, terms: InviteTerms::default() }).await;
-    ben.join(&given.invite, &two).await;
-    ben.in_sync().await;
+    ben.comes_again(&ana, share, &two).await;
     for machine in [ana, ben] {
         machine.close().await;
     }
