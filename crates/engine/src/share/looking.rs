@@ -86,6 +86,7 @@ impl Share {
         let shown = looking.shown.unwrap_or_default();
         let mut new_folders = BTreeSet::new();
         for (((path, is_forced), look), here) in looking.paths.into_iter().zip(shown).zip(looking.held) {
+            self.scanner.was_looked_at(&path);
             let was_unknown = self.scanner.unknown.remove(&path).is_some();
             self.scanner.gone.forget(&path);
             let was_folder = here.as_ref().is_some_and(is_folder);

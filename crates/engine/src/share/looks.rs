@@ -70,6 +70,16 @@ impl Looks {
         self.due.get(path).is_some_and(|due| due.is_at_it && due.at > now)
     }
 
+    /// All where somebody was writing a moment ago.
+    pub(super) fn being_written(&self, now: Time) -> impl Iterator<Item = &RelPath> {
+        self.due.iter().filter(move |(_, due)| due.is_at_it && due.at > now).map(|(path, _)| path)
+    }
+
+    /// Whether a path is to be looked at.
+    pub(super) fn holds(&self, path: &RelPath) -> bool {
+        self.due.contains_key(path)
+    }
+
     /// Those that are due, at most so many, and whether they are forced.
     pub(super) fn take_due(&mut self, now: Time, at_most: usize) -> Vec<(RelPath, bool)> {
         if self.soonest > now {

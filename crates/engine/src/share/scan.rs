@@ -66,8 +66,25 @@ pub(super) struct Scanner {
     pub(super) trouble: Option<String>,
     /// What a person has asked for.
     pub(super) rescans: Rescans,
-    /// Which of that a sweep has answered whose findings are still to be noted.
-    pub(super) answering: Option<(u64, Looked)>,
+    /// What of that a sweep is to answer.
+    pub(super) answering: Option<Answering>,
+}
+
+/// A sweep that somebody has asked for, and whose findings are still to be noted.
+#[derive(Debug)]
+pub(super) struct Answering {
+    /// How many looks were asked for when it began.
+    done: u64,
+    last: Looked,
+    /// Once the rest is noted: what was being written when it was found. It is looked at once more before it is answered; a
+    /// file that was saved just before is among it, as nobody could say yet that this was all.
+    awaited: Option<BTreeSet<RelPath>>,
+}
+
+impl Answering {
+    fn of(sweep: &Sweep) -> Self {
+        Self { done: sweep.answers, last: sweep.looked, awaited: None }
+    }
 }
 
 impl Scanner {
@@ -127,10 +144,28 @@ impl Scanner {
     }
 
     /// Whoever has asked for a look at everything is answered once what it found is noted.
-    fn answer(&mut self) {
+    fn answer(&mut self, now: Time) {
         let is_noted = self.taking == 0 && self.found.is_empty() && self.gone.is_empty();
-        if let Some((done, last)) = self.answering.take_if(|_| is_noted) {
-            self.rescans = Rescans { done, last, ..self.rescans };
+        let Some(answering) = self.answering.as_mut().filter(|_| is_noted) else { return };
+        let awaited = answering.awaited.get_or_insert_with(|| {
+            let changed = self.in_flux.iter().filter(|(_, wait)| **wait == RETRY_MIN).map(|(path, _)| path);
+            changed.chain(self.looks.being_written(now)).cloned().collect()
+        });
+        let looking = self.looking.as_ref();
+        awaited.retain(|path| {
+            self.looks.holds(path)
+                || looking.is_some_and(|looking| looking.paths.iter().any(|one| one.0 == *path))
+        });
+        if awaited.is_empty() {
+            self.rescans = Rescans { done: answering.done, last: answering.last, ..self.rescans };
+            self.answering = None;
+        }
+    }
+
+    /// A look that was awaited is over.
+    pub(super) fn was_looked_at(&mut self, path: &RelPath) {
+        if let Some(awaited) = self.answering.as_mut().and_then(|answering| answering.awaited.as_mut()) {
+            awaited.remove(path);
         }
     }
 
@@ -241,7 +276,7 @@ impl Share {
         self.sweep_on();
         self.take_on();
         self.gone_on();
-        self.scanner.answer();
+        self.scanner.answer(self.now.time);
         let is_seen =
             !self.scanner.is_sweeping() && self.scanner.taking == 0 && self.scanner.trouble.is_none();
         if self.stage == Stage::Scanning && is_seen {
@@ -312,7 +347,7 @@ impl Share {
         let Some(mut sweep) = self.scanner.sweep.take() else { return };
         if sweep.below.is_none() {
             self.scanner.trouble = None;
-            self.scanner.answering = Some((sweep.answers, sweep.looked));
+            self.scanner.answering = Some(Answering::of(&sweep));
         }
         self.hold_swept(&mut sweep);
         self.found_maybe_moved(sweep.take_maybe_moved());
@@ -328,11 +363,12 @@ impl Share {
         if let Some(mut sweep) = self.scanner.sweep.take_if(|sweep| sweep.number == number) {
             // What it found before, and what looks found, is so all the same.
             self.found_maybe_moved(sweep.take_maybe_moved());
+            let answering = Answering::of(&sweep);
             match sweep.below {
                 Some(below) => drop(self.scanner.unknown.insert(below, Unknown::Failed(error))),
                 None => {
                     self.scanner.trouble = Some(error);
-                    self.scanner.answering = Some((sweep.answers, sweep.looked));
+                    self.scanner.answering = Some(answering);
                 }
             }
             self.timers.set_no_later(Wake::Rescan, self.now.time.after(RETRY_MAX));

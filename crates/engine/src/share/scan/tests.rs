@@ -90,6 +90,44 @@ fn i31_what_can_be_named_or_cannot_be_read_is_not_in_flux_any_more() {
     }
 }
 
+/// I31: what was saved just before a person asked for a look at everything is read once more before that is answered; a file
+/// that changes all the time is not waited for.
+#[test]
+fn i31_a_look_at_everything_is_answered_once_what_was_being_written_is_looked_at_again() {
+    for is_still_changing in [false, true] {
+        let mut share = share();
+        share.stage = Stage::Running;
+        let take = |share: &mut Share, taken: Taken, at: Time| {
+            let job = core::iter::from_fn(|| share.poll()).find_map(|out| match out {
+                Out::Disk(job, disk::Job::Take(_)) => Some(job),
+                _ => None,
+            });
+            share.disk_done(job.unwrap(), disk::Answer::Taken(vec![taken]), now(at.0));
+        };
+        let mut sweep = Sweep::new(None, 7);
+        sweep.answers = 1;
+        sweep.swept(vec![(path("a"), Look::Seen(seen(10)))], true);
+        sweep.shown(Vec::new());
+        (share.scanner.sweep, share.scanner.number) = (Some(sweep), 7);
+        share.scan_on();
+        take(&mut share, Taken::Changed, Time(2));
+        assert_eq!(share.scanner.rescans.done, 0, "not yet");
+
+        let again = Time(2).after(RETRY_MIN);
+        share.tick(Now { time: again, wall: 0 });
+        let asked: Vec<_> = core::iter::from_fn(|| share.poll()).collect();
+        let [Out::Disk(look, disk::Job::Look(_)), Out::Index(triples, _)] = &asked[..] else {
+            panic!("{asked:?}")
+        };
+        share.disk_done(*look, disk::Answer::Looked(vec![Look::Seen(seen(10))]), now(again.0));
+        share.indexed(*triples, index::Answer::Triples(vec![None]), now(again.0));
+        assert_eq!(share.scanner.rescans.done, 0, "it is being read");
+        let end = if is_still_changing { Taken::Changed } else { Taken::Unknown(Unknown::Unreadable) };
+        take(&mut share, end, again);
+        assert_eq!(share.scanner.rescans.done, 1);
+    }
+}
+
 /// A sweep that ends before its time takes nothing along that a look, or it itself, had found.
 #[test]
 fn what_was_found_is_taken_though_the_sweep_fails() {
